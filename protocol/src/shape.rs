@@ -1,0 +1,97 @@
+//! Batch shapes: how many slots of each kind a circuit has. A shape is data; adding one is a line in [`SHAPES`].
+
+use serde::{Deserialize, Serialize};
+
+/// Capacities of a batch circuit, in slots of each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Shape {
+    /// T: transfers.
+    pub transfers: u32,
+    /// A: distinct account slots, padded with untouched ones.
+    pub accounts: u32,
+    /// F: fee slots, one per token that paid fees.
+    pub fees: u32,
+    /// D: deposits from the L1 queue.
+    pub deposits: u32,
+    /// W: withdrawals.
+    pub withdrawals: u32,
+    /// R: registers.
+    pub registers: u32,
+    /// X: forced exits.
+    pub exits: u32,
+    /// Y: key rotations.
+    pub rotations: u32,
+}
+
+/// A shape with the name it goes by in commands, files and the manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedShape {
+    /// Name in commands and files.
+    pub name: &'static str,
+    /// Capacities.
+    pub shape: Shape,
+}
+
+/// Every shape that keys can be made for.
+pub const SHAPES: &[NamedShape] = &[
+    NamedShape { name: "test", shape: Shape { transfers: 4, accounts: 8, fees: 2, deposits: 2, withdrawals: 2, registers: 0, exits: 0, rotations: 0 } },
+    NamedShape { name: "small", shape: Shape { transfers: 101, accounts: 202, fees: 4, deposits: 16, withdrawals: 4, registers: 0, exits: 0, rotations: 0 } },
+    NamedShape { name: "small-hot", shape: Shape { transfers: 136, accounts: 68, fees: 4, deposits: 16, withdrawals: 4, registers: 0, exits: 0, rotations: 0 } },
+];
+
+/// The shape of that name.
+pub fn by_name(name: &str) -> Option<&'static NamedShape> {
+    SHAPES.iter().find(|shape| shape.name == name)
+}
+
+impl Shape {
+    /// Word of `P_da` where the registers start: transfers are posted two to a word.
+    pub const fn registers_offset(&self) -> u32 {
+        self.transfers.div_ceil(2)
+    }
+
+    /// Word of `P_da` where the fees start.
+    pub const fn fees_offset(&self) -> u32 {
+        self.registers_offset() + 3 * self.registers
+    }
+
+    /// Words of `P_da`.
+    pub const fn da_words(&self) -> u32 {
+        self.fees_offset() + self.fees
+    }
+
+    /// Word of `P_ops` where the deposits start; withdrawals are at 0.
+    pub const fn deposits_offset(&self) -> u32 {
+        3 * self.withdrawals
+    }
+
+    /// Word of `P_ops` where the exits start.
+    pub const fn exits_offset(&self) -> u32 {
+        self.deposits_offset() + 4 * self.deposits
+    }
+
+    /// Word of `P_ops` where the rotations start.
+    pub const fn rotations_offset(&self) -> u32 {
+        self.exits_offset() + 3 * self.exits
+    }
+
+    /// Words of `P_ops`.
+    pub const fn ops_words(&self) -> u32 {
+        self.rotations_offset() + 3 * self.rotations
+    }
+
+    /// The bound behind the uniqueness of `dyn`: `(D + W + X + F) 2^112 + (T + W + R) 2^87 < 2^127`.
+    pub const fn amounts_stay_apart(&self) -> bool {
+        let whole = (self.deposits + self.withdrawals + self.exits + self.fees) as u128;
+        let floats = (self.transfers + self.withdrawals + self.registers) as u128;
+        whole < 1 << 15 && floats < 1 << 30 && (whole << 112) + (floats << 87) < 1 << 127
+    }
+}
+
+const _: () = {
+    let mut i = 0;
+    while i < SHAPES.len() {
+        assert!(SHAPES[i].shape.amounts_stay_apart());
+        i += 1;
+    }
+};
