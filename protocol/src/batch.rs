@@ -12,13 +12,13 @@
 use crate::amount::{Amount, BALANCE_BITS, Nonce, SLOT_BITS, SlotId, TokenId, WHOLE_AMOUNT_BITS};
 use crate::field::{Fr, pow2};
 use crate::header::{Choice, FeeCredit, posted_data};
-use crate::kzg::domain_point;
+use crate::kzg::{Claims, TouchedSlot};
 use crate::ledger::{Ledger, Slot, Triple};
 use crate::ops::{Op, OpTag, Transfer, Withdraw};
 use crate::poseidon::Sponge17;
 use crate::schnorr::{self, Signature};
 use crate::shape::Shape;
-use ark_ff::{Field, One, Zero, batch_inversion};
+use ark_ff::Zero;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
@@ -98,20 +98,6 @@ pub struct Challenges {
     /// The point at which everything is evaluated.
     #[serde(with = "crate::field::fr_hex")]
     pub zeta: Fr,
-}
-
-/// What the circuit claims about the state vector at zeta, without the factor `(zeta^n - 1)/n` that L1 supplies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims {
-    /// E: old values.
-    #[serde(with = "crate::field::fr_hex")]
-    pub e: Fr,
-    /// Z: the vanishing polynomial of the touched slots.
-    #[serde(with = "crate::field::fr_hex")]
-    pub z: Fr,
-    /// Delta: new minus old values.
-    #[serde(with = "crate::field::fr_hex")]
-    pub delta: Fr,
 }
 
 /// Order of the public inputs, in Rust, circuit and Solidity.
@@ -221,14 +207,14 @@ impl Signed<Withdraw> {
 pub fn dummy_transfer(domain: Fr) -> Signed<Transfer> {
     let op = Transfer::default();
     let (key, signature) = schnorr::dummy(domain, OpTag::Transfer as u8, op.message());
-    Signed { op, key, signature }
+    Signed { op, key: key.0, signature }
 }
 
 /// The withdrawal that fills unused slots: zero words, signed by the dummy key.
 pub fn dummy_withdrawal(domain: Fr) -> Signed<Withdraw> {
     let op = Withdraw::default();
     let (key, signature) = schnorr::dummy(domain, OpTag::Withdraw as u8, op.message(domain));
-    Signed { op, key, signature }
+    Signed { op, key: key.0, signature }
 }
 
 impl Deposit {
@@ -350,7 +336,7 @@ impl Batch {
         let wanted = self.shape.accounts as usize;
         capacity("account slots", self.accounts.len(), self.shape.accounts)?;
         let used: std::collections::HashSet<SlotId> = self.accounts.iter().map(|a| a.id).collect();
-        let spare = (0..before.capacity()).map(SlotId).filter(|id| !used.contains(id)).take(wanted - used.len());
+        let spare = (1..before.capacity()).map(SlotId).filter(|id| !used.contains(id)).take(wanted - used.len());
         self.accounts.extend(spare.map(|id| AccountSlot::untouched(id, before.get(id))));
         if self.accounts.len() != wanted {
             return Err(BatchError::StateTooSmall(before.capacity()));
@@ -538,19 +524,7 @@ impl Batch {
 
     /// E, Z and Delta at zeta.
     pub fn claims(&self, challenges: &Challenges) -> Claims {
-        let Challenges { rho, zeta } = *challenges;
-        let points: Vec<Fr> = self.accounts.iter().map(|a| domain_point(a.id.0)).collect();
-        let mut inverses: Vec<Fr> = points.iter().map(|w| zeta - w).collect();
-        let z = inverses.iter().product();
-        batch_inversion(&mut inverses);
-        let (mut e, mut delta) = (Fr::zero(), Fr::zero());
-        for ((account, point), inverse) in self.accounts.iter().zip(points).zip(inverses) {
-            let combine = |[key, packed, owner]: [Fr; 3]| key + rho * packed + rho.square() * owner;
-            let (old, new) = (combine(account.old.columns()), combine(account.new.columns()));
-            e += point * inverse * old;
-            delta += point * inverse * (new - old);
-        }
-        Claims { e, z, delta }
+        Claims::of(&self.touched_slots(), challenges.rho, challenges.zeta)
     }
 
     /// The nine public inputs.
@@ -561,9 +535,9 @@ impl Batch {
         [self.domain, challenges.rho, challenges.zeta, self.transcript(), e, z, delta, y_da, y_ops]
     }
 
-    /// Slots that change, with their columns before and after, for the state vector.
-    pub fn touched_columns(&self) -> Vec<(u32, [Fr; 3], [Fr; 3])> {
-        self.accounts.iter().map(|a| (a.id.0, a.old.columns(), a.new.columns())).collect()
+    /// The account slots as the state vector takes them.
+    pub fn touched_slots(&self) -> Vec<TouchedSlot> {
+        self.accounts.iter().map(|a| TouchedSlot { slot: a.id, old: a.old.columns(), new: a.new.columns() }).collect()
     }
 }
 
@@ -613,10 +587,4 @@ fn in_range(slot: SlotId, name: &'static str) -> Result<(), BatchError> {
 
 fn whole(amount: Amount, name: &'static str) -> Result<(), BatchError> {
     if amount.0 >> WHOLE_AMOUNT_BITS != 0 { Err(BatchError::Range(name)) } else { Ok(()) }
-}
-
-/// The Lagrange factor `(zeta^n - 1)/n` that L1's L_0 supplies; here for tests and tools.
-pub fn lagrange_factor(zeta: Fr, k: u32) -> Fr {
-    let n = Fr::from(1u64 << k);
-    (zeta.pow([1u64 << k]) - Fr::one()) * n.inverse().unwrap_or_default()
 }

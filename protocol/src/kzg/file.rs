@@ -1,0 +1,305 @@
+//! The reference string as a flat file, and its digest.
+//!
+//! ```text
+//! "SHEAFSRS" | version u32 | k u32 | origin, 32 bytes | [tau]_2 | 9 x L_0 | 9 x tau powers | 2^k Lagrange points
+//! ```
+//! Integers and coordinates big-endian, points affine and uncompressed (G2 in EIP-197 order). The digest is sha256 of the whole
+//! file, so `sha256sum` prints what the manifest says.
+//!
+//! States of a file: *arrived* (no receipt beside it: the whole digest is computed, and a receipt `<file>.ok` with digest, length
+//! and time of last change is written), *trusted* (the receipt fits: the header is checked and the points are read without
+//! curve checks). Another digest, length or header is refused; a changed file falls back to *arrived*.
+
+use super::srs::{Origin, Srs};
+use super::{MAX_K, SIZES};
+use crate::field::{Fq, G1Affine, G2Affine, Word, g1_words, g2_words, to_hex};
+use ark_bn254::Fq2;
+use ark_ff::{BigInt, PrimeField};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+const MAGIC: &[u8; 8] = b"SHEAFSRS";
+const VERSION: u32 = 1;
+const G1_BYTES: usize = 64;
+const G2_BYTES: usize = 128;
+const ORIGIN_BYTES: usize = 32;
+const HEADER_BYTES: usize = 8 + 4 + 4 + ORIGIN_BYTES;
+/// Bytes in front of the Lagrange points.
+const FRONT_BYTES: usize = HEADER_BYTES + G2_BYTES + 2 * SIZES * G1_BYTES;
+/// Points read or written at a time.
+const CHUNK: usize = 1 << 14;
+
+/// sha256 of the bytes of a reference string's file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SrsDigest(pub [u8; 32]);
+
+impl fmt::Display for SrsDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&to_hex(&self.0))
+    }
+}
+
+impl fmt::Debug for SrsDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a reference string's file is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SrsFileError {
+    /// The file system said no.
+    #[error("reference string {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// Not a reference string, another version, a size or an origin that does not exist, or a wrong length.
+    #[error("{path} is not a reference string of this version: {reason}")]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The bytes are not the expected ones.
+    #[error("{path} has digest {got}, expected {expected}")]
+    Digest {
+        /// The file.
+        path: PathBuf,
+        /// By the manifest.
+        expected: SrsDigest,
+        /// Found.
+        got: SrsDigest,
+    },
+    /// A coordinate is not below the modulus.
+    #[error("{path} holds a coordinate at or above the modulus")]
+    Coordinate {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Origin {
+    fn label(self) -> &'static str {
+        match self {
+            Origin::InsecureDevelopment => "INSECURE development",
+            Origin::Ceremony => "ceremony",
+        }
+    }
+
+    fn bytes(self) -> [u8; ORIGIN_BYTES] {
+        let mut bytes = [0; ORIGIN_BYTES];
+        bytes[..self.label().len()].copy_from_slice(self.label().as_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        [Origin::InsecureDevelopment, Origin::Ceremony].into_iter().find(|origin| origin.bytes() == bytes)
+    }
+}
+
+impl Srs {
+    /// `srs-<k>.bin`, or `srs-<k>-INSECURE.bin` for a development set-up.
+    pub fn file_name(k: u32, origin: Origin) -> String {
+        match origin {
+            Origin::InsecureDevelopment => format!("srs-{k}-INSECURE.bin"),
+            Origin::Ceremony => format!("srs-{k}.bin"),
+        }
+    }
+
+    /// sha256 of the file that [`Srs::save`] writes.
+    pub fn digest(&self) -> SrsDigest {
+        let mut hasher = Hashing { inner: io::sink(), hasher: Sha256::new() };
+        match self.write(&mut hasher) {
+            Ok(()) => SrsDigest(hasher.hasher.finalize().into()),
+            Err(_) => unreachable!("a sink takes every write"),
+        }
+    }
+
+    /// Writes the file (all of it or nothing, by renaming) and its receipt, and returns the digest for the manifest.
+    ///
+    /// # Errors
+    /// [`SrsFileError::Io`].
+    pub fn save(&self, path: &Path) -> Result<SrsDigest, SrsFileError> {
+        let partial = with_suffix(path, ".partial");
+        let digest = self.save_partial(&partial).map_err(|source| io_error(&partial, source))?;
+        fs::rename(&partial, path).map_err(|source| io_error(path, source))?;
+        let text = receipt(path, &digest)?;
+        fs::write(with_suffix(path, ".ok"), text).map_err(|source| io_error(path, source))?;
+        Ok(digest)
+    }
+
+    fn save_partial(&self, partial: &Path) -> io::Result<SrsDigest> {
+        let mut out = Hashing { inner: BufWriter::new(File::create(partial)?), hasher: Sha256::new() };
+        self.write(&mut out)?;
+        out.inner.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        Ok(SrsDigest(out.hasher.finalize().into()))
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(MAGIC)?;
+        out.write_all(&VERSION.to_be_bytes())?;
+        out.write_all(&self.k.to_be_bytes())?;
+        out.write_all(&self.origin.bytes())?;
+        out.write_all(g2_words(&self.tau_g2).as_flattened())?;
+        out.write_all(&encode(&self.l0))?;
+        out.write_all(&encode(&self.tau_powers))?;
+        self.lagrange.chunks(CHUNK).try_for_each(|points| out.write_all(&encode(points)))
+    }
+
+    /// Loads a file that must have this digest. The whole digest is computed on arrival only; see the module's text.
+    ///
+    /// # Errors
+    /// [`SrsFileError`].
+    pub fn load(path: &Path, expected: &SrsDigest) -> Result<Self, SrsFileError> {
+        let (k, origin) = read_header(path)?;
+        if !receipt_fits(path, expected)? {
+            check_digest(path, expected)?;
+        }
+        let mut reader = Reader { path, file: BufReader::new(File::open(path).map_err(|source| io_error(path, source))?) };
+        reader.bytes(HEADER_BYTES)?;
+        let tau_g2 = reader.g2()?;
+        let (l0, tau_powers) = (reader.points(SIZES)?, reader.points(SIZES)?);
+        let lagrange = reader.points(1 << k)?;
+        Ok(Self { k, origin, lagrange, tau_g2, l0: std::array::from_fn(|i| l0[i]), tau_powers: std::array::from_fn(|i| tau_powers[i]) })
+    }
+}
+
+fn io_error(path: &Path, source: io::Error) -> SrsFileError {
+    SrsFileError::Io { path: path.to_owned(), source }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// What a receipt must say for the file as it is now.
+fn receipt(path: &Path, digest: &SrsDigest) -> Result<String, SrsFileError> {
+    let data = fs::metadata(path).map_err(|source| io_error(path, source))?;
+    let modified = data.modified().map_err(|source| io_error(path, source))?;
+    let modified_ns = modified.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+    Ok(format!("sha256 {digest}\nlength {}\nmodified_ns {modified_ns}\n", data.len()))
+}
+
+fn receipt_fits(path: &Path, digest: &SrsDigest) -> Result<bool, SrsFileError> {
+    let expected = receipt(path, digest)?;
+    Ok(fs::read_to_string(with_suffix(path, ".ok")).is_ok_and(|found| found == expected))
+}
+
+fn check_digest(path: &Path, expected: &SrsDigest) -> Result<(), SrsFileError> {
+    let before = receipt(path, expected)?;
+    let mut hasher = Hashing { inner: io::sink(), hasher: Sha256::new() };
+    let copied = File::open(path).and_then(|file| io::copy(&mut BufReader::with_capacity(1 << 20, file), &mut hasher));
+    copied.map_err(|source| io_error(path, source))?;
+    let got = SrsDigest(hasher.hasher.finalize().into());
+    if got != *expected {
+        return Err(SrsFileError::Digest { path: path.to_owned(), expected: *expected, got });
+    }
+    // A receipt only saves time; on a read-only disk every load computes the digest.
+    let _ = fs::write(with_suffix(path, ".ok"), before);
+    Ok(())
+}
+
+fn read_header(path: &Path) -> Result<(u32, Origin), SrsFileError> {
+    let refuse = |reason| SrsFileError::Header { path: path.to_owned(), reason };
+    let mut bytes = [0; HEADER_BYTES];
+    let mut file = File::open(path).map_err(|source| io_error(path, source))?;
+    file.read_exact(&mut bytes).map_err(|_| refuse("shorter than a header"))?;
+    let word = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    if bytes[..8] != MAGIC[..] || word(8) != VERSION {
+        return Err(refuse("wrong magic or version"));
+    }
+    let (k, origin) = (word(12), Origin::from_bytes(&bytes[16..]).ok_or_else(|| refuse("unknown origin"))?);
+    if !(1..=MAX_K).contains(&k) {
+        return Err(refuse("k is outside 1..=24"));
+    }
+    let length = file.metadata().map_err(|source| io_error(path, source))?.len();
+    if length != (FRONT_BYTES + (G1_BYTES << k)) as u64 {
+        return Err(refuse("wrong length"));
+    }
+    Ok((k, origin))
+}
+
+fn encode(points: &[G1Affine]) -> Vec<u8> {
+    let words: Vec<[Word; 2]> = points.par_iter().map(g1_words).collect();
+    words.into_flattened().into_flattened()
+}
+
+/// Passes bytes on and hashes them.
+struct Hashing<W> {
+    inner: W,
+    hasher: Sha256,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Reads points whose bytes are trusted: coordinates are checked to be canonical, the curve equation is not.
+struct Reader<'a> {
+    path: &'a Path,
+    file: BufReader<File>,
+}
+
+impl Reader<'_> {
+    fn bytes(&mut self, count: usize) -> Result<Vec<u8>, SrsFileError> {
+        let mut bytes = vec![0; count];
+        self.file.read_exact(&mut bytes).map_err(|source| io_error(self.path, source))?;
+        Ok(bytes)
+    }
+
+    fn coordinate_error(&self) -> SrsFileError {
+        SrsFileError::Coordinate { path: self.path.to_owned() }
+    }
+
+    fn points(&mut self, count: usize) -> Result<Vec<G1Affine>, SrsFileError> {
+        let mut points = Vec::with_capacity(count);
+        while points.len() < count {
+            let bytes = self.bytes(G1_BYTES * CHUNK.min(count - points.len()))?;
+            let chunk: Option<Vec<G1Affine>> = bytes.par_chunks_exact(G1_BYTES).map(decode_g1).collect();
+            points.extend(chunk.ok_or_else(|| self.coordinate_error())?);
+        }
+        Ok(points)
+    }
+
+    fn g2(&mut self) -> Result<G2Affine, SrsFileError> {
+        let bytes = self.bytes(G2_BYTES)?;
+        let words: Option<Vec<Fq>> = bytes.chunks_exact(32).map(decode_fq).collect();
+        let words = words.ok_or_else(|| self.coordinate_error())?;
+        Ok(G2Affine::new_unchecked(Fq2::new(words[1], words[0]), Fq2::new(words[3], words[2])))
+    }
+}
+
+fn decode_fq(bytes: &[u8]) -> Option<Fq> {
+    let mut limbs = [0u64; 4];
+    for (limb, bytes) in limbs.iter_mut().rev().zip(bytes.chunks_exact(8)) {
+        *limb = bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+    }
+    Fq::from_bigint(BigInt::new(limbs))
+}
+
+fn decode_g1(bytes: &[u8]) -> Option<G1Affine> {
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Some(G1Affine::identity());
+    }
+    Some(G1Affine::new_unchecked(decode_fq(&bytes[..32])?, decode_fq(&bytes[32..])?))
+}

@@ -1,0 +1,160 @@
+//! A batch agrees with the sequential rules, does not depend on order, and its check names every group that is broken.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use proptest::prelude::*;
+use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
+use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
+use sheaf_protocol::batch::{AccountSlot, Batch, BatchError, Deposit, Signed};
+use sheaf_protocol::field::Fr;
+use sheaf_protocol::ledger::{Ledger, Slot, Triple};
+use sheaf_protocol::ops::{Op, OpTag, Transfer, Withdraw};
+use sheaf_protocol::schnorr::{self, SecretKey};
+use sheaf_protocol::shape::{self, Shape};
+use sheaf_protocol::transition::{self, apply};
+
+const FEE_SLOT: SlotId = SlotId(6);
+
+fn domain() -> Fr {
+    Fr::from(31337u64)
+}
+
+fn key(n: u32) -> SecretKey {
+    let mut seed = [7u8; 32];
+    seed[..4].copy_from_slice(&n.to_be_bytes());
+    SecretKey::generate(&mut StdRng::from_seed(seed))
+}
+
+fn triple(n: u32) -> Triple {
+    Triple { key: key(n).public().0, owner: Address([n as u8; 20]), token: NATIVE }
+}
+
+fn ledger() -> Ledger {
+    let mut ledger = Ledger::new(4);
+    for n in 1..=6 {
+        ledger.set(SlotId(n), Slot { balance: Amount(1_000), ..Slot::opened(triple(n)) });
+    }
+    ledger
+}
+
+fn transfer(from: u32, to: u32, nonce: u32, amount: u128, fee: u128) -> Signed<Transfer> {
+    let op = Transfer {
+        from: SlotId(from),
+        to: SlotId(to),
+        token: NATIVE,
+        nonce: Nonce(nonce),
+        amount: AmountFloat::from_amount(Amount(amount)).unwrap(),
+        fee: FeeFloat::from_amount(Amount(fee)).unwrap(),
+    };
+    let sk = key(from);
+    let signature = schnorr::sign(&sk, domain(), OpTag::Transfer as u8, op.message(), &[1; 32]);
+    Signed { op, key: sk.public().0, signature }
+}
+
+fn withdrawal(from: u32, nonce: u32, amount: u128) -> Signed<Withdraw> {
+    let op = Withdraw { from: SlotId(from), token: NATIVE, nonce: Nonce(nonce), fee: FeeFloat::default(), amount: Amount(amount), address: Address([9; 20]) };
+    let sk = key(from);
+    let signature = schnorr::sign(&sk, domain(), OpTag::Withdraw as u8, op.message(domain()), &[1; 32]);
+    Signed { op, key: sk.public().0, signature }
+}
+
+fn test_shape() -> Shape {
+    shape::by_name("test").unwrap().shape
+}
+
+fn assemble(transfers: Vec<Signed<Transfer>>, withdrawals: Vec<Signed<Withdraw>>, deposits: Vec<Deposit>) -> Result<Batch, BatchError> {
+    Batch::assemble(&ledger(), (1, test_shape()), domain(), transfers, withdrawals, deposits, |_| Some(FEE_SLOT))
+}
+
+fn honest() -> Batch {
+    let deposit = Deposit { slot: SlotId(7), triple: triple(7), amount: Amount(50) };
+    assemble(vec![transfer(1, 2, 0, 100, 3), transfer(1, 3, 1, 50, 2), transfer(2, 1, 0, 5, 1)], vec![withdrawal(3, 0, 500)], vec![deposit, deposit]).unwrap()
+}
+
+fn account(batch: &mut Batch, id: u32) -> &mut AccountSlot {
+    batch.accounts.iter_mut().find(|a| a.id == SlotId(id)).unwrap()
+}
+
+#[test]
+fn an_honest_batch_nets_every_slot() {
+    let mut batch = honest();
+    assert_eq!(account(&mut batch, 1).new.balance, Amount(1_000 - 103 - 52 + 5));
+    assert_eq!(account(&mut batch, 1).new.nonce, Nonce(2));
+    assert_eq!(account(&mut batch, 7).new.balance, Amount(100));
+    assert_eq!(account(&mut batch, 7).opens, 2);
+    assert_eq!(account(&mut batch, 6).new.balance, Amount(1_006));
+    assert_eq!(batch.accounts.len(), 8);
+}
+
+#[test]
+fn check_names_the_broken_group() {
+    type Tamper = fn(&mut Batch);
+    let cases: Vec<(&str, Tamper, fn(&BatchError) -> bool)> = vec![
+        ("inflated balance", |b| account(b, 2).new.balance.0 += 1, |e| matches!(e, BatchError::Balance(..))),
+        ("altered old balance", |b| account(b, 2).old.balance.0 += 1, |e| matches!(e, BatchError::Balance(..))),
+        ("replayed nonce", |b| b.transfers[1] = transfer(1, 3, 0, 50, 2), |e| matches!(e, BatchError::Nonce(_))),
+        ("foreign key", |b| b.transfers[0].key = key(5).public().0, |e| matches!(e, BatchError::Key(_))),
+        ("deposit for another owner", |b| b.deposits[0].triple.owner = Address([1; 20]), |e| matches!(e, BatchError::Open(_))),
+        ("opened slot was not empty", |b| account(b, 7).old.balance.0 = 1, |e| matches!(e, BatchError::Account(_))),
+        ("fee not collected", |b| b.fees[0].total.0 -= 1, |e| matches!(e, BatchError::Balance(..) | BatchError::Fee(_))),
+        ("duplicate slot", |b| b.accounts[1] = b.accounts[0], |e| matches!(e, BatchError::Unsorted(_))),
+        ("owner changed", |b| account(b, 4).new.triple.owner = Address([1; 20]), |e| matches!(e, BatchError::Account(_))),
+        ("foreign token", |b| b.transfers[2].op.token = TokenId(2), |e| matches!(e, BatchError::Balance(..))),
+    ];
+    for (name, tamper, expected) in cases {
+        let mut batch = honest();
+        tamper(&mut batch);
+        let error = batch.check().expect_err(name);
+        assert!(expected(&error), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_signature_over_another_amount_is_refused() {
+    let mut batch = honest();
+    let stolen = transfer(1, 2, 0, 99, 3).signature;
+    batch.transfers[0].signature = stolen;
+    assert_eq!(batch.check(), Err(BatchError::Signature(SlotId(1))));
+}
+
+#[test]
+fn more_of_a_kind_than_the_circuit_holds_is_refused() {
+    let five = (0..5).map(|n| transfer(1, 2, n, 1, 0)).collect();
+    assert!(matches!(assemble(five, vec![], vec![]), Err(BatchError::Capacity { kind: "transfers", .. })));
+}
+
+#[test]
+fn a_batch_survives_json() {
+    let batch = honest();
+    let text = serde_json::to_string(&batch).unwrap();
+    assert_eq!(serde_json::from_str::<Batch>(&text).unwrap(), batch);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn what_the_sequential_rules_accept_the_batch_accepts_in_any_order(
+        moves in prop::collection::vec((1u32..6, 1u32..7, 0u128..700, 0u128..4), 1..4), seed: u64,
+    ) {
+        let mut live = ledger();
+        let mut accepted = Vec::new();
+        let mut fees = 0;
+        for (from, to, amount, fee) in moves {
+            let signed = transfer(from, to, live.get(SlotId(from)).nonce.0, amount, fee);
+            if let Ok(effect) = apply(&live, &Op::Transfer(signed.op)) {
+                effect.write(&mut live);
+                fees += fee;
+                accepted.push(signed);
+            }
+        }
+        if fees > 0 {
+            transition::apply_fee(&live, FEE_SLOT, NATIVE, Amount(fees)).unwrap().write(&mut live);
+        }
+        let in_order = assemble(accepted.clone(), vec![], vec![]).unwrap();
+        for a in &in_order.accounts {
+            prop_assert_eq!(a.new, live.get(a.id));
+        }
+        accepted.shuffle(&mut StdRng::seed_from_u64(seed));
+        prop_assert_eq!(assemble(accepted, vec![], vec![]).unwrap().accounts, in_order.accounts);
+    }
+}
