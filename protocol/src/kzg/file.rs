@@ -303,3 +303,80 @@ fn decode_g1(bytes: &[u8]) -> Option<G1Affine> {
     }
     Some(G1Affine::new_unchecked(decode_fq(&bytes[..32])?, decode_fq(&bytes[32..])?))
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use tempfile::TempDir;
+
+    fn saved() -> (TempDir, PathBuf, Srs, SrsDigest) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(Srs::file_name(5, Origin::InsecureDevelopment));
+        let srs = Srs::insecure_dev(5, "file").unwrap();
+        let digest = srs.save(&path).unwrap();
+        (folder, path, srs, digest)
+    }
+
+    /// Overwrites one byte; the receipt no longer fits, since the time of last change moves.
+    fn spoil(path: &Path, at: usize) {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[at] ^= 1;
+        let modified = fs::metadata(path).unwrap().modified().unwrap();
+        fs::write(path, bytes).unwrap();
+        File::options().write(true).open(path).unwrap().set_modified(modified + std::time::Duration::from_secs(1)).unwrap();
+    }
+
+    #[test]
+    fn a_saved_string_loads_as_it_was() {
+        let (_folder, path, srs, digest) = saved();
+        assert!(path.ends_with("srs-5-INSECURE.bin"));
+        assert_eq!(digest, srs.digest());
+        assert_eq!(digest.0, <[u8; 32]>::from(Sha256::digest(fs::read(&path).unwrap())), "sha256sum of the file");
+        let loaded = Srs::load(&path, &digest).unwrap();
+        assert_eq!((loaded.k, loaded.origin, loaded.tau_g2), (5, Origin::InsecureDevelopment, srs.tau_g2));
+        assert_eq!((loaded.lagrange, loaded.l0, loaded.tau_powers), (srs.lagrange, srs.l0, srs.tau_powers));
+    }
+
+    #[test]
+    fn a_file_that_arrives_without_a_receipt_is_hashed_and_gets_one() {
+        let (_folder, path, _, digest) = saved();
+        let sidecar = with_suffix(&path, ".ok");
+        fs::remove_file(&sidecar).unwrap();
+        Srs::load(&path, &digest).unwrap();
+        assert_eq!(fs::read_to_string(sidecar).unwrap(), receipt(&path, &digest).unwrap());
+    }
+
+    #[test]
+    fn another_digest_is_refused_although_a_receipt_is_there() {
+        let (_folder, path, _, digest) = saved();
+        let expected = SrsDigest([7; 32]);
+        let refused = Srs::load(&path, &expected).unwrap_err();
+        assert!(matches!(refused, SrsFileError::Digest { got, .. } if got == digest));
+    }
+
+    #[test]
+    fn a_point_changed_after_arrival_is_refused() {
+        let (_folder, path, _, digest) = saved();
+        spoil(&path, FRONT_BYTES + 100);
+        assert!(matches!(Srs::load(&path, &digest).unwrap_err(), SrsFileError::Digest { .. }));
+    }
+
+    #[test]
+    fn a_wrong_header_or_length_is_refused_by_name() {
+        for (at, expected) in [(0, "wrong magic or version"), (11, "wrong magic or version"), (15, "wrong length"), (12, "k is outside 1..=24"), (20, "unknown origin")] {
+            let (_folder, path, _, digest) = saved();
+            spoil(&path, at);
+            assert!(matches!(Srs::load(&path, &digest).unwrap_err(), SrsFileError::Header { reason, .. } if reason == expected), "byte {at}");
+        }
+        let (_folder, path, _, digest) = saved();
+        File::options().write(true).open(&path).unwrap().set_len(10_000).unwrap();
+        assert!(matches!(Srs::load(&path, &digest).unwrap_err(), SrsFileError::Header { reason: "wrong length", .. }));
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let refused = Srs::load(Path::new("/nowhere/srs.bin"), &SrsDigest([0; 32])).unwrap_err();
+        assert!(refused.to_string().contains("/nowhere/srs.bin"));
+    }
+}

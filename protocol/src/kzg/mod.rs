@@ -28,7 +28,7 @@ mod srs;
 mod vector;
 
 pub use file::{SrsDigest, SrsFileError};
-pub use open::{OpeningKey, SlotStatement, Statement};
+pub use open::{Claims, OpeningKey, SlotStatement, Statement};
 pub use srs::{Origin, SetupError, Srs};
 pub use vector::{OpenError, PrepareError, Quotient, StateVector, Step, TouchedSlot};
 

@@ -10,13 +10,49 @@
 
 use super::quotient::over_domain;
 use super::srs::{Srs, pairs};
-use super::domain_point;
-use crate::batch::Claims;
+use super::{TouchedSlot, combine, domain_point};
 use crate::field::{Fr, G1Affine, G2Affine};
 use ark_bn254::{G1Projective, G2Projective};
 use ark_ec::{CurveGroup, PrimeGroup};
 use ark_ff::{One, Zero, batch_inversion};
 use ark_poly::EvaluationDomain;
+use serde::{Deserialize, Serialize};
+
+/// What the circuit claims about the touched slots at zeta, without the factor `(zeta^n - 1)/n` that L1 supplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// E: sum of W/(zeta - W) times the old value of each touched slot.
+    #[serde(with = "crate::field::fr_hex")]
+    pub e: Fr,
+    /// Z: product of zeta - W, the vanishing polynomial of the touched slots.
+    #[serde(with = "crate::field::fr_hex")]
+    pub z: Fr,
+    /// Delta: sum of W/(zeta - W) times the change of each touched slot.
+    #[serde(with = "crate::field::fr_hex")]
+    pub delta: Fr,
+}
+
+impl Claims {
+    /// The claims that are true of these slots.
+    pub fn of(touched: &[TouchedSlot], rho: Fr, zeta: Fr) -> Self {
+        let points: Vec<Fr> = touched.iter().map(|slot| domain_point(slot.slot.0)).collect();
+        let mut inverses: Vec<Fr> = points.iter().map(|point| zeta - point).collect();
+        let z = inverses.iter().product();
+        batch_inversion(&mut inverses);
+        let mut claims = Self { e: Fr::zero(), z, delta: Fr::zero() };
+        for ((slot, point), inverse) in touched.iter().zip(points).zip(inverses) {
+            let old = combine(&slot.old, rho);
+            claims.e += point * inverse * old;
+            claims.delta += point * inverse * (combine(&slot.new, rho) - old);
+        }
+        claims
+    }
+
+    /// E, Z, Delta: the order of the public inputs.
+    pub fn to_array(&self) -> [Fr; 3] {
+        [self.e, self.z, self.delta]
+    }
+}
 
 /// What L1 knows when it checks a batch's opening.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +77,8 @@ impl Statement {
     /// Commitment to P, from commitments.
     fn polynomial(&self, l0: &G1Affine) -> G1Projective {
         let [before, after] = [&self.before, &self.after].map(|commitments| combine_points(commitments, self.rho));
-        before + (after - before) * self.gamma - self.quotient * self.claims.z - *l0 * self.zero_slot()
+        let divided = G1Projective::from(self.quotient) * self.claims.z;
+        before + (after - before) * self.gamma - divided - *l0 * self.zero_slot()
     }
 
     /// `(E + g Delta)(zeta - 1)`: the factor of L_0.

@@ -1,12 +1,12 @@
+//! The titles of `kzg` as tests: what opens, what must not, and the golden file (`UPDATE_VECTORS=1` rewrites it; a change is a protocol change).
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 use crate::amount::SlotId;
-use crate::batch::Claims;
 use crate::field::{G1Affine, to_hex, to_word};
 use crate::header;
 use ark_ec::{AffineRepr, CurveGroup};
-use ark_ff::{Field, MontFp, UniformRand, Zero, batch_inversion};
+use ark_ff::{Field, MontFp, UniformRand, Zero};
 use ark_poly::EvaluationDomain;
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
@@ -30,18 +30,6 @@ fn random_values(rng: &mut ChaCha20Rng) -> [Fr; 3] {
 fn evaluate(values: &[Fr], x: Fr) -> Fr {
     let domain = ark_poly::Radix2EvaluationDomain::<Fr>::new(values.len()).unwrap();
     domain.ifft(values).iter().rev().fold(Fr::zero(), |sum, coefficient| sum * x + coefficient)
-}
-
-/// The claims that are true of these slots.
-fn claims(touched: &[TouchedSlot], rho: Fr, zeta: Fr) -> Claims {
-    let points: Vec<Fr> = touched.iter().map(|slot| domain_point(slot.slot.0)).collect();
-    let mut claims = Claims { e: Fr::zero(), z: points.iter().map(|point| zeta - point).product(), delta: Fr::zero() };
-    for (slot, point) in touched.iter().zip(points) {
-        let factor = point / (zeta - point);
-        claims.e += factor * combine(&slot.old, rho);
-        claims.delta += factor * (combine(&slot.new, rho) - combine(&slot.old, rho));
-    }
-    claims
 }
 
 /// A state with 20 slots, and a batch that changes three, opens one and pads with one in use and one empty.
@@ -73,9 +61,9 @@ struct Walk {
 fn walk(state: StateVector, touched: &[TouchedSlot], seed: u64) -> Walk {
     let mut rng = rng(seed);
     let [rho, zeta, gamma] = random_values(&mut rng);
-    let step = state.prepare(touched.iter().copied()).unwrap();
+    let step = state.prepare(touched).unwrap();
     let quotient = state.quotient(&step, rho).unwrap();
-    let claims = claims(touched, rho, zeta);
+    let claims = Claims::of(touched, rho, zeta);
     let opening = state.open(&step, &quotient, zeta, claims, gamma).unwrap();
     let statement = Statement { before: *step.before(), after: *step.after(), quotient: *quotient.commitment(), rho, zeta, claims, gamma };
     Walk { state, step, quotient, statement, opening }
@@ -183,7 +171,7 @@ fn f_minus_r_is_q_times_z() {
     };
     let mut r = vec![Fr::zero(); 1 << K];
     touched.iter().for_each(|slot| r[position(slot.slot.0, K)] = f[position(slot.slot.0, K)]);
-    let quotient = state.quotient(&state.prepare(touched.clone()).unwrap(), Fr::from(77u64)).unwrap();
+    let quotient = state.quotient(&state.prepare(&touched).unwrap(), Fr::from(77u64)).unwrap();
     let mut rng = rng(6);
     for _ in 0..4 {
         let x = Fr::rand(&mut rng);
@@ -281,7 +269,7 @@ fn a_false_old_value_has_no_opening() {
     lie[0].old[1] += Fr::one();
     lie[0].new[1] += Fr::one();
     let mut statement = walk.statement.clone();
-    statement.claims = claims(&lie, statement.rho, statement.zeta);
+    statement.claims = Claims::of(&lie, statement.rho, statement.zeta);
     let f = combined(&walk.state, statement.rho);
     let mut after = walk.state.clone();
     after.advance(&walk.step).unwrap();
@@ -306,16 +294,16 @@ fn untrue_claims_and_stale_steps_are_refused() {
 #[test]
 fn touched_slots_that_do_not_fit_the_state_are_refused() {
     let (state, touched) = example();
-    let refused = |touched: Vec<TouchedSlot>| state.prepare(touched).unwrap_err();
+    let refused = |touched: &[TouchedSlot]| state.prepare(touched).unwrap_err();
     let zero = TouchedSlot { slot: SlotId(0), old: [Fr::zero(); 3], new: [Fr::zero(); 3] };
     let beyond = TouchedSlot { slot: SlotId(1 << K), ..zero };
-    assert_eq!(refused(vec![zero]), PrepareError::Outside { slot: SlotId(0), k: K });
-    assert_eq!(refused(vec![beyond]), PrepareError::Outside { slot: SlotId(1 << K), k: K });
-    assert_eq!(refused(vec![touched[0], touched[0]]), PrepareError::Order(touched[0].slot));
-    assert_eq!(refused(vec![touched[1], touched[0]]), PrepareError::Order(touched[0].slot));
+    assert_eq!(refused(&[zero]), PrepareError::Outside { slot: SlotId(0), k: K });
+    assert_eq!(refused(&[beyond]), PrepareError::Outside { slot: SlotId(1 << K), k: K });
+    assert_eq!(refused(&[touched[0], touched[0]]), PrepareError::Order(touched[0].slot));
+    assert_eq!(refused(&[touched[1], touched[0]]), PrepareError::Order(touched[0].slot));
     let mut lie = touched[2];
     lie.old[2] += Fr::one();
-    assert_eq!(refused(vec![lie]), PrepareError::OldValues(lie.slot));
+    assert_eq!(refused(&[lie]), PrepareError::OldValues(lie.slot));
 }
 
 #[test]
@@ -405,12 +393,12 @@ fn batch_case() -> serde_json::Value {
     let mut touched = [2, 5, 9].map(|idx| untouched(&state, idx));
     touched[0].new[1] += Fr::from(500u64);
     touched[2].new = values(9);
-    let step = state.prepare(touched).unwrap();
+    let step = state.prepare(&touched).unwrap();
     let rho = Fr::from(12_345u64);
     let quotient = state.quotient(&step, rho).unwrap();
     let zeta = header::zeta(rho, quotient.commitment());
-    let claims = claims(&touched, rho, zeta);
-    let gamma = header::gamma(zeta, [claims.e, claims.z, claims.delta], Fr::zero(), Fr::zero());
+    let claims = Claims::of(&touched, rho, zeta);
+    let gamma = header::gamma(zeta, claims.to_array(), Fr::zero(), Fr::zero());
     let opening = state.open(&step, &quotient, zeta, claims, gamma).unwrap();
     let rows = |pick: fn(&TouchedSlot) -> &[Fr; 3]| touched.iter().map(|slot| pick(slot).map(hex)).collect::<Vec<_>>();
     serde_json::json!({

@@ -8,12 +8,11 @@
 //!                        \------------------------------- advance(step) ------------------------------/
 //! ```
 
-use super::open::{SlotStatement, Statement, weigh};
+use super::open::{Claims, SlotStatement, Statement, weigh};
 use super::quotient;
 use super::srs::Srs;
 use super::{combine, position};
 use crate::amount::SlotId;
-use crate::batch::Claims;
 use crate::field::{Fr, G1Affine, Word};
 use crate::header::state_root;
 use ark_ec::CurveGroup;
@@ -30,12 +29,6 @@ pub struct TouchedSlot {
     pub old: [Fr; 3],
     /// Columns after it.
     pub new: [Fr; 3],
-}
-
-impl From<(u32, [Fr; 3], [Fr; 3])> for TouchedSlot {
-    fn from((idx, old, new): (u32, [Fr; 3], [Fr; 3])) -> Self {
-        Self { slot: SlotId(idx), old, new }
-    }
 }
 
 /// Why touched slots are refused.
@@ -173,10 +166,9 @@ impl StateVector {
     ///
     /// # Errors
     /// [`PrepareError`].
-    pub fn prepare(&self, touched: impl IntoIterator<Item = impl Into<TouchedSlot>>) -> Result<Step, PrepareError> {
-        let touched: Vec<TouchedSlot> = touched.into_iter().map(Into::into).collect();
+    pub fn prepare(&self, touched: &[TouchedSlot]) -> Result<Step, PrepareError> {
         let mut below = SlotId(0);
-        for slot in &touched {
+        for slot in touched {
             let at = usable_position(slot.slot, self.k())?;
             if slot.slot <= below {
                 return Err(PrepareError::Order(slot.slot));
@@ -186,8 +178,8 @@ impl StateVector {
             }
             below = slot.slot;
         }
-        let after = std::array::from_fn(|c| self.srs.update(&self.commitments[c], &changes(&touched, c)));
-        Ok(Step { touched, before: self.commitments, after })
+        let after = std::array::from_fn(|c| self.srs.update(&self.commitments[c], &changes(touched, c)));
+        Ok(Step { touched: touched.to_vec(), before: self.commitments, after })
     }
 
     /// The quotient of the step at rho, and C_q.
