@@ -1,0 +1,562 @@
+//! The whole batch circuit: slots side by side, then a sequential tail.
+//!
+//! ```text
+//! public   domain rho zeta h E Z Delta y_da y_ops
+//! head     rho^2
+//! slots    transfers | withdrawals | deposits | fees | accounts          (independent; rayon in values mode)
+//! tail     sorted      idx of the account slots strictly increasing
+//!          h           sponge over everything absorbed
+//!          y_da y_ops  Horner at zeta, word 0 lowest
+//!          E Z Delta   sums and product of the account slots' terms
+//!          buses       seven sums, each 0
+//! ```
+//!
+//! A [`Circuit`] is the constraints of one shape under one id, made once; [`Circuit::assign`] turns a batch into the full
+//! assignment `[1, public.., witness..]`. Registers, exits and rotations have no slot kind yet: a shape that asks for them is refused.
+//! A false batch is not refused here: its assignment violates rows, which [`crate::evaluate`] names.
+
+use crate::builder::{Builder, Layout, Num, Tampering};
+use crate::float::FloatWitness;
+use crate::poseidon::sponge17;
+use crate::signature::SignatureWitness;
+use crate::slots::account::{AccountOut, AccountWitness};
+use crate::slots::deposit::DepositWitness;
+use crate::slots::fee::FeeWitness;
+use crate::slots::transfer::TransferWitness;
+use crate::slots::withdraw::WithdrawWitness;
+use crate::slots::{Bus, Context, SlotCircuit, SlotOut};
+use ark_bn254::Fr;
+use ark_ff::{AdditiveGroup, Field};
+use ark_relations::gr1cs::{
+    ConstraintSynthesizer, ConstraintSystem, ConstraintSystemRef, Matrix, OptimizationGoal, R1CS_PREDICATE_LABEL, SynthesisError,
+    SynthesisMode,
+};
+use rayon::prelude::*;
+use sheaf_protocol::amount::SLOT_BITS;
+use sheaf_protocol::batch::{AccountSlot, Batch, Challenges, Deposit, PUBLIC_INPUTS, PublicInput, PublicInputs, Signed, dummy_transfer, dummy_withdrawal};
+use sha2::{Digest, Sha256};
+use sheaf_protocol::field::{Word, pow2, to_word};
+use sheaf_protocol::header::FeeCredit;
+use sheaf_protocol::ops::{OpTag, Transfer, Withdraw};
+use sheaf_protocol::schnorr::{self, Signature};
+use sheaf_protocol::shape::Shape;
+
+/// Why there is no circuit or no witness.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CircuitError {
+    /// The shape has slots of kinds that no circuit has yet.
+    #[error("shape asks for registers, exits or rotations, which have no slot kind")]
+    Unsupported,
+    /// The batch is of another shape or circuit id.
+    #[error("batch is for circuit {batch}, this is circuit {circuit}, or their shapes differ")]
+    OtherCircuit {
+        /// Id in the batch.
+        batch: u32,
+        /// Id of the circuit.
+        circuit: u32,
+    },
+    /// More of a kind than the shape holds, or not exactly its number of account slots.
+    #[error("batch has {got} {kind}, its circuit {capacity}")]
+    Capacity {
+        /// Which kind.
+        kind: &'static str,
+        /// In the batch.
+        got: usize,
+        /// In the circuit.
+        capacity: usize,
+    },
+    /// A signature has no witness: it does not verify.
+    #[error("signature of slot {0} does not verify")]
+    Signature(u32),
+    /// ark-relations failed.
+    #[error("constraint system: {0}")]
+    Synthesis(#[from] SynthesisError),
+}
+
+/// Slot witnesses of a batch, padded to the shape, with its public inputs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchWitness {
+    /// The public inputs in order.
+    pub inputs: PublicInputs,
+    /// T of them.
+    pub transfers: Vec<TransferWitness>,
+    /// W of them.
+    pub withdrawals: Vec<WithdrawWitness>,
+    /// D of them.
+    pub deposits: Vec<DepositWitness>,
+    /// F of them.
+    pub fees: Vec<FeeWitness>,
+    /// A of them.
+    pub accounts: Vec<AccountWitness>,
+}
+
+fn fill<T: Clone>(kind: &'static str, mut used: Vec<T>, capacity: u32, spare: impl FnOnce() -> Result<T, CircuitError>) -> Result<Vec<T>, CircuitError> {
+    let (got, capacity) = (used.len(), capacity as usize);
+    if got > capacity {
+        return Err(CircuitError::Capacity { kind, got, capacity });
+    }
+    if got < capacity {
+        used.resize(capacity, spare()?);
+    }
+    Ok(used)
+}
+
+fn signature_witness(key: Fr, domain: Fr, tag: OpTag, message: Fr, signature: &Signature) -> Option<SignatureWitness> {
+    let witness = schnorr::witness(key, domain, tag as u8, message, signature).ok()?;
+    Some(SignatureWitness { key, key_y: witness.a_y, h0: witness.h0, h1: witness.h1, windows: witness.windows.map(|point| (point.x, point.y)) })
+}
+
+fn transfer_witness(signed: &Signed<Transfer>, domain: Fr) -> Result<TransferWitness, CircuitError> {
+    let Transfer { from, to, token, nonce, amount, fee } = signed.op;
+    let signature = signature_witness(signed.key, domain, OpTag::Transfer, signed.op.message(), &signed.signature);
+    Ok(TransferWitness {
+        from: Fr::from(from.0),
+        to: Fr::from(to.0),
+        token: Fr::from(token.0),
+        nonce: Fr::from(nonce.0),
+        amount: FloatWitness::from(amount),
+        fee: FloatWitness::from(fee),
+        signature: signature.ok_or(CircuitError::Signature(from.0))?,
+    })
+}
+
+fn withdraw_witness(signed: &Signed<Withdraw>, domain: Fr) -> Result<WithdrawWitness, CircuitError> {
+    let Withdraw { from, token, nonce, fee, amount, address } = signed.op;
+    let signature = signature_witness(signed.key, domain, OpTag::Withdraw, signed.op.message(domain), &signed.signature);
+    Ok(WithdrawWitness {
+        from: Fr::from(from.0),
+        token: Fr::from(token.0),
+        nonce: Fr::from(nonce.0),
+        fee: FloatWitness::from(fee),
+        amount: Fr::from(amount.0),
+        address: address.to_fr(),
+        signature: signature.ok_or(CircuitError::Signature(from.0))?,
+    })
+}
+
+impl From<&Deposit> for DepositWitness {
+    fn from(deposit: &Deposit) -> Self {
+        let [pole, amount, owner, key] = deposit.words();
+        Self { pole, amount, owner, key }
+    }
+}
+
+impl From<&FeeCredit> for FeeWitness {
+    fn from(fee: &FeeCredit) -> Self {
+        Self { idx: Fr::from(fee.slot.0), token: Fr::from(fee.token.0), total: Fr::from(fee.total.0) }
+    }
+}
+
+impl From<&AccountSlot> for AccountWitness {
+    fn from(account: &AccountSlot) -> Self {
+        let AccountSlot { id, old, new, is_new, signed, opens } = account;
+        Self {
+            idx: Fr::from(id.0),
+            token: Fr::from(new.triple.token.0),
+            nonce: Fr::from(new.nonce.0),
+            balance: Fr::from(new.balance.0),
+            signatures: Fr::from(*signed),
+            openings: Fr::from(*opens),
+            is_new: Fr::from(*is_new),
+            dyn_old: old.packed(),
+            key: new.triple.key,
+            owner: new.triple.owner.to_fr(),
+            ..Self::default()
+        }
+    }
+}
+
+impl BatchWitness {
+    /// Padded slot witnesses of `batch` at `challenges`; the costly part, window digits of every signature, runs in parallel.
+    ///
+    /// # Errors
+    /// [`CircuitError::Capacity`] if it does not fit its shape, [`CircuitError::Signature`] if a signature does not verify.
+    pub fn new(batch: &Batch, challenges: &Challenges) -> Result<Self, CircuitError> {
+        let (shape, domain) = (&batch.shape, batch.domain);
+        let transfers = batch.transfers.par_iter().map(|t| transfer_witness(t, domain)).collect::<Result<_, _>>()?;
+        let withdrawals = batch.withdrawals.par_iter().map(|w| withdraw_witness(w, domain)).collect::<Result<_, _>>()?;
+        let (got, capacity) = (batch.accounts.len(), shape.accounts as usize);
+        if got != capacity {
+            return Err(CircuitError::Capacity { kind: "account slots", got, capacity });
+        }
+        Ok(Self {
+            inputs: batch.public_inputs(challenges),
+            transfers: fill("transfers", transfers, shape.transfers, || transfer_witness(&dummy_transfer(domain), domain))?,
+            withdrawals: fill("withdrawals", withdrawals, shape.withdrawals, || withdraw_witness(&dummy_withdrawal(domain), domain))?,
+            deposits: fill("deposits", batch.deposits.iter().map(DepositWitness::from).collect(), shape.deposits, || Ok(DepositWitness::default()))?,
+            fees: fill("fees", batch.fees.iter().map(FeeWitness::from).collect(), shape.fees, || Ok(FeeWitness::default()))?,
+            accounts: batch.accounts.iter().map(AccountWitness::from).collect(),
+        })
+    }
+
+    /// As many slots as the shape has, all zero: enough to name variables and constraints, satisfied by nothing.
+    fn blank(shape: &Shape) -> Self {
+        Self {
+            inputs: PublicInputs::default(),
+            transfers: vec![TransferWitness::default(); shape.transfers as usize],
+            withdrawals: vec![WithdrawWitness::default(); shape.withdrawals as usize],
+            deposits: vec![DepositWitness::default(); shape.deposits as usize],
+            fees: vec![FeeWitness::default(); shape.fees as usize],
+            accounts: vec![AccountWitness::default(); shape.accounts as usize],
+        }
+    }
+
+    fn fits(&self, shape: &Shape) -> bool {
+        let counts = [self.transfers.len(), self.withdrawals.len(), self.deposits.len(), self.fees.len(), self.accounts.len()];
+        counts == [shape.transfers, shape.withdrawals, shape.deposits, shape.fees, shape.accounts].map(|count| count as usize)
+    }
+}
+
+/// The values a batch's circuit computes for its public inputs from `h` on, whatever the inputs say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Computed {
+    /// The transcript.
+    pub h: Fr,
+    /// Claims E, Z and Delta.
+    pub claims: [Fr; 3],
+    /// `P_da(zeta)` and `P_ops(zeta)`.
+    pub words: [Fr; 2],
+}
+
+/// Runs slots one after the other on one builder, or in parallel on one each; both give the same variables.
+enum Driver<'a> {
+    Sequential(Builder<'a>),
+    Parallel { values: Vec<Fr> },
+}
+
+impl<'a> Driver<'a> {
+    fn slots<S: SlotCircuit>(&mut self, slots: &[S], ctx: &Context) -> Vec<S::Out> {
+        match self {
+            Driver::Sequential(b) => slots.iter().enumerate().map(|(i, slot)| section(b, S::KIND, i, |b| slot.build(b, ctx))).collect(),
+            Driver::Parallel { values } => {
+                let built: Vec<(S::Out, Vec<Fr>)> = slots.par_iter().enumerate().map(|(i, slot)| alone(S::KIND, i, |b| slot.build(b, ctx))).collect();
+                built.into_iter().map(|(out, own)| { values.extend(own); out }).collect()
+            }
+        }
+    }
+
+    fn single<T>(&mut self, build: impl FnOnce(&mut Builder<'_>) -> T) -> T {
+        match self {
+            Driver::Sequential(b) => section(b, "batch", 0, build),
+            Driver::Parallel { values } => {
+                let (out, own) = alone("batch", 0, build);
+                values.extend(own);
+                out
+            }
+        }
+    }
+}
+
+fn section<'a, T>(b: &mut Builder<'a>, kind: &'static str, index: usize, build: impl FnOnce(&mut Builder<'a>) -> T) -> T {
+    b.section(kind, index);
+    build(b)
+}
+
+fn alone<T>(kind: &'static str, index: usize, build: impl FnOnce(&mut Builder<'_>) -> T) -> (T, Vec<Fr>) {
+    let honest = Tampering::new();
+    let mut b = Builder::values(PUBLIC_INPUTS as u32, 0, &honest);
+    let out = section(&mut b, kind, index, build);
+    (out, b.into_values())
+}
+
+/// Everything the slots hand to the tail, by kind.
+struct Slots {
+    transfers: Vec<SlotOut>,
+    withdrawals: Vec<SlotOut>,
+    deposits: Vec<SlotOut>,
+    fees: Vec<SlotOut>,
+    accounts: Vec<AccountOut>,
+}
+
+impl Slots {
+    fn build(driver: &mut Driver<'_>, witness: &BatchWitness, ctx: &Context) -> Self {
+        Self {
+            transfers: driver.slots(&witness.transfers, ctx),
+            withdrawals: driver.slots(&witness.withdrawals, ctx),
+            deposits: driver.slots(&witness.deposits, ctx),
+            fees: driver.slots(&witness.fees, ctx),
+            accounts: driver.slots(&witness.accounts, ctx),
+        }
+    }
+
+    /// In the transcript's order.
+    fn all(&self) -> impl Iterator<Item = &SlotOut> {
+        let ops = self.transfers.iter().chain(&self.withdrawals).chain(&self.deposits).chain(&self.fees);
+        ops.chain(self.accounts.iter().map(|account| &account.slot))
+    }
+
+    fn absorbed(&self) -> Vec<Num> {
+        self.all().flat_map(|slot| slot.absorbed.iter().cloned()).collect()
+    }
+
+    /// Two transfers to a word, then fees.
+    fn da_words(&self) -> Vec<Num> {
+        let transfers: Vec<&Num> = self.transfers.iter().flat_map(|slot| &slot.words).collect();
+        let pairs = transfers.chunks(2).map(|pair| Num::weighted(Fr::ZERO, [Fr::ONE, pow2(104)].into_iter().zip(pair.iter().copied())));
+        pairs.chain(self.fees.iter().flat_map(|slot| slot.words.iter().cloned())).collect()
+    }
+
+    /// Withdrawals, then deposits.
+    fn ops_words(&self) -> Vec<Num> {
+        self.withdrawals.iter().chain(&self.deposits).flat_map(|slot| slot.words.iter().cloned()).collect()
+    }
+
+    fn bus(&self, bus: Bus) -> Num {
+        let terms = self.all().flat_map(|slot| &slot.terms).filter(|term| term.bus == bus);
+        Num::weighted(Fr::ZERO, terms.map(|term| (term.sign, &term.fraction)))
+    }
+}
+
+/// Strictly increasing: `idx_i - idx_(i-1) - 1` has 24 bits.
+fn sorted(b: &mut Builder<'_>, accounts: &[AccountOut]) {
+    b.group("sorted");
+    for pair in accounts.windows(2) {
+        b.range_check(&(&(&pair[1].idx - &pair[0].idx) - Fr::ONE), SLOT_BITS as usize);
+    }
+}
+
+/// `sum_i words_i x^i`, word 0 lowest: one constraint per word but the last.
+fn horner(b: &mut Builder<'_>, words: &[Num], x: &Num) -> Num {
+    let mut words = words.iter().rev();
+    let Some(highest) = words.next() else { return Num::zero() };
+    words.fold(highest.clone(), |sum, word| &b.mul(&sum, x) + word)
+}
+
+fn product(b: &mut Builder<'_>, accounts: &[AccountOut]) -> Num {
+    let mut factors = accounts.iter().map(|account| &account.factor);
+    let first = factors.next().cloned().unwrap_or_else(Num::one);
+    factors.fold(first, |product, factor| b.mul(&product, factor))
+}
+
+/// Ties a public input to what the circuit computes for it.
+fn publish(b: &mut Builder<'_>, inputs: &PublicInputs, group: &str, input: PublicInput, computed: Num) -> Fr {
+    b.group(group);
+    let public = b.input(input as u32, inputs[input as usize]);
+    b.equal(&computed, &public);
+    computed.value()
+}
+
+fn tail(b: &mut Builder<'_>, circuit_id: Fr, inputs: &PublicInputs, zeta: &Num, slots: &Slots) -> Computed {
+    sorted(b, &slots.accounts);
+    b.group("transcript");
+    let h = sponge17(b, circuit_id, &slots.absorbed());
+    let h = publish(b, inputs, "transcript", PublicInput::H, h);
+    let e = Num::sum(slots.accounts.iter().map(|account| &account.e));
+    let e = publish(b, inputs, "claim_e", PublicInput::E, e);
+    b.group("claim_z");
+    let z = product(b, &slots.accounts);
+    let z = publish(b, inputs, "claim_z", PublicInput::Z, z);
+    let delta = Num::sum(slots.accounts.iter().map(|account| &account.delta));
+    let delta = publish(b, inputs, "claim_delta", PublicInput::Delta, delta);
+    b.group("words_da");
+    let y_da = horner(b, &slots.da_words(), zeta);
+    let y_da = publish(b, inputs, "words_da", PublicInput::YDa, y_da);
+    b.group("words_ops");
+    let y_ops = horner(b, &slots.ops_words(), zeta);
+    let y_ops = publish(b, inputs, "words_ops", PublicInput::YOps, y_ops);
+    for (bus, group) in Bus::ALL {
+        b.group(group);
+        b.equal(&slots.bus(bus), &Num::zero());
+    }
+    Computed { h, claims: [e, z, delta], words: [y_da, y_ops] }
+}
+
+fn context(b: &mut Builder<'_>, inputs: &PublicInputs) -> Context {
+    let input = |b: &Builder<'_>, input: PublicInput| b.input(input as u32, inputs[input as usize]);
+    let (domain, rho, zeta) = (input(b, PublicInput::Domain), input(b, PublicInput::Rho), input(b, PublicInput::Zeta));
+    b.group("rho_squared");
+    let rho_squared = b.mul(&rho, &rho);
+    Context { domain, rho, rho_squared, zeta }
+}
+
+fn synthesize(driver: &mut Driver<'_>, circuit_id: u32, witness: &BatchWitness) -> Computed {
+    let ctx = driver.single(|b| context(b, &witness.inputs));
+    let slots = Slots::build(driver, witness, &ctx);
+    driver.single(|b| tail(b, Fr::from(circuit_id), &witness.inputs, &ctx.zeta, &slots))
+}
+
+/// The constraints of one shape under one circuit id.
+pub struct Circuit {
+    shape: Shape,
+    id: u32,
+    matrices: Vec<Matrix<Fr>>,
+    layout: Layout,
+    witness_variables: usize,
+    digest: Word,
+}
+
+/// What the set-up of Groth16 asks for: constraints without values.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Blueprint {
+    pub(crate) shape: Shape,
+    pub(crate) id: u32,
+}
+
+impl Blueprint {
+    fn lay_out(self, cs: ConstraintSystemRef<Fr>) -> Result<Layout, SynthesisError> {
+        let mut driver = Driver::Sequential(Builder::constraints(cs, PUBLIC_INPUTS as u32));
+        synthesize(&mut driver, self.id, &BatchWitness::blank(&self.shape));
+        match driver {
+            Driver::Sequential(b) => b.finish(),
+            Driver::Parallel { .. } => Err(SynthesisError::MissingCS),
+        }
+    }
+}
+
+impl ConstraintSynthesizer<Fr> for Blueprint {
+    fn generate_constraints(self, cs: ConstraintSystemRef<Fr>) -> Result<(), SynthesisError> {
+        self.lay_out(cs).map(|_| ())
+    }
+}
+
+fn digest(id: u32, witness_variables: usize, matrices: &[Matrix<Fr>]) -> Word {
+    let row_digest = |row: &Vec<(Fr, usize)>| {
+        let mut hasher = Sha256::new();
+        for (coefficient, index) in row {
+            hasher.update(to_word(*coefficient));
+            hasher.update((*index as u32).to_be_bytes());
+        }
+        hasher.finalize()
+    };
+    let mut hasher = Sha256::new();
+    hasher.update(id.to_be_bytes());
+    hasher.update((witness_variables as u32).to_be_bytes());
+    for matrix in matrices {
+        hasher.update((matrix.len() as u32).to_be_bytes());
+        let rows: Vec<_> = matrix.par_iter().map(row_digest).collect();
+        rows.iter().for_each(|row| hasher.update(row));
+    }
+    hasher.finalize().into()
+}
+
+impl std::fmt::Debug for Circuit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Circuit").field("id", &self.id).field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+impl Circuit {
+    /// The circuit of `shape` as number `id` of a deployment (from 1); the id is a constant of the transcript.
+    ///
+    /// # Errors
+    /// [`CircuitError::Unsupported`] for kinds without a slot circuit, [`CircuitError::Synthesis`] if ark-relations fails.
+    pub fn new(shape: Shape, id: u32) -> Result<Self, CircuitError> {
+        if shape.registers + shape.exits + shape.rotations != 0 {
+            return Err(CircuitError::Unsupported);
+        }
+        let cs = ConstraintSystem::<Fr>::new_ref();
+        cs.set_optimization_goal(OptimizationGoal::Constraints);
+        cs.set_mode(SynthesisMode::Setup);
+        let layout = Blueprint { shape, id }.lay_out(cs.clone())?;
+        cs.finalize();
+        let matrices = cs.to_matrices()?.remove(R1CS_PREDICATE_LABEL).ok_or(SynthesisError::MissingCS)?;
+        let witness_variables = cs.num_witness_variables();
+        let digest = digest(id, witness_variables, &matrices);
+        Ok(Self { shape, id, matrices, layout, witness_variables, digest })
+    }
+
+    /// Capacities.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Number of the circuit in its deployment.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Number of constraints.
+    pub fn constraints(&self) -> usize {
+        self.matrices[0].len()
+    }
+
+    /// Size of the FFT domain: constraints, public inputs and the constant one, rounded up to a power of two.
+    pub fn domain(&self) -> usize {
+        (self.constraints() + PUBLIC_INPUTS + 1).next_power_of_two()
+    }
+
+    /// Number of witness variables.
+    pub fn witness_variables(&self) -> usize {
+        self.witness_variables
+    }
+
+    /// A, B and C: rows of (coefficient, position in the full assignment).
+    pub fn matrices(&self) -> &[Matrix<Fr>] {
+        &self.matrices
+    }
+
+    /// Names of rows and variables.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// sha256 of the circuit's id, its sizes and every coefficient of its matrices: what a key is for.
+    pub fn digest(&self) -> Word {
+        self.digest
+    }
+
+    #[cfg(test)]
+    pub(crate) fn blueprint(&self) -> Blueprint {
+        Blueprint { shape: self.shape, id: self.id }
+    }
+
+    /// The slot witnesses of a batch of this circuit.
+    ///
+    /// # Errors
+    /// [`CircuitError::OtherCircuit`] if the batch was made for another; else as [`BatchWitness::new`].
+    pub fn witness(&self, batch: &Batch, challenges: &Challenges) -> Result<BatchWitness, CircuitError> {
+        if batch.shape != self.shape || batch.circuit != self.id {
+            return Err(CircuitError::OtherCircuit { batch: batch.circuit, circuit: self.id });
+        }
+        BatchWitness::new(batch, challenges)
+    }
+
+    /// The full assignment `[1, public.., witness..]`; slots in parallel.
+    ///
+    /// # Errors
+    /// [`CircuitError::OtherCircuit`] if the witness has another number of slots.
+    pub fn assign(&self, witness: &BatchWitness) -> Result<Vec<Fr>, CircuitError> {
+        self.check_fit(witness)?;
+        let mut driver = Driver::Parallel { values: full_assignment(&witness.inputs, self.witness_variables) };
+        synthesize(&mut driver, self.id, witness);
+        Ok(driver.into_assignment(&witness.inputs))
+    }
+
+    /// As [`Circuit::assign`], one slot after the other and with lies: what a forger would submit, and what the circuit
+    /// computes for the public inputs from these lies. For tests of soundness.
+    ///
+    /// # Errors
+    /// As [`Circuit::assign`].
+    pub fn assign_tampered(&self, witness: &BatchWitness, tampering: &Tampering) -> Result<(Vec<Fr>, Computed), CircuitError> {
+        self.check_fit(witness)?;
+        let first = PUBLIC_INPUTS as u32 + 1;
+        let mut driver = Driver::Sequential(Builder::values(PUBLIC_INPUTS as u32, first, tampering));
+        let computed = synthesize(&mut driver, self.id, witness);
+        Ok((driver.into_assignment(&witness.inputs), computed))
+    }
+
+    fn check_fit(&self, witness: &BatchWitness) -> Result<(), CircuitError> {
+        if witness.fits(&self.shape) { Ok(()) } else { Err(CircuitError::OtherCircuit { batch: 0, circuit: self.id }) }
+    }
+}
+
+fn full_assignment(inputs: &PublicInputs, witness_variables: usize) -> Vec<Fr> {
+    let mut assignment = Vec::with_capacity(1 + PUBLIC_INPUTS + witness_variables);
+    assignment.push(Fr::ONE);
+    assignment.extend(inputs);
+    assignment
+}
+
+impl Driver<'_> {
+    fn into_assignment(self, inputs: &PublicInputs) -> Vec<Fr> {
+        match self {
+            Driver::Parallel { values } => values,
+            Driver::Sequential(b) => {
+                let values = b.into_values();
+                let mut assignment = full_assignment(inputs, values.len());
+                assignment.extend(values);
+                assignment
+            }
+        }
+    }
+}

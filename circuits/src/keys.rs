@@ -1,0 +1,330 @@
+//! Proving keys as files.
+//!
+//! ```text
+//! "SHEAFKEY" | version u32 | origin, 32 bytes | circuit digest | verifying key digest | body length u64 | body
+//! ```
+//! Integers big-endian; the body is ark-serialize's uncompressed `ProvingKey`. Digests are sha256, that of the key over the
+//! whole file, so `sha256sum` prints what the manifest says.
+//!
+//! States of a file: *arrived* (no receipt: the whole digest is computed and compared, then a receipt `<file>.ok` with digest,
+//! length and time of last change is written), *trusted* (the receipt fits: the header is checked, the points are not).
+//! A wrong digest, header, circuit or verifying key is refused by name; a changed file falls back to *arrived*.
+//! Keys of the development set-up carry INSECURE in origin and file name.
+
+use crate::batch::Circuit;
+use crate::setup::{self, SetupError, Toxic};
+use ark_bn254::{Bn254, G2Affine};
+use ark_ec::AffineRepr;
+use ark_groth16::{ProvingKey, VerifyingKey};
+use ark_serialize::{CanonicalDeserialize, CanonicalSerialize, SerializationError};
+use sha2::{Digest, Sha256};
+use sheaf_protocol::batch::PUBLIC_INPUTS;
+use sheaf_protocol::field::{Word, g1_words, g2_words};
+use sheaf_protocol::manifest::{CircuitEntry, HexWord};
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+const MAGIC: &[u8; 8] = b"SHEAFKEY";
+const VERSION: u32 = 1;
+const ORIGIN: &[u8; 32] = b"INSECURE development\0\0\0\0\0\0\0\0\0\0\0\0";
+const HEADER_BYTES: usize = 8 + 4 + 32 + 32 + 32 + 8;
+
+/// Why a key is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file system said no.
+    #[error("proving key {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// Not a key file of this version, or of a wrong length.
+    #[error("{path} is not a proving key of this version: {reason}")]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The file is not the one the manifest names.
+    #[error("{path}: {what} has digest {got}, expected {expected}")]
+    Digest {
+        /// The file.
+        path: PathBuf,
+        /// Circuit, proving key or verifying key.
+        what: &'static str,
+        /// By manifest or circuit.
+        expected: HexWord,
+        /// Found.
+        got: HexWord,
+    },
+    /// The body does not decode.
+    #[error("{path} holds no proving key")]
+    Body {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: SerializationError,
+    },
+    /// The verifying key must not be used.
+    #[error("verifying key refused: {0}")]
+    Verifying(#[from] VerifyingKeyError),
+    /// The development set-up failed.
+    #[error("set-up: {0}")]
+    Setup(#[from] SetupError),
+}
+
+/// Why a verifying key must not be used, whoever made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyingKeyError {
+    /// Everybody could prove anything.
+    #[error("delta equals gamma or the G2 generator: anybody could forge proofs")]
+    Delta,
+    /// L1 merges gamma's pairing with the one of the generator.
+    #[error("gamma is not the G2 generator")]
+    Gamma,
+    /// Another number of public inputs than the protocol's.
+    #[error("{0} points for public inputs, expected 10")]
+    Inputs(usize),
+}
+
+/// Checks what L1 and the verifier rely on: nine public inputs, gamma = the generator, delta neither.
+///
+/// # Errors
+/// [`VerifyingKeyError`].
+pub fn check_verifying_key(key: &VerifyingKey<Bn254>) -> Result<(), VerifyingKeyError> {
+    if key.gamma_abc_g1.len() != PUBLIC_INPUTS + 1 {
+        return Err(VerifyingKeyError::Inputs(key.gamma_abc_g1.len()));
+    }
+    if key.delta_g2 == key.gamma_g2 || key.delta_g2 == G2Affine::generator() || key.delta_g2.is_zero() {
+        return Err(VerifyingKeyError::Delta);
+    }
+    if key.gamma_g2 == G2Affine::generator() { Ok(()) } else { Err(VerifyingKeyError::Gamma) }
+}
+
+/// sha256 of the verifying key's words: alpha, beta, gamma, delta, IC_0 .. IC_9, as the EVM sees them.
+pub fn verifying_key_digest(key: &VerifyingKey<Bn254>) -> Word {
+    let mut hasher = Sha256::new();
+    hasher.update(g1_words(&key.alpha_g1).as_flattened());
+    [&key.beta_g2, &key.gamma_g2, &key.delta_g2].into_iter().for_each(|point| hasher.update(g2_words(point).as_flattened()));
+    key.gamma_abc_g1.iter().for_each(|point| hasher.update(g1_words(point).as_flattened()));
+    hasher.finalize().into()
+}
+
+/// A proving key whose file is known, fit for use.
+#[derive(Debug)]
+pub struct Keys {
+    /// The proving key, with its verifying key.
+    pub proving: ProvingKey<Bn254>,
+    /// Digest of the circuit it is for.
+    pub circuit: Word,
+    /// Digest of its file.
+    pub digest: Word,
+}
+
+impl Keys {
+    /// File name of a development key: `<shape>-<id>-<start of the circuit digest>-INSECURE.pk`.
+    pub fn file_name(name: &str, circuit: &Circuit) -> String {
+        let digest = hex::encode(&circuit.digest()[..8]);
+        format!("{name}-{}-{digest}-INSECURE.pk", circuit.id())
+    }
+
+    /// The INSECURE development key from the cache directory, or a fresh one put there. `progress` hears (points made, points in
+    /// all); nothing if the key was cached.
+    ///
+    /// # Errors
+    /// [`KeyError`]; a damaged cached file is replaced, not refused.
+    pub fn insecure_dev(directory: &Path, name: &str, circuit: &Circuit, seed: &str, progress: &mut dyn FnMut(usize, usize)) -> Result<Self, KeyError> {
+        let path = directory.join(seed_directory(seed)).join(Self::file_name(name, circuit));
+        if let Some(keys) = receipt_digest(&path).and_then(|digest| Self::load(&path, circuit, &digest).ok()) {
+            return Ok(keys);
+        }
+        let digest = circuit.digest();
+        let proving = setup::proving_key(circuit, &Toxic::insecure(seed, &digest), progress)?;
+        check_verifying_key(&proving.vk)?;
+        path.parent().map_or(Ok(()), fs::create_dir_all).map_err(|source| io_error(&path, source))?;
+        let saved = save(&path, &proving, &digest)?;
+        Ok(Self { proving, circuit: digest, digest: saved })
+    }
+
+    /// Where [`Keys::insecure_dev`] keeps the key of this seed.
+    pub fn insecure_dev_path(directory: &Path, name: &str, circuit: &Circuit, seed: &str) -> PathBuf {
+        directory.join(seed_directory(seed)).join(Self::file_name(name, circuit))
+    }
+
+    /// Loads the key file that must have this digest and be for this circuit. See the module's text for what is checked when.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn load(path: &Path, circuit: &Circuit, expected: &Word) -> Result<Self, KeyError> {
+        let header = Header::read(path)?;
+        let digest = circuit.digest();
+        compare(path, "circuit", &digest, &header.circuit)?;
+        if !receipt(path, expected)?.is_some_and(|text| receipt_text(path).is_some_and(|found| found == text)) {
+            check_digest(path, expected)?;
+        }
+        let proving = read_body(path)?;
+        compare(path, "verifying key", &header.verifying_key, &verifying_key_digest(&proving.vk))?;
+        check_verifying_key(&proving.vk)?;
+        Ok(Self { proving, circuit: digest, digest: *expected })
+    }
+
+    /// The verifying key.
+    pub fn verifying(&self) -> &VerifyingKey<Bn254> {
+        &self.proving.vk
+    }
+
+    /// The manifest's entry for this key.
+    pub fn entry(&self, name: &str, circuit: &Circuit) -> CircuitEntry {
+        let vk = self.verifying();
+        let mut ic = [[HexWord([0; 32]); 2]; PUBLIC_INPUTS + 1];
+        ic.iter_mut().zip(&vk.gamma_abc_g1).for_each(|(words, point)| *words = g1_words(point).map(HexWord));
+        CircuitEntry {
+            id: circuit.id(),
+            name: name.to_owned(),
+            shape: *circuit.shape(),
+            circuit: HexWord(self.circuit),
+            proving_key: HexWord(self.digest),
+            verifying_key: HexWord(verifying_key_digest(vk)),
+            delta: g2_words(&vk.delta_g2).map(HexWord),
+            ic,
+        }
+    }
+}
+
+/// Two seeds never share a directory.
+fn seed_directory(seed: &str) -> String {
+    format!("INSECURE-{}", hex::encode(&Sha256::digest(seed.as_bytes())[..4]))
+}
+
+struct Header {
+    circuit: Word,
+    verifying_key: Word,
+}
+
+impl Header {
+    fn read(path: &Path) -> Result<Self, KeyError> {
+        let refuse = |reason| KeyError::Header { path: path.to_owned(), reason };
+        let mut bytes = [0; HEADER_BYTES];
+        let mut file = File::open(path).map_err(|source| io_error(path, source))?;
+        file.read_exact(&mut bytes).map_err(|_| refuse("shorter than a header"))?;
+        if bytes[..8] != MAGIC[..] || bytes[8..12] != VERSION.to_be_bytes() {
+            return Err(refuse("wrong magic or version"));
+        }
+        if bytes[12..44] != ORIGIN[..] {
+            return Err(refuse("unknown origin"));
+        }
+        let word = |at: usize| -> Word { std::array::from_fn(|i| bytes[at + i]) };
+        let body = bytes[108..].iter().fold(0u64, |length, byte| length << 8 | u64::from(*byte));
+        let length = file.metadata().map_err(|source| io_error(path, source))?.len();
+        if body.checked_add(HEADER_BYTES as u64) != Some(length) {
+            return Err(refuse("wrong length"));
+        }
+        Ok(Self { circuit: word(44), verifying_key: word(76) })
+    }
+}
+
+fn compare(path: &Path, what: &'static str, expected: &Word, got: &Word) -> Result<(), KeyError> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(KeyError::Digest { path: path.to_owned(), what, expected: HexWord(*expected), got: HexWord(*got) })
+}
+
+fn io_error(path: &Path, source: io::Error) -> KeyError {
+    KeyError::Io { path: path.to_owned(), source }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Writes the file, all of it or nothing, and its receipt; returns its digest.
+fn save(path: &Path, key: &ProvingKey<Bn254>, circuit: &Word) -> Result<Word, KeyError> {
+    let partial = with_suffix(path, &format!(".{}.partial", std::process::id()));
+    let digest = write(&partial, key, circuit).map_err(|source| io_error(&partial, source))?;
+    fs::rename(&partial, path).map_err(|source| io_error(path, source))?;
+    keep_receipt(path, &digest)?;
+    Ok(digest)
+}
+
+fn write(path: &Path, key: &ProvingKey<Bn254>, circuit: &Word) -> io::Result<Word> {
+    let mut out = Hashing { inner: BufWriter::new(File::create(path)?), hasher: Sha256::new() };
+    out.write_all(MAGIC)?;
+    out.write_all(&VERSION.to_be_bytes())?;
+    out.write_all(ORIGIN)?;
+    out.write_all(circuit)?;
+    out.write_all(&verifying_key_digest(&key.vk))?;
+    out.write_all(&(key.uncompressed_size() as u64).to_be_bytes())?;
+    key.serialize_uncompressed(&mut out).map_err(io::Error::other)?;
+    out.inner.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    Ok(out.hasher.finalize().into())
+}
+
+fn read_body(path: &Path) -> Result<ProvingKey<Bn254>, KeyError> {
+    let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(|source| io_error(path, source))?);
+    let mut header = [0; HEADER_BYTES];
+    file.read_exact(&mut header).map_err(|source| io_error(path, source))?;
+    ProvingKey::deserialize_uncompressed_unchecked(file).map_err(|source| KeyError::Body { path: path.to_owned(), source })
+}
+
+/// What a receipt must say for the file as it is now; `None` where the file system keeps no times.
+fn receipt(path: &Path, digest: &Word) -> Result<Option<String>, KeyError> {
+    let data = fs::metadata(path).map_err(|source| io_error(path, source))?;
+    let modified = data.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    Ok(modified.map(|time| format!("sha256 {}\nlength {}\nmodified_ns {}\n", hex::encode(digest), data.len(), time.as_nanos())))
+}
+
+fn receipt_text(path: &Path) -> Option<String> {
+    fs::read_to_string(with_suffix(path, ".ok")).ok()
+}
+
+/// The digest that the receipt beside `path` names.
+fn receipt_digest(path: &Path) -> Option<Word> {
+    let text = receipt_text(path)?;
+    let mut digest = Word::default();
+    hex::decode_to_slice(text.lines().next()?.strip_prefix("sha256 ")?, &mut digest).ok()?;
+    Some(digest)
+}
+
+/// A receipt only saves time: on a read-only disk every load computes the digest.
+fn keep_receipt(path: &Path, digest: &Word) -> Result<(), KeyError> {
+    if let Some(text) = receipt(path, digest)? {
+        let _ = fs::write(with_suffix(path, ".ok"), text);
+    }
+    Ok(())
+}
+
+fn check_digest(path: &Path, expected: &Word) -> Result<(), KeyError> {
+    let mut hasher = Hashing { inner: io::sink(), hasher: Sha256::new() };
+    let copied = File::open(path).and_then(|file| io::copy(&mut BufReader::with_capacity(1 << 20, file), &mut hasher));
+    copied.map_err(|source| io_error(path, source))?;
+    compare(path, "proving key", expected, &hasher.hasher.finalize().into())?;
+    keep_receipt(path, expected)
+}
+
+/// Passes bytes on and hashes them.
+struct Hashing<W> {
+    inner: W,
+    hasher: Sha256,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

@@ -1,0 +1,21 @@
+//! The R1CS twins of `sheaf-protocol`: the batch circuit, its development keys, proving and verifying. No network, no database.
+//!
+//! ```text
+//! builder ── poseidon, float, signature ── slots/{transfer, withdraw, deposit, fee, account} ── batch
+//!                                                                                               ├── evaluate (tests)
+//!                                                                                keys ── prove ─┴── export (snarkjs)
+//! ```
+//!
+//! Statement, names and order are those of `docs/protocol.md`, section 5.
+
+pub mod batch;
+pub mod builder;
+pub mod evaluate;
+pub mod export;
+pub mod float;
+pub mod keys;
+pub mod poseidon;
+pub mod prove;
+pub mod setup;
+pub mod signature;
+pub mod slots;

@@ -1,0 +1,135 @@
+//! Proving and verifying with Groth16.
+//!
+//! A [`Prover`] holds a circuit with its matrices and key; a batch is turned into an assignment, checked against every
+//! constraint (so that a bad batch is named, not proved wrong), and proved. [`verify`] is what gateways and workers call before they
+//! trust a proof: ark-groth16 checks neither the number of public inputs nor the key.
+
+use crate::batch::{Circuit, CircuitError};
+use crate::keys::{Keys, VerifyingKeyError, check_verifying_key};
+use ark_bn254::{Bn254, Fq, Fq2, Fr, G2Affine};
+use ark_ff::UniformRand;
+use ark_groth16::{Groth16, Proof, VerifyingKey, prepare_verifying_key};
+use ark_relations::gr1cs::SynthesisError;
+use rand::{CryptoRng, RngCore};
+use sheaf_protocol::batch::{Batch, Challenges, PublicInputs};
+use sheaf_protocol::field::{Word, from_word, g1_from_words, g1_words, g2_words};
+
+/// Why there is no proof.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProveError {
+    /// The batch has no witness.
+    #[error("no witness: {0}")]
+    Circuit(#[from] CircuitError),
+    /// The batch violates constraints of these groups.
+    #[error("batch violates {0:?}")]
+    Unsatisfied(Vec<String>),
+    /// ark-groth16 failed.
+    #[error("groth16: {0}")]
+    Groth16(#[from] SynthesisError),
+}
+
+/// Why a proof is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// The verifying key must not be used.
+    #[error("verifying key refused: {0}")]
+    Key(#[from] VerifyingKeyError),
+    /// The words are no proof: a coordinate out of range, or a point off its curve or subgroup.
+    #[error("proof is malformed")]
+    Malformed,
+    /// The proof does not hold for these public inputs.
+    #[error("proof does not verify")]
+    Rejected,
+}
+
+/// A circuit and its key, ready to prove batches.
+#[derive(Debug)]
+pub struct Prover {
+    circuit: Circuit,
+    keys: Keys,
+}
+
+impl Prover {
+    /// The prover of `circuit` with `keys`, which were loaded for it.
+    pub fn new(circuit: Circuit, keys: Keys) -> Self {
+        Self { circuit, keys }
+    }
+
+    /// The circuit.
+    pub fn circuit(&self) -> &Circuit {
+        &self.circuit
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The full assignment of a batch, every constraint checked.
+    ///
+    /// # Errors
+    /// [`ProveError::Circuit`] or [`ProveError::Unsatisfied`].
+    pub fn assignment(&self, batch: &Batch, challenges: &Challenges) -> Result<Vec<Fr>, ProveError> {
+        let witness = self.circuit.witness(batch, challenges)?;
+        let assignment = self.circuit.assign(&witness)?;
+        let violated = self.circuit.violated_groups(&assignment);
+        if violated.is_empty() { Ok(assignment) } else { Err(ProveError::Unsatisfied(violated.into_iter().collect())) }
+    }
+
+    /// Proves an assignment of [`Prover::assignment`]; `rng` blinds the proof.
+    ///
+    /// # Errors
+    /// [`ProveError::Groth16`].
+    pub fn prove_assignment(&self, assignment: &[Fr], rng: &mut (impl RngCore + CryptoRng)) -> Result<Proof<Bn254>, ProveError> {
+        let (r, s) = (Fr::rand(rng), Fr::rand(rng));
+        let instance = assignment.len() - self.circuit.witness_variables();
+        let matrices = self.circuit.matrices();
+        let proof = Groth16::<Bn254>::create_proof_with_reduction_and_matrices(
+            &self.keys.proving, r, s, matrices, instance, self.circuit.constraints(), assignment,
+        )?;
+        Ok(proof)
+    }
+
+    /// Proves a batch.
+    ///
+    /// # Errors
+    /// [`ProveError`].
+    pub fn prove(&self, batch: &Batch, challenges: &Challenges, rng: &mut (impl RngCore + CryptoRng)) -> Result<Proof<Bn254>, ProveError> {
+        self.prove_assignment(&self.assignment(batch, challenges)?, rng)
+    }
+}
+
+/// Verifies a proof for exactly nine public inputs, after checking the key itself.
+///
+/// # Errors
+/// [`VerifyError::Key`] or [`VerifyError::Rejected`].
+pub fn verify(key: &VerifyingKey<Bn254>, inputs: &PublicInputs, proof: &Proof<Bn254>) -> Result<(), VerifyError> {
+    check_verifying_key(key)?;
+    match Groth16::<Bn254>::verify_proof(&prepare_verifying_key(key), proof, inputs) {
+        Ok(true) => Ok(()),
+        _ => Err(VerifyError::Rejected),
+    }
+}
+
+/// The eight words of a proof as L1 takes them: A.x A.y, B x.c1 x.c0 y.c1 y.c0, C.x C.y.
+pub fn proof_words(proof: &Proof<Bn254>) -> [Word; 8] {
+    let ([ax, ay], [b0, b1, b2, b3], [cx, cy]) = (g1_words(&proof.a), g2_words(&proof.b), g1_words(&proof.c));
+    [ax, ay, b0, b1, b2, b3, cx, cy]
+}
+
+/// The proof of eight words, every point checked.
+///
+/// # Errors
+/// [`VerifyError::Malformed`].
+pub fn proof_from_words(words: &[Word; 8]) -> Result<Proof<Bn254>, VerifyError> {
+    let a = g1_from_words(&[words[0], words[1]]).ok_or(VerifyError::Malformed)?;
+    let c = g1_from_words(&[words[6], words[7]]).ok_or(VerifyError::Malformed)?;
+    let b = g2_from_words(&[words[2], words[3], words[4], words[5]]).ok_or(VerifyError::Malformed)?;
+    Ok(Proof { a, b, c })
+}
+
+fn g2_from_words(words: &[Word; 4]) -> Option<G2Affine> {
+    let [x1, x0, y1, y0] = words.map(|word| from_word::<Fq>(&word));
+    let point = G2Affine::new_unchecked(Fq2::new(x0?, x1?), Fq2::new(y0?, y1?));
+    (point.is_on_curve() && point.is_in_correct_subgroup_assuming_on_curve()).then_some(point)
+}

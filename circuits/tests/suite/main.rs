@@ -1,0 +1,6 @@
+//! Tests of the batch circuit: completeness against the native rules, soundness against forgers, keys, proofs and counts.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod equivalence;
+mod keys;
+mod world;

@@ -1,0 +1,133 @@
+//! A small world to make batches in: key holders, a ledger, and signed operations on it.
+
+use ark_bn254::Fr;
+use ark_ff::UniformRand;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+use sheaf_circuits::batch::{BatchWitness, Circuit};
+use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
+use sheaf_protocol::batch::{Batch, BatchError, Challenges, Deposit, Signed};
+use sheaf_protocol::ledger::{Ledger, Slot, Triple};
+use sheaf_protocol::ops::{OpTag, Transfer, Withdraw};
+use sheaf_protocol::schnorr::{SecretKey, sign};
+use sheaf_protocol::shape::{Shape, by_name};
+use std::sync::OnceLock;
+
+/// Circuit id of the tests: not 1, so that a constant forgotten somewhere shows.
+pub(crate) const ID: u32 = 3;
+/// Another token than the native coin.
+pub(crate) const TOKEN: TokenId = TokenId(2);
+
+pub(crate) fn shape(name: &str) -> Shape {
+    by_name(name).unwrap().shape
+}
+
+/// The `test` circuit, made once per test binary.
+pub(crate) fn test_circuit() -> &'static Circuit {
+    static CIRCUIT: OnceLock<Circuit> = OnceLock::new();
+    CIRCUIT.get_or_init(|| Circuit::new(shape("test"), ID).unwrap())
+}
+
+/// Key holders with funded slots 1..=n: odd slots hold the native coin, even ones token 2.
+pub(crate) struct World {
+    pub(crate) rng: ChaCha20Rng,
+    pub(crate) domain: Fr,
+    pub(crate) keys: Vec<SecretKey>,
+    pub(crate) ledger: Ledger,
+}
+
+pub(crate) fn owner(slot: u32) -> Address {
+    Address([slot as u8 + 1; 20])
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, slots: u32) -> Self {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let keys: Vec<SecretKey> = (0..=slots + 2).map(|_| SecretKey::generate(&mut rng)).collect();
+        let mut ledger = Ledger::new(16);
+        for slot in 1..=slots {
+            let triple = Triple { key: keys[slot as usize].public().0, owner: owner(slot), token: token_of(slot) };
+            let nonce = Nonce(rng.gen_range(0..1000));
+            ledger.set(SlotId(slot), Slot { nonce, balance: Amount(1_000_000), ..Slot::opened(triple) });
+        }
+        let domain = Fr::rand(&mut rng);
+        Self { rng, domain, keys, ledger }
+    }
+
+    pub(crate) fn challenges(&mut self) -> Challenges {
+        Challenges { rho: Fr::rand(&mut self.rng), zeta: Fr::rand(&mut self.rng) }
+    }
+
+    /// A transfer signed by the key of slot `from` with the slot's nonce plus `ahead`.
+    pub(crate) fn transfer(&self, from: u32, to: u32, ahead: u32, amount: u128, fee: u128) -> Signed<Transfer> {
+        let slot = self.ledger.get(SlotId(from));
+        let op = Transfer {
+            from: SlotId(from),
+            to: SlotId(to),
+            token: token_of(from),
+            nonce: Nonce(slot.nonce.0 + ahead),
+            amount: AmountFloat::from_amount(Amount(amount)).unwrap(),
+            fee: FeeFloat::from_amount(Amount(fee)).unwrap(),
+        };
+        self.sign_transfer(op, from)
+    }
+
+    pub(crate) fn sign_transfer(&self, op: Transfer, signer: u32) -> Signed<Transfer> {
+        let key = &self.keys[signer as usize];
+        let signature = sign(key, self.domain, OpTag::Transfer as u8, op.message(), &[7; 32]);
+        Signed { op, key: key.public().0, signature }
+    }
+
+    pub(crate) fn withdrawal(&self, from: u32, ahead: u32, amount: u128, fee: u128) -> Signed<Withdraw> {
+        let slot = self.ledger.get(SlotId(from));
+        let op = Withdraw {
+            from: SlotId(from),
+            token: token_of(from),
+            nonce: Nonce(slot.nonce.0 + ahead),
+            fee: FeeFloat::from_amount(Amount(fee)).unwrap(),
+            amount: Amount(amount),
+            address: Address([0xab; 20]),
+        };
+        self.sign_withdrawal(op, from)
+    }
+
+    pub(crate) fn sign_withdrawal(&self, op: Withdraw, signer: u32) -> Signed<Withdraw> {
+        let key = &self.keys[signer as usize];
+        let signature = sign(key, self.domain, OpTag::Withdraw as u8, op.message(self.domain), &[9; 32]);
+        Signed { op, key: key.public().0, signature }
+    }
+
+    /// A deposit for the holder of `key` into `slot`.
+    pub(crate) fn deposit(&self, slot: u32, amount: u128) -> Deposit {
+        let triple = Triple { key: self.keys[slot as usize].public().0, owner: owner(slot), token: token_of(slot) };
+        Deposit { slot: SlotId(slot), triple, amount: Amount(amount) }
+    }
+
+    pub(crate) fn assemble(&self, transfers: Vec<Signed<Transfer>>, withdrawals: Vec<Signed<Withdraw>>, deposits: Vec<Deposit>) -> Result<Batch, BatchError> {
+        let fee_slot = |token: TokenId| Some(SlotId(if token == NATIVE { 1 } else { 2 }));
+        Batch::assemble(&self.ledger, (ID, shape("test")), self.domain, transfers, withdrawals, deposits, fee_slot)
+    }
+}
+
+/// Odd slots hold the native coin, even ones token 2.
+pub(crate) fn token_of(slot: u32) -> TokenId {
+    if slot % 2 == 1 { NATIVE } else { TOKEN }
+}
+
+/// A batch with every kind of slot used and unused: slots 1..=6 hold something, 7 is opened, 0 pads.
+pub(crate) fn rich_batch() -> (World, Batch, Challenges) {
+    let mut world = World::new(1, 6);
+    let transfers = vec![world.transfer(1, 3, 0, 5_000, 30), world.transfer(1, 5, 1, 70_000, 20), world.transfer(2, 4, 0, 12_345, 10)];
+    let withdrawals = vec![world.withdrawal(4, 0, 777, 5)];
+    let deposits = vec![world.deposit(7, 4_000)];
+    let batch = world.assemble(transfers, withdrawals, deposits).unwrap();
+    let challenges = world.challenges();
+    (world, batch, challenges)
+}
+
+/// The witness of [`rich_batch`].
+pub(crate) fn rich_witness() -> (World, BatchWitness) {
+    let (world, batch, challenges) = rich_batch();
+    let witness = test_circuit().witness(&batch, &challenges).unwrap();
+    (world, witness)
+}
