@@ -10,14 +10,14 @@
 //! and time of last change is written), *trusted* (the receipt fits: the header is checked and the points are read without
 //! curve checks). Another digest, length or header is refused; a changed file falls back to *arrived*.
 
-use super::srs::{Origin, Srs};
+use super::srs::{Origin, SetupError, Srs};
 use super::{MAX_K, SIZES};
-use crate::field::{Fq, G1Affine, G2Affine, Word, g1_words, g2_words, to_hex};
+use crate::field::{Fq, G1Affine, G2Affine, Word, from_hex, g1_words, g2_words};
+use crate::manifest::{HexWord, SrsEntry};
 use ark_bn254::Fq2;
 use ark_ff::{BigInt, PrimeField};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -33,22 +33,6 @@ const HEADER_BYTES: usize = 8 + 4 + 4 + ORIGIN_BYTES;
 const FRONT_BYTES: usize = HEADER_BYTES + G2_BYTES + 2 * SIZES * G1_BYTES;
 /// Points read or written at a time.
 const CHUNK: usize = 1 << 14;
-
-/// sha256 of the bytes of a reference string's file.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SrsDigest(pub [u8; 32]);
-
-impl fmt::Display for SrsDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&to_hex(&self.0))
-    }
-}
-
-impl fmt::Debug for SrsDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// Why a reference string's file is refused.
 #[derive(Debug, thiserror::Error)]
@@ -76,9 +60,9 @@ pub enum SrsFileError {
         /// The file.
         path: PathBuf,
         /// By the manifest.
-        expected: SrsDigest,
+        expected: HexWord,
         /// Found.
-        got: SrsDigest,
+        got: HexWord,
     },
     /// A coordinate is not below the modulus.
     #[error("{path} holds a coordinate at or above the modulus")]
@@ -86,6 +70,9 @@ pub enum SrsFileError {
         /// The file.
         path: PathBuf,
     },
+    /// The development set-up failed.
+    #[error("set-up: {0}")]
+    Setup(#[from] SetupError),
 }
 
 impl Origin {
@@ -117,20 +104,47 @@ impl Srs {
     }
 
     /// sha256 of the file that [`Srs::save`] writes.
-    pub fn digest(&self) -> SrsDigest {
+    pub fn digest(&self) -> HexWord {
         let mut hasher = Hashing { inner: io::sink(), hasher: Sha256::new() };
         match self.write(&mut hasher) {
-            Ok(()) => SrsDigest(hasher.hasher.finalize().into()),
+            Ok(()) => HexWord(hasher.hasher.finalize().into()),
             Err(_) => unreachable!("a sink takes every write"),
         }
+    }
+
+    /// The manifest's entry for the reference string in the file of this digest.
+    pub fn entry(&self, digest: HexWord) -> SrsEntry {
+        SrsEntry { k: self.k, digest, tau: g2_words(&self.tau_g2).map(HexWord), l0: self.l0.map(|point| g1_words(&point).map(HexWord)) }
+    }
+
+    /// The INSECURE development set-up from the cache directory, or a fresh one put there, with its digest. `progress` hears
+    /// (points made, points in all); nothing if it was cached.
+    ///
+    /// # Errors
+    /// [`SrsFileError`]; a damaged cached file is replaced, not refused.
+    pub fn insecure_dev_in(directory: &Path, k: u32, seed: &str, progress: impl FnMut(usize, usize)) -> Result<(Self, HexWord), SrsFileError> {
+        let path = Self::insecure_dev_path(directory, k, seed);
+        if let Some((srs, digest)) = receipt_digest(&path).and_then(|digest| Some((Self::load(&path, &digest).ok()?, digest))) {
+            return Ok((srs, digest));
+        }
+        let srs = Self::insecure_dev_with(k, seed, progress)?;
+        path.parent().map_or(Ok(()), fs::create_dir_all).map_err(|source| io_error(&path, source))?;
+        let digest = srs.save(&path)?;
+        Ok((srs, digest))
+    }
+
+    /// Where [`Srs::insecure_dev_in`] keeps the reference string of this seed: two seeds never share a directory.
+    pub fn insecure_dev_path(directory: &Path, k: u32, seed: &str) -> PathBuf {
+        let of_seed = format!("INSECURE-{}", hex::encode(&Sha256::digest(seed.as_bytes())[..4]));
+        directory.join(of_seed).join(Self::file_name(k, Origin::InsecureDevelopment))
     }
 
     /// Writes the file (all of it or nothing, by renaming) and its receipt, and returns the digest for the manifest.
     ///
     /// # Errors
     /// [`SrsFileError::Io`].
-    pub fn save(&self, path: &Path) -> Result<SrsDigest, SrsFileError> {
-        let partial = with_suffix(path, ".partial");
+    pub fn save(&self, path: &Path) -> Result<HexWord, SrsFileError> {
+        let partial = with_suffix(path, &format!(".{}.partial", std::process::id()));
         let digest = self.save_partial(&partial).map_err(|source| io_error(&partial, source))?;
         fs::rename(&partial, path).map_err(|source| io_error(path, source))?;
         let text = receipt(path, &digest)?;
@@ -138,11 +152,11 @@ impl Srs {
         Ok(digest)
     }
 
-    fn save_partial(&self, partial: &Path) -> io::Result<SrsDigest> {
+    fn save_partial(&self, partial: &Path) -> io::Result<HexWord> {
         let mut out = Hashing { inner: BufWriter::new(File::create(partial)?), hasher: Sha256::new() };
         self.write(&mut out)?;
         out.inner.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        Ok(SrsDigest(out.hasher.finalize().into()))
+        Ok(HexWord(out.hasher.finalize().into()))
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
@@ -160,7 +174,7 @@ impl Srs {
     ///
     /// # Errors
     /// [`SrsFileError`].
-    pub fn load(path: &Path, expected: &SrsDigest) -> Result<Self, SrsFileError> {
+    pub fn load(path: &Path, expected: &HexWord) -> Result<Self, SrsFileError> {
         let (k, origin) = read_header(path)?;
         if !receipt_fits(path, expected)? {
             check_digest(path, expected)?;
@@ -185,24 +199,30 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// What a receipt must say for the file as it is now.
-fn receipt(path: &Path, digest: &SrsDigest) -> Result<String, SrsFileError> {
+fn receipt(path: &Path, digest: &HexWord) -> Result<String, SrsFileError> {
     let data = fs::metadata(path).map_err(|source| io_error(path, source))?;
     let modified = data.modified().map_err(|source| io_error(path, source))?;
     let modified_ns = modified.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
     Ok(format!("sha256 {digest}\nlength {}\nmodified_ns {modified_ns}\n", data.len()))
 }
 
-fn receipt_fits(path: &Path, digest: &SrsDigest) -> Result<bool, SrsFileError> {
+/// The digest that the receipt beside `path` names.
+fn receipt_digest(path: &Path) -> Option<HexWord> {
+    let text = fs::read_to_string(with_suffix(path, ".ok")).ok()?;
+    from_hex(text.lines().next()?.strip_prefix("sha256 ")?).map(HexWord)
+}
+
+fn receipt_fits(path: &Path, digest: &HexWord) -> Result<bool, SrsFileError> {
     let expected = receipt(path, digest)?;
     Ok(fs::read_to_string(with_suffix(path, ".ok")).is_ok_and(|found| found == expected))
 }
 
-fn check_digest(path: &Path, expected: &SrsDigest) -> Result<(), SrsFileError> {
+fn check_digest(path: &Path, expected: &HexWord) -> Result<(), SrsFileError> {
     let before = receipt(path, expected)?;
     let mut hasher = Hashing { inner: io::sink(), hasher: Sha256::new() };
     let copied = File::open(path).and_then(|file| io::copy(&mut BufReader::with_capacity(1 << 20, file), &mut hasher));
     copied.map_err(|source| io_error(path, source))?;
-    let got = SrsDigest(hasher.hasher.finalize().into());
+    let got = HexWord(hasher.hasher.finalize().into());
     if got != *expected {
         return Err(SrsFileError::Digest { path: path.to_owned(), expected: *expected, got });
     }
@@ -310,7 +330,7 @@ mod tests {
     use super::*;
     use tempfile::TempDir;
 
-    fn saved() -> (TempDir, PathBuf, Srs, SrsDigest) {
+    fn saved() -> (TempDir, PathBuf, Srs, HexWord) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(Srs::file_name(5, Origin::InsecureDevelopment));
         let srs = Srs::insecure_dev(5, "file").unwrap();
@@ -348,9 +368,21 @@ mod tests {
     }
 
     #[test]
+    fn a_cached_development_string_is_found_again_and_a_damaged_one_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, digest) = Srs::insecure_dev_in(folder.path(), 5, "file", |_, _| {}).unwrap();
+        let again = Srs::insecure_dev_in(folder.path(), 5, "file", |_, _| panic!("made again")).unwrap();
+        assert_eq!((&again.0.lagrange, again.1), (&first.lagrange, digest));
+        assert_eq!(first.entry(digest).l0[0], g1_words(&first.l0[0]).map(HexWord));
+        spoil(&Srs::insecure_dev_path(folder.path(), 5, "file"), FRONT_BYTES);
+        assert_eq!(Srs::insecure_dev_in(folder.path(), 5, "file", |_, _| {}).unwrap().1, digest);
+        assert_ne!(Srs::insecure_dev_in(folder.path(), 5, "another", |_, _| {}).unwrap().1, digest);
+    }
+
+    #[test]
     fn another_digest_is_refused_although_a_receipt_is_there() {
         let (_folder, path, _, digest) = saved();
-        let expected = SrsDigest([7; 32]);
+        let expected = HexWord([7; 32]);
         let refused = Srs::load(&path, &expected).unwrap_err();
         assert!(matches!(refused, SrsFileError::Digest { got, .. } if got == digest));
     }
@@ -376,7 +408,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let refused = Srs::load(Path::new("/nowhere/srs.bin"), &SrsDigest([0; 32])).unwrap_err();
+        let refused = Srs::load(Path::new("/nowhere/srs.bin"), &HexWord([0; 32])).unwrap_err();
         assert!(refused.to_string().contains("/nowhere/srs.bin"));
     }
 }

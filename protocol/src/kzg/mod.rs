@@ -27,7 +27,7 @@ mod quotient;
 mod srs;
 mod vector;
 
-pub use file::{SrsDigest, SrsFileError};
+pub use file::SrsFileError;
 pub use open::{Claims, OpeningKey, SlotStatement, Statement};
 pub use srs::{Origin, SetupError, Srs};
 pub use vector::{OpenError, PrepareError, Quotient, StateVector, Step, TouchedSlot};
