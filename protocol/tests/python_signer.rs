@@ -1,0 +1,87 @@
+//! The independent signer, `e2e/scripts/sign.py`, against this crate: two programs written from one text must agree to the byte.
+//! Needs `python3` on the PATH.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use serde_json::Value;
+use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId};
+use sheaf_protocol::field::{from_hex, to_hex};
+use sheaf_protocol::header;
+use sheaf_protocol::ops::{Op, SignedOp, Transfer, Withdraw};
+use sheaf_protocol::schnorr::{self, PublicKey, SecretKey};
+use std::process::Command;
+
+const SEED: [u8; 32] = [0x5e; 32];
+const RANDOM: [u8; 32] = [0x0a; 32];
+const CHAIN_ID: u64 = 31337;
+const CONTRACT: Address = Address([0xc0; 20]);
+
+fn python(arguments: &str) -> Value {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../e2e/scripts/sign.py");
+    let output = Command::new("python3")
+        .arg(script)
+        .args(arguments.split_whitespace())
+        .output()
+        .unwrap_or_else(|error| panic!("python3 is a prerequisite of the tests: {error}"));
+    assert!(output.status.success(), "sign.py {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn sign(op: &str, fields: &str) -> Value {
+    let (seed, random) = (hex::encode(SEED), hex::encode(RANDOM));
+    python(&format!("{op} --seed {seed} --random {random} --chain-id {CHAIN_ID} --contract {} {fields}", to_hex(&CONTRACT.0)))
+}
+
+/// The Python transaction must be the one that this crate builds and signs, and verify under the seed's key.
+fn assert_agrees(made: &Value, op: Op) {
+    let domain = header::domain(CHAIN_ID, &CONTRACT);
+    let key = SecretKey::from_seed(&SEED).unwrap();
+    let (op_tag, m) = (op.tag() as u8, op.message(domain));
+    let record = hex::decode(made["record"].as_str().unwrap().trim_start_matches("0x")).unwrap();
+    let read = SignedOp::from_record(&record).unwrap();
+    assert_eq!(schnorr::verify(key.public().0, domain, op_tag, m, &read.signature), Ok(()));
+    assert_eq!(read, SignedOp { op, signature: schnorr::sign(&key, domain, op_tag, m, &RANDOM) });
+    assert_eq!(made["hash"], op.hash(domain).to_string());
+    assert_eq!(made["transaction"]["signature"], to_hex(&read.signature.to_bytes()));
+}
+
+#[test]
+fn python_derives_the_same_key() {
+    let made = python(&format!("key --seed {}", hex::encode(SEED)));
+    let key = SecretKey::from_seed(&SEED).unwrap();
+    assert_eq!(serde_json::from_value::<PublicKey>(made["public_key"].clone()).unwrap(), key.public());
+    assert_eq!(from_hex(made["secret_key"].as_str().unwrap()), Some(*key.to_bytes()));
+}
+
+#[test]
+fn python_signs_the_same_transfer() {
+    let made = sign("transfer", "--from 5 --to 11259375 --token 1 --nonce 4294967295 --amount 1234500000000000000 --fee 40950000");
+    let transfer = Transfer {
+        from: SlotId(5),
+        to: SlotId(11_259_375),
+        token: NATIVE,
+        nonce: Nonce(u32::MAX),
+        amount: AmountFloat::from_amount(Amount(1_234_500_000_000_000_000)).unwrap(),
+        fee: FeeFloat::from_amount(Amount(40_950_000)).unwrap(),
+    };
+    assert_agrees(&made, Op::Transfer(transfer));
+}
+
+#[test]
+fn python_signs_the_same_withdrawal() {
+    let amount = (1u128 << 112) - 1;
+    let address = Address([0xab; 20]);
+    let made = sign("withdraw", &format!("--from 7 --token 1 --nonce 3 --amount {amount} --fee 0 --address {}", to_hex(&address.0)));
+    let withdraw = Withdraw { from: SlotId(7), token: NATIVE, nonce: Nonce(3), fee: FeeFloat::default(), amount: Amount(amount), address };
+    assert_agrees(&made, Op::Withdraw(withdraw));
+}
+
+#[test]
+fn python_refuses_an_amount_that_no_float_represents() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../e2e/scripts/sign.py");
+    let fields = "--from 5 --to 6 --token 1 --nonce 0 --amount 68719476737 --fee 0";
+    let (seed, contract) = (hex::encode(SEED), to_hex(&CONTRACT.0));
+    let line = format!("{script} transfer --seed {seed} --chain-id 1 --contract {contract} {fields}");
+    let output = Command::new("python3").args(line.split_whitespace()).output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("round it down"));
+}
