@@ -15,6 +15,7 @@
 mod batch;
 mod challenge;
 mod recode;
+mod sqrt;
 
 pub use batch::{Check, verify_many};
 pub use challenge::{BETA, BETA_SQUARED, CHALLENGE_DIGITS, Challenge, LAMBDA, challenge, challenge_hash, endomorphism};
@@ -278,7 +279,7 @@ fn key_point(pk: Fr) -> Result<Affine, SignatureError> {
 
 /// The point with this x-coordinate and parity of y. No point has y = 0, so the two roots differ in parity.
 fn point_at(x: Fr, y_odd: bool) -> Option<Affine> {
-    let y = (x.square() * x - Fr::from(17u64)).sqrt()?;
+    let y = sqrt::sqrt(x.square() * x - Fr::from(17u64))?;
     Some(Affine::new_unchecked(x, if is_odd(y) == y_odd { y } else { -y }))
 }
 
