@@ -1,0 +1,272 @@
+//! The routes. Each checks its input, asks the store one question, and says what happened.
+
+use crate::gateway::auth::authorize;
+use crate::gateway::body::Body;
+use crate::gateway::statement::public_inputs;
+use crate::gateway::{Gateway, GatewayError};
+use crate::metrics;
+use crate::wire::{
+    Accepted, Claim, Failure, FailureReason, Heartbeat, Job, Lease, MAX_CIRCUITS, MAX_DETAIL_BYTES, MAX_WAIT_S, Outcome, PREFIX, Phase,
+    ProblemBody, PublicWords, Released, Submission, is_worker_name,
+};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use sheaf_protocol::field::Word;
+use sheaf_protocol::manifest::HexWord;
+use sheaf_store::jobs::{self, ClaimRules, ClaimedJob, NewProof, Stored};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+use utoipa::OpenApi;
+
+/// The gateway's part of the OpenAPI document.
+#[derive(OpenApi)]
+#[openapi(
+    paths(claim, heartbeat, submit, fail),
+    components(schemas(ProblemBody, Phase, FailureReason, Outcome)),
+    tags((name = "prover", description = "Work for prover workers. Every call needs `Authorization: Bearer <token>`."))
+)]
+pub struct ApiDoc;
+
+pub(super) fn router(gateway: Gateway) -> Router {
+    let routes = Router::new()
+        .route("/claim", post(claim))
+        .route("/jobs/{batch}/heartbeat", post(heartbeat))
+        .route("/jobs/{batch}/proof", post(submit))
+        .route("/jobs/{batch}/failure", post(fail))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_found)
+        .layer(from_fn_with_state(gateway.clone(), let_in))
+        .with_state(gateway);
+    Router::new().nest(PREFIX, routes)
+}
+
+/// The token is checked before anything of the body is read.
+async fn let_in(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    match authorize(request.headers(), &gateway.shared.config.tokens) {
+        Ok(()) => next.run(request).await,
+        Err(error) => GatewayError::Auth(error).into_response(),
+    }
+}
+
+async fn not_found() -> GatewayError {
+    GatewayError::NotFound
+}
+
+/// Claims the oldest job among the offered circuits, waiting up to `wait_s` for one.
+#[utoipa::path(post, path = "/prover/v1/claim", tag = "prover", request_body = Claim, responses(
+    (status = 200, description = "A job under a fresh lease", body = Job),
+    (status = 204, description = "Nothing to do"),
+    (status = 401, description = "`token_missing`, `token_wrong`", body = ProblemBody),
+    (status = 409, description = "`key_mismatch`, `unknown_circuit`", body = ProblemBody),
+    (status = 422, description = "`invalid_field`", body = ProblemBody),
+))]
+async fn claim(State(gateway): State<Gateway>, Body(claim): Body<Claim>) -> Result<Response, GatewayError> {
+    gateway.check_claim(&claim)?;
+    let job = gateway.wait_for_job(&claim).await?;
+    metrics::claimed(job.is_some());
+    Ok(match job {
+        Some(job) => Json(gateway.describe(job)?).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
+}
+
+/// Extends the lease.
+#[utoipa::path(post, path = "/prover/v1/jobs/{batch}/heartbeat", tag = "prover", request_body = Heartbeat,
+    params(("batch" = u64, Path, description = "Batch number")), responses(
+    (status = 200, description = "Extended", body = Lease),
+    (status = 409, description = "`stale_lease`", body = ProblemBody),
+))]
+async fn heartbeat(State(gateway): State<Gateway>, batch: Result<Path<u64>, PathRejection>, Body(beat): Body<Heartbeat>) -> Result<Json<Lease>, GatewayError> {
+    let (batch, lease_ms) = (batch_number(batch)?, gateway.shared.config.lease_ms);
+    let mut connection = gateway.shared.pool.acquire().await?;
+    let extended = jobs::extend(&mut connection, batch, beat.lease, Duration::from_millis(lease_ms), beat.progress.name()).await?;
+    if extended { Ok(Json(Lease { lease_ms })) } else { Err(GatewayError::StaleLease(batch)) }
+}
+
+/// Takes a proof. A valid one is stored if the batch has none, however late it comes.
+#[utoipa::path(post, path = "/prover/v1/jobs/{batch}/proof", tag = "prover", request_body = Submission,
+    params(("batch" = u64, Path, description = "Batch number")), responses(
+    (status = 200, description = "The proof is valid and the batch has one", body = Accepted),
+    (status = 404, description = "`unknown_job`", body = ProblemBody),
+    (status = 409, description = "`stale_lease`: there never was such a lease", body = ProblemBody),
+    (status = 422, description = "`proof_invalid`, `invalid_field`", body = ProblemBody),
+))]
+async fn submit(State(gateway): State<Gateway>, batch: Result<Path<u64>, PathRejection>, Body(submission): Body<Submission>) -> Result<Json<Accepted>, GatewayError> {
+    let batch = batch_number(batch)?;
+    check_worker(&submission.worker)?;
+    if !gateway.verifies(batch, submission.proof.map(|word| word.0)).await? {
+        gateway.refuse(batch, &submission).await?;
+        return Err(GatewayError::ProofInvalid(batch));
+    }
+    let outcome = gateway.store(batch, &submission).await?;
+    metrics::accepted(outcome, &submission.timings);
+    tracing::info!(batch, worker = submission.worker, prove_ms = submission.timings.prove_ms, ?outcome, "proof accepted");
+    Ok(Json(Accepted { outcome }))
+}
+
+/// Gives a job back with a reason.
+#[utoipa::path(post, path = "/prover/v1/jobs/{batch}/failure", tag = "prover", request_body = Failure,
+    params(("batch" = u64, Path, description = "Batch number")), responses(
+    (status = 200, description = "The lease is given back", body = Released),
+    (status = 409, description = "`stale_lease`", body = ProblemBody),
+))]
+async fn fail(State(gateway): State<Gateway>, batch: Result<Path<u64>, PathRejection>, Body(failure): Body<Failure>) -> Result<Json<Released>, GatewayError> {
+    let batch = batch_number(batch)?;
+    let parked = gateway.give_up(batch, failure.lease, failure.reason, &failure.detail).await?;
+    parked.map(|parked| Json(Released { parked })).ok_or(GatewayError::StaleLease(batch))
+}
+
+fn batch_number(path: Result<Path<u64>, PathRejection>) -> Result<u64, GatewayError> {
+    match path {
+        Ok(Path(batch)) if i64::try_from(batch).is_ok() => Ok(batch),
+        _ => Err(GatewayError::NotFound),
+    }
+}
+
+fn check_worker(name: &str) -> Result<(), GatewayError> {
+    if is_worker_name(name) { Ok(()) } else { Err(GatewayError::Invalid("worker: up to 64 of A-Z a-z 0-9 . _ -".into())) }
+}
+
+impl Gateway {
+    fn check_claim(&self, claim: &Claim) -> Result<(), GatewayError> {
+        check_worker(&claim.worker)?;
+        if claim.circuits.is_empty() || claim.circuits.len() > MAX_CIRCUITS {
+            return Err(GatewayError::Invalid(format!("circuits: offer 1 to {MAX_CIRCUITS}")));
+        }
+        if claim.wait_s > MAX_WAIT_S {
+            return Err(GatewayError::Invalid(format!("wait_s: at most {MAX_WAIT_S}")));
+        }
+        claim.circuits.iter().try_for_each(|offer| match self.shared.verifier.digest(offer.circuit) {
+            None => Err(GatewayError::UnknownCircuit(offer.circuit)),
+            Some(digest) if digest != offer.verifying_key => Err(GatewayError::KeyMismatch(offer.circuit)),
+            Some(_) => Ok(()),
+        })
+    }
+
+    async fn wait_for_job(&self, claim: &Claim) -> Result<Option<ClaimedJob>, GatewayError> {
+        let deadline = Instant::now() + Duration::from_secs(claim.wait_s.into());
+        loop {
+            let bell = self.shared.doorbell.notified();
+            let job = self.claim_now(claim).await?;
+            if job.is_some() || Instant::now() >= deadline {
+                return Ok(job);
+            }
+            let rung = self.shared.shutdown.run_until_cancelled(timeout_at(deadline, bell)).await;
+            if rung.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn claim_now(&self, claim: &Claim) -> Result<Option<ClaimedJob>, GatewayError> {
+        let config = &self.shared.config;
+        let rules = ClaimRules {
+            worker: &claim.worker,
+            circuits: &claim.circuits.iter().map(|offer| offer.circuit).collect::<Vec<_>>(),
+            lease: Duration::from_millis(config.lease_ms),
+            same_worker_pause: Duration::from_millis(config.same_worker_pause_ms),
+        };
+        let mut transaction = self.shared.pool.begin().await?;
+        let job = jobs::claim(&mut transaction, &rules).await?;
+        transaction.commit().await?;
+        Ok(job)
+    }
+
+    fn describe(&self, job: ClaimedJob) -> Result<Job, GatewayError> {
+        let corrupt = GatewayError::Corrupt(job.batch);
+        let circuit = job.statement.circuit;
+        let (Some(verifying_key), Some(inputs)) = (self.shared.verifier.digest(circuit), public_inputs(&job.statement)) else {
+            return Err(corrupt);
+        };
+        tracing::info!(batch = job.batch, lease = job.lease, "job claimed");
+        Ok(Job {
+            batch: job.batch,
+            circuit,
+            verifying_key,
+            lease: job.lease,
+            lease_ms: self.shared.config.lease_ms,
+            input: job.input,
+            public_inputs: PublicWords::from(&inputs),
+        })
+    }
+
+    /// Verifies the words for the batch's public inputs, off the async threads and not more at once than there are cores.
+    async fn verifies(&self, batch: u64, proof: [Word; 8]) -> Result<bool, GatewayError> {
+        let mut connection = self.shared.pool.acquire().await?;
+        let statement = jobs::statement(&mut connection, batch).await?.ok_or(GatewayError::UnknownJob(batch))?;
+        drop(connection);
+        let inputs = public_inputs(&statement).ok_or(GatewayError::Corrupt(batch))?;
+        let _permit = self.shared.verifications.acquire().await;
+        let verifier = self.shared.verifier.clone();
+        let verdict = tokio::task::spawn_blocking(move || verifier.verify(statement.circuit, &inputs, &proof));
+        Ok(verdict.await.is_ok_and(|verdict| verdict.is_ok()))
+    }
+
+    /// An invalid proof under the current lease is a failure of its worker; under a stale one it changes nothing.
+    async fn refuse(&self, batch: u64, submission: &Submission) -> Result<(), GatewayError> {
+        metrics::invalid();
+        tracing::warn!(batch, worker = submission.worker, lease = submission.lease, "proof refused");
+        self.give_up(batch, submission.lease, FailureReason::ProofInvalid, "the gateway refused the proof").await.map(drop)
+    }
+
+    async fn store(&self, batch: u64, submission: &Submission) -> Result<Outcome, GatewayError> {
+        let proof = NewProof {
+            batch,
+            lease: submission.lease,
+            words: submission.proof.map(|word: HexWord| word.0),
+            witness_ms: submission.timings.witness_ms,
+            prove_ms: submission.timings.prove_ms,
+        };
+        let mut transaction = self.shared.pool.begin().await?;
+        let stored = jobs::store_proof(&mut transaction, &proof).await?;
+        transaction.commit().await?;
+        match stored {
+            Stored::InTime => Ok(Outcome::Stored),
+            Stored::Late => Ok(Outcome::StoredLate),
+            Stored::HadOne => Ok(Outcome::AlreadyProven),
+            Stored::NoSuchLease => Err(GatewayError::StaleLease(batch)),
+        }
+    }
+
+    /// Ends the lease with a failure; `None` if it was stale, else whether the job is parked now.
+    async fn give_up(&self, batch: u64, lease: i64, reason: FailureReason, detail: &str) -> Result<Option<bool>, GatewayError> {
+        let failure = jobs::NewFailure { batch, lease, reason: reason.name(), detail: cut(detail), counts: reason.counts() };
+        let mut transaction = self.shared.pool.begin().await?;
+        let parked = jobs::fail(&mut transaction, &failure, self.shared.config.max_failed_workers).await?;
+        transaction.commit().await?;
+        if parked.is_some() {
+            metrics::failed(reason);
+        }
+        if parked == Some(true) {
+            metrics::parked();
+            tracing::error!(batch, reason = reason.name(), alert = true, "job parked: too many different workers failed on it");
+        }
+        Ok(parked)
+    }
+}
+
+fn cut(detail: &str) -> &str {
+    let mut end = detail.len().min(MAX_DETAIL_BYTES);
+    while !detail.is_char_boundary(end) {
+        end -= 1;
+    }
+    &detail[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_detail_is_cut_between_characters() {
+        let detail = "é".repeat(MAX_DETAIL_BYTES);
+        assert_eq!(cut(&detail).len(), MAX_DETAIL_BYTES);
+        assert_eq!(cut(&format!("a{detail}")).len(), MAX_DETAIL_BYTES - 1);
+        assert_eq!(cut("short"), "short");
+    }
+}

@@ -1,0 +1,123 @@
+//! The fleet's door: hands out batches to prove, judges proofs, stores the valid ones. The node mounts [`Gateway::router`] beside its API
+//! and runs [`Gateway::watch`].
+//!
+//! ```text
+//!            claim                    heartbeat
+//! waiting ────────────> leased ──────────────────┐        valid proof, lease current or not
+//!    ^                   │  │ <──────────────────┘    ┌──────────────────────────────────────> proven
+//!    │ failure, drained  │  │ no heartbeat            │
+//!    ├───────────────────┘  └──────────> expired ─────┤   (claimable again, as if waiting)
+//!    └── 3 different workers failed ──> parked ───────┘
+//! ```
+//!
+//! Rules
+//! 1. No proof is stored that does not verify for the nine public inputs of its batch.
+//! 2. A valid proof is stored if the batch has none, whoever sends it and however late; submitting is idempotent.
+//! 3. The fencing token guards the lease alone: a stale worker can neither extend nor release what another holds.
+//! 4. The oldest batch first. A worker that failed a batch does not get it again while another may.
+//! 5. A worker that claims again while it holds a lease lost the answer or its memory: it gets the same batch under a new token.
+//!
+//! Fails by problem details with a stable code, see `problem`. Nothing is kept in memory: a restarted gateway goes on where it was.
+
+mod auth;
+mod body;
+mod handlers;
+mod problem;
+mod statement;
+mod verifier;
+
+pub use auth::{TokenHash, TokenHashError, new_token};
+pub use body::MAX_BODY_BYTES;
+pub use handlers::ApiDoc;
+pub use verifier::{Verifier, VerifierError};
+
+use crate::metrics;
+use problem::GatewayError;
+use sqlx::PgPool;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// How the gateway treats workers.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// SHA-256 of every token that lets a worker in.
+    pub tokens: Vec<TokenHash>,
+    /// A lease without a heartbeat expires after so many milliseconds.
+    pub lease_ms: u64,
+    /// A batch is parked when so many different workers failed on it.
+    pub max_failed_workers: u32,
+    /// A worker that failed a batch is not offered it again for so many milliseconds.
+    pub same_worker_pause_ms: u64,
+    /// How often the queue is looked at for waiting claims, in milliseconds.
+    pub poll_ms: u64,
+}
+
+impl GatewayConfig {
+    /// The defaults: leases of 15 s, three failures, 60 s before the same worker tries again, a look every 200 ms.
+    pub fn new(tokens: Vec<TokenHash>) -> Self {
+        Self { tokens, lease_ms: 15_000, max_failed_workers: 3, same_worker_pause_ms: 60_000, poll_ms: 200 }
+    }
+}
+
+/// The gateway's state; clones share it.
+#[derive(Clone)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pool: PgPool,
+    verifier: Arc<Verifier>,
+    circuits: Vec<u32>,
+    config: GatewayConfig,
+    /// Rings while a job is claimable.
+    doorbell: Notify,
+    /// Proofs verified at the same time.
+    verifications: Semaphore,
+    shutdown: CancellationToken,
+}
+
+impl Gateway {
+    /// A gateway on a database. Cancelling `shutdown` answers waiting claims with "no job" and ends [`Gateway::watch`].
+    pub fn new(pool: PgPool, verifier: Verifier, config: GatewayConfig, shutdown: CancellationToken) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shared = Shared {
+            pool,
+            circuits: verifier.circuits(),
+            verifier: Arc::new(verifier),
+            config,
+            doorbell: Notify::new(),
+            verifications: Semaphore::new(cores),
+            shutdown,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The routes, with their prefix `/prover/v1`.
+    pub fn router(&self) -> axum::Router {
+        handlers::router(self.clone())
+    }
+
+    /// Rings the doorbell for waiting claims and publishes the queue's metrics until shut down. A database that does not answer is
+    /// logged and asked again.
+    pub async fn watch(&self) {
+        let mut ticker = tokio::time::interval(Duration::from_millis(self.shared.config.poll_ms));
+        ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while self.shared.shutdown.run_until_cancelled(ticker.tick()).await.is_some() {
+            if let Err(error) = self.look().await {
+                tracing::warn!(%error, "cannot look at the prover queue");
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<(), sqlx::Error> {
+        let depths = sheaf_store::jobs::depths(&mut *self.shared.pool.acquire().await?).await?;
+        metrics::queue(&self.shared.circuits, &depths);
+        if depths.iter().any(|depth| depth.waiting + depth.expired > 0) {
+            self.shared.doorbell.notify_waiters();
+        }
+        Ok(())
+    }
+}

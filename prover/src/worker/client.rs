@@ -1,0 +1,164 @@
+//! The worker's side of the wire: one method a route. Knows which failures may pass by themselves; retrying is the caller's choice.
+
+use crate::wire::{Accepted, Claim, Failure, Heartbeat, Job, Lease, PREFIX, ProblemBody, Released, Submission};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// The largest answer that is read, in bytes: a batch of 10,000 transfers is 12 MB.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer may take beyond the time that a claim waits.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The gateway's address is not an http(s) URL.
+    #[error("{0} is not an http:// or https:// address")]
+    Address(String),
+    /// The HTTP client cannot be made.
+    #[error("the HTTP client cannot start")]
+    Start(#[source] reqwest::Error),
+    /// No answer, or not all of it: what became of the call is unknown.
+    #[error("the gateway does not answer")]
+    NoAnswer(#[source] reqwest::Error),
+    /// The gateway refuses.
+    #[error("the gateway refuses: {} ({}): {}", .0.code, .0.status, .0.detail)]
+    Refused(Box<ProblemBody>),
+    /// Something else than a gateway answers.
+    #[error("status {status} without an answer of the gateway: is this its address?")]
+    NotAGateway {
+        /// HTTP status.
+        status: u16,
+    },
+    /// The answer is longer than any job.
+    #[error("the answer exceeds {MAX_ANSWER_BYTES} bytes")]
+    TooLong,
+}
+
+impl ClientError {
+    /// True if the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        let retryable = |status: u16| status >= 500 || status == StatusCode::TOO_MANY_REQUESTS.as_u16();
+        match self {
+            Self::NoAnswer(_) => true,
+            Self::Refused(problem) => retryable(problem.status),
+            Self::NotAGateway { status } => retryable(*status),
+            Self::Address(_) | Self::Start(_) | Self::TooLong => false,
+        }
+    }
+
+    /// The gateway's code, if it answered with one.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused(problem) => Some(&problem.code),
+            _ => None,
+        }
+    }
+}
+
+/// A connection to one gateway.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: Token,
+}
+
+#[derive(Clone)]
+struct Token(String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+impl Client {
+    /// A client of the gateway at `address` (without path), with this bearer token.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`], [`ClientError::Start`].
+    pub fn new(address: &str, token: &str) -> Result<Self, ClientError> {
+        let base = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let base = base.ok_or_else(|| ClientError::Address(address.to_owned()))?;
+        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).build().map_err(ClientError::Start)?;
+        Ok(Self { http, base, token: Token(token.trim().to_owned()) })
+    }
+
+    /// Asks for a job, waiting at the gateway as long as the claim says.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn claim(&self, claim: &Claim) -> Result<Option<Job>, ClientError> {
+        let timeout = ANSWER_TIMEOUT + Duration::from_secs(claim.wait_s.into());
+        let response = self.send(self.post("claim", claim).timeout(timeout)).await?;
+        if response.status() == StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
+        read(response).await.map(Some)
+    }
+
+    /// Extends a lease.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn heartbeat(&self, batch: u64, heartbeat: &Heartbeat) -> Result<Lease, ClientError> {
+        self.call(&format!("jobs/{batch}/heartbeat"), heartbeat).await
+    }
+
+    /// Hands in a proof. Safe to repeat.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn submit(&self, batch: u64, submission: &Submission) -> Result<Accepted, ClientError> {
+        self.call(&format!("jobs/{batch}/proof"), submission).await
+    }
+
+    /// Gives a job back.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn fail(&self, batch: u64, failure: &Failure) -> Result<Released, ClientError> {
+        self.call(&format!("jobs/{batch}/failure"), failure).await
+    }
+
+    async fn call<T: DeserializeOwned>(&self, route: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        read(self.send(self.post(route, body).timeout(ANSWER_TIMEOUT)).await?).await
+    }
+
+    fn post(&self, route: &str, body: &impl Serialize) -> RequestBuilder {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{PREFIX}/{route}", self.base.path().trim_end_matches('/')));
+        self.http.request(Method::POST, url).bearer_auth(&self.token.0).json(body)
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let response = request.send().await.map_err(ClientError::NoAnswer)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = bytes(response).await?;
+        Err(serde_json::from_slice(&body).map_or(ClientError::NotAGateway { status: status.as_u16() }, |problem| ClientError::Refused(Box::new(problem))))
+    }
+}
+
+async fn read<T: DeserializeOwned>(response: Response) -> Result<T, ClientError> {
+    let status = response.status().as_u16();
+    serde_json::from_slice(&bytes(response).await?).map_err(|_| ClientError::NotAGateway { status })
+}
+
+async fn bytes(mut response: Response) -> Result<Vec<u8>, ClientError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(ClientError::NoAnswer)? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err(ClientError::TooLong);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

@@ -1,0 +1,102 @@
+//! From a job to a proof that has passed our own check, on a thread pool of its own so that the async threads stay free.
+
+use crate::metrics;
+use crate::wire::{FailureReason, Job, Phase, Timings};
+use crate::worker::keys::KeyCache;
+use sheaf_circuits::prove::{ProveError, Prover, proof_words, verify};
+use sheaf_protocol::batch::PublicInputs;
+use sheaf_protocol::field::Word;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Why a job has no proof.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    #[error("no key for circuit {0}, or not the one that the job asks for")]
+    Key(u32),
+    #[error("the batch's public inputs are not the job's")]
+    PublicInputs,
+    #[error("{0}")]
+    Prove(#[source] ProveError),
+    #[error("the proof does not pass our own check")]
+    SelfCheck,
+    #[error("the prover panicked")]
+    Panicked,
+}
+
+impl EngineError {
+    pub(crate) fn reason(&self) -> FailureReason {
+        match self {
+            Self::Key(_) => FailureReason::Key,
+            Self::PublicInputs | Self::Prove(ProveError::Circuit(_) | ProveError::Unsatisfied(_)) => FailureReason::Witness,
+            Self::Prove(ProveError::Groth16(_)) | Self::Panicked => FailureReason::Prove,
+            Self::SelfCheck => FailureReason::SelfCheck,
+        }
+    }
+}
+
+/// A proof and what it took.
+#[derive(Clone, Debug)]
+pub(crate) struct Proven {
+    pub(crate) words: [Word; 8],
+    pub(crate) timings: Timings,
+}
+
+/// Keys and threads.
+#[derive(Clone, Debug)]
+pub(crate) struct Engine {
+    keys: KeyCache,
+    pool: Arc<rayon::ThreadPool>,
+}
+
+impl Engine {
+    /// An engine on `threads` threads; 0 means one a core.
+    pub(crate) fn new(keys: KeyCache, threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("prove-{i}")).build()?;
+        Ok(Self { keys, pool: Arc::new(pool) })
+    }
+
+    pub(crate) fn keys(&self) -> &KeyCache {
+        &self.keys
+    }
+
+    /// Proves a job and checks the proof; `phase` follows.
+    pub(crate) async fn prove(&self, job: Job, phase: watch::Sender<Phase>) -> Result<Proven, EngineError> {
+        let prover = self.keys.prover(&job).ok_or(EngineError::Key(job.circuit))?;
+        let pool = self.pool.clone();
+        let task = tokio::task::spawn_blocking(move || pool.install(|| prove(&prover, &job, &phase)));
+        task.await.unwrap_or(Err(EngineError::Panicked))
+    }
+}
+
+fn prove(prover: &Prover, job: &Job, phase: &watch::Sender<Phase>) -> Result<Proven, EngineError> {
+    let inputs = job.public_inputs.decode().ok_or(EngineError::PublicInputs)?;
+    let (assignment, witness) = timed(Phase::Witness, phase, || assignment(prover, job, &inputs));
+    let assignment = assignment?;
+    let (proof, proving) = timed(Phase::Prove, phase, || prover.prove_assignment(&assignment, &mut rand::rngs::OsRng));
+    let proof = proof.map_err(EngineError::Prove)?;
+    let (checked, verifying) = timed(Phase::Verify, phase, || verify(prover.keys().verifying(), &inputs, &proof));
+    checked.map_err(|_| EngineError::SelfCheck)?;
+    let timings = Timings {
+        witness_ms: witness.as_millis() as u64,
+        prove_ms: proving.as_millis() as u64,
+        verify_ms: verifying.as_millis() as u64,
+        threads: rayon::current_num_threads() as u32,
+    };
+    Ok(Proven { words: proof_words(&proof), timings })
+}
+
+fn assignment(prover: &Prover, job: &Job, inputs: &PublicInputs) -> Result<Vec<sheaf_protocol::field::Fr>, EngineError> {
+    let assignment = prover.assignment(&job.input.batch, &job.input.challenges).map_err(EngineError::Prove)?;
+    if assignment[1..].starts_with(inputs) { Ok(assignment) } else { Err(EngineError::PublicInputs) }
+}
+
+fn timed<T>(phase: Phase, report: &watch::Sender<Phase>, work: impl FnOnce() -> T) -> (T, Duration) {
+    report.send_replace(phase);
+    let start = Instant::now();
+    let result = work();
+    let took = start.elapsed();
+    metrics::worker_phase(phase, took);
+    (result, took)
+}

@@ -1,0 +1,249 @@
+//! A worker: claims a batch, proves it, checks the proof, hands it in, again and again. It keeps no state and needs only the gateway's
+//! address, a token and the proving keys.
+//!
+//! ```text
+//!   ┌──> claim (waits at the gateway) ──job──> witness ──> prove ──> check ──> submit ──┐
+//!   │        │ nothing, or no gateway: back off        heartbeats all the while         │
+//!   └────────┴──────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! How it fails
+//! - The gateway is away: claims and submissions are repeated with growing pauses; a submission whose answer got lost is simply repeated.
+//! - The lease is lost: the proof is finished and submitted all the same, it may be the first.
+//! - The job cannot be proved: it is given back with the reason.
+//! - The token or the keys are wrong: the worker ends with an error, for nothing it does could succeed.
+//! - It is told to stop: no more claims; the running job is finished, or given back when the grace period is over.
+
+mod client;
+mod engine;
+mod keys;
+
+pub use client::{Client, ClientError};
+pub use keys::{KeyCache, KeyCacheError};
+
+use crate::metrics;
+use crate::wire::{Claim, Failure, FailureReason, Heartbeat, Job, MAX_DETAIL_BYTES, Outcome, Phase, Submission};
+use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
+use engine::{Engine, Proven};
+use sheaf_protocol::manifest::HexWord;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// The first pause before a call is repeated.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause before a call is repeated.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// How often a submission is repeated: with the pauses above about five minutes.
+const SUBMIT_RETRIES: usize = 64;
+/// How often giving a job back is repeated; the lease expires anyway.
+const FAIL_RETRIES: usize = 3;
+/// Heartbeats in the time of a lease.
+const HEARTBEATS_A_LEASE: u64 = 4;
+
+/// How a worker runs.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// Its name, unique among running workers.
+    pub name: String,
+    /// Seconds that a claim waits at the gateway for a job, at most [`crate::wire::MAX_WAIT_S`].
+    pub wait_s: u32,
+    /// Threads that prove; 0 means one a core.
+    pub threads: usize,
+    /// After the order to stop, a running job may take so many seconds more.
+    pub grace_s: u64,
+}
+
+impl WorkerConfig {
+    /// The defaults: claims wait 20 s, all cores, ten minutes of grace.
+    pub fn new(name: String) -> Self {
+        Self { name, wait_s: 20, threads: 0, grace_s: 600 }
+    }
+}
+
+/// Why a worker ended.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// No threads.
+    #[error("the prover's threads cannot be started")]
+    Threads(#[source] rayon::ThreadPoolBuildError),
+    /// The gateway will never serve this worker: wrong token, other keys, or no gateway at that address.
+    #[error("this worker cannot work for this gateway")]
+    Unwelcome(#[source] ClientError),
+}
+
+/// What a worker did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Proofs that the gateway accepted, also where another one was first.
+    pub accepted: u64,
+    /// Jobs given back, refused or lost.
+    pub failed: u64,
+}
+
+/// A worker ready to run.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    client: Client,
+    engine: Engine,
+    config: WorkerConfig,
+}
+
+impl Worker {
+    /// A worker with its keys open.
+    ///
+    /// # Errors
+    /// [`WorkerError::Threads`].
+    pub fn new(client: Client, keys: KeyCache, config: WorkerConfig) -> Result<Self, WorkerError> {
+        let engine = Engine::new(keys, config.threads).map_err(WorkerError::Threads)?;
+        Ok(Self { client, engine, config })
+    }
+
+    /// Works until `stop` is cancelled, then finishes the running job.
+    ///
+    /// # Errors
+    /// [`WorkerError::Unwelcome`].
+    pub async fn run(&self, stop: &CancellationToken) -> Result<Summary, WorkerError> {
+        let mut summary = Summary::default();
+        while let Some(job) = self.next_job(stop).await? {
+            let batch = job.batch;
+            let accepted = self.work(job, stop).await;
+            *(if accepted { &mut summary.accepted } else { &mut summary.failed }) += 1;
+            tracing::debug!(batch, accepted, "job done");
+        }
+        Ok(summary)
+    }
+
+    /// The next job; `None` when told to stop. Pauses grow while there is no gateway, or while it answers "nothing" without waiting.
+    async fn next_job(&self, stop: &CancellationToken) -> Result<Option<Job>, WorkerError> {
+        let mut pauses = pauses().without_max_times().build();
+        loop {
+            let asked = Instant::now();
+            let Some(answer) = stop.run_until_cancelled(self.client.claim(&self.offer())).await else { return Ok(None) };
+            match answer {
+                Ok(Some(job)) => return Ok(Some(job)),
+                Ok(None) if asked.elapsed() > MAX_PAUSE => continue,
+                Ok(None) => {}
+                Err(error) if error.is_transient() => tracing::warn!(error = %Chain(&error), "cannot claim, will try again"),
+                Err(error) => return Err(WorkerError::Unwelcome(error)),
+            }
+            let pause = pauses.next().unwrap_or(MAX_PAUSE);
+            if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn offer(&self) -> Claim {
+        Claim { worker: self.config.name.clone(), circuits: self.engine.keys().offers(), wait_s: self.config.wait_s }
+    }
+
+    /// Proves a job under heartbeats; true if the gateway accepted the proof.
+    async fn work(&self, job: Job, stop: &CancellationToken) -> bool {
+        let (phase, watching) = watch::channel(Phase::Witness);
+        let (batch, lease) = (job.batch, job.lease);
+        let beats = self.beat(batch, lease, job.lease_ms, watching);
+        let work = async {
+            let proven = self.engine.prove(job, phase.clone()).await;
+            phase.send_replace(Phase::Submit);
+            match proven {
+                Ok(proven) => self.submit(batch, lease, proven).await,
+                Err(error) => {
+                    self.give_back(batch, lease, error.reason(), &error.to_string()).await;
+                    metrics::worker_job("failed");
+                    false
+                }
+            }
+        };
+        tokio::select! {
+            accepted = work => accepted,
+            () = self.grace(stop) => {
+                self.give_back(batch, lease, FailureReason::Drained, "the worker is stopping").await;
+                metrics::worker_job("lost");
+                false
+            }
+            never = beats => match never {},
+        }
+    }
+
+    /// Ends when the order to stop is older than the grace period.
+    async fn grace(&self, stop: &CancellationToken) {
+        stop.cancelled().await;
+        tracing::info!(grace_s = self.config.grace_s, "stopping after the running job");
+        sleep(Duration::from_secs(self.config.grace_s)).await;
+    }
+
+    /// Extends the lease for ever; a lost lease is told once and changes nothing else.
+    async fn beat(&self, batch: u64, lease: i64, lease_ms: u64, phase: watch::Receiver<Phase>) -> std::convert::Infallible {
+        let pause = Duration::from_millis((lease_ms / HEARTBEATS_A_LEASE).max(1));
+        let mut ticker = interval(pause);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticker.tick().await;
+            let progress = *phase.borrow();
+            let beat = timeout(pause, self.client.heartbeat(batch, &Heartbeat { lease, progress })).await;
+            match beat {
+                Ok(Err(error)) if error.code() == Some("stale_lease") => {
+                    tracing::warn!(batch, lease, "lease lost; finishing the proof all the same");
+                    std::future::pending::<()>().await;
+                }
+                Ok(Err(error)) => tracing::warn!(batch, error = %Chain(&error), "no heartbeat"),
+                Err(_) => tracing::warn!(batch, "no answer to a heartbeat"),
+                Ok(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Hands the proof in until there is an answer; true if it was accepted.
+    async fn submit(&self, batch: u64, lease: i64, proven: Proven) -> bool {
+        let submission = Submission { lease, worker: self.config.name.clone(), proof: proven.words.map(HexWord), timings: proven.timings };
+        let start = Instant::now();
+        let answer = (|| self.client.submit(batch, &submission))
+            .retry(pauses().with_max_times(SUBMIT_RETRIES))
+            .when(ClientError::is_transient)
+            .notify(|error, pause| tracing::warn!(batch, error = %Chain(error), ?pause, "cannot submit, will try again"))
+            .await;
+        metrics::worker_phase(Phase::Submit, start.elapsed());
+        match answer {
+            Ok(accepted) => {
+                metrics::worker_job(if accepted.outcome == Outcome::AlreadyProven { "already_proven" } else { "proven" });
+                tracing::info!(batch, prove_ms = submission.timings.prove_ms, outcome = ?accepted.outcome, "proof accepted");
+                true
+            }
+            Err(error) => {
+                metrics::worker_job("refused");
+                tracing::error!(batch, error = %Chain(&error), "proof not accepted");
+                false
+            }
+        }
+    }
+
+    async fn give_back(&self, batch: u64, lease: i64, reason: FailureReason, detail: &str) {
+        let failure = Failure { lease, reason, detail: detail.chars().take(MAX_DETAIL_BYTES / 4).collect() };
+        tracing::error!(batch, reason = reason.name(), detail, "job given back");
+        let answer = (|| self.client.fail(batch, &failure)).retry(pauses().with_max_times(FAIL_RETRIES)).when(ClientError::is_transient).await;
+        if let Err(error) = answer {
+            tracing::warn!(batch, error = %Chain(&error), "the gateway did not take the job back; its lease will expire");
+        }
+    }
+}
+
+fn pauses() -> ExponentialBuilder {
+    ExponentialBuilder::default().with_min_delay(MIN_PAUSE).with_max_delay(MAX_PAUSE).with_jitter()
+}
+
+/// An error with its causes on one line.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}

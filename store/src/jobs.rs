@@ -1,0 +1,369 @@
+//! The prover queue: one job a batch, leases with fencing tokens, attempts, proofs. All times are the database's.
+//!
+//! ```text
+//! queued ──claim──> leased ──store_proof──> proven
+//!    ^                │  │                    ^
+//!    ├──fail──────────┤  └─(expired: claimable again, as if queued)
+//!    │                └──fail, too many workers──> parked ──store_proof──┘
+//! ```
+//!
+//! The fencing token of a job counts its leases; only the newest one can extend the lease or give it back, which it can also after the
+//! lease has expired as long as nobody else has claimed the job. A proof may be stored under any lease that ever was.
+//! Whether a proof is valid is the caller's business.
+
+use sheaf_protocol::batch::ProverInput;
+use sheaf_protocol::field::Word;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, PgTransaction, Row};
+use std::time::Duration;
+
+/// Words of a record: fourteen of the header, C_q, y_da, y_ops.
+pub const RECORD_WORDS: usize = 18;
+
+/// Who asks for a job, and under which terms.
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimRules<'a> {
+    /// Name of the worker.
+    pub worker: &'a str,
+    /// Circuits it can prove.
+    pub circuits: &'a [u32],
+    /// How long the lease lasts without a heartbeat.
+    pub lease: Duration,
+    /// A job that this worker failed is not given to it again for so long.
+    pub same_worker_pause: Duration,
+}
+
+/// What a batch's proof must state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobStatement {
+    /// Circuit id.
+    pub circuit: u32,
+    /// The deployment's domain.
+    pub domain: Word,
+    /// The committed record.
+    pub record: [Word; RECORD_WORDS],
+    /// E, Z, Delta.
+    pub claims: [Word; 3],
+}
+
+/// A job under a fresh lease.
+#[derive(Clone, Debug)]
+pub struct ClaimedJob {
+    /// Batch number.
+    pub batch: u64,
+    /// The fencing token.
+    pub lease: i64,
+    /// What the prover needs.
+    pub input: ProverInput,
+    /// What its proof must state.
+    pub statement: JobStatement,
+}
+
+/// A verified proof.
+#[derive(Clone, Debug)]
+pub struct NewProof {
+    /// Batch number.
+    pub batch: u64,
+    /// The lease under which it was made.
+    pub lease: i64,
+    /// A, B, C in the order of the contract.
+    pub words: [Word; 8],
+    /// Milliseconds for the assignment.
+    pub witness_ms: u64,
+    /// Milliseconds for the proof.
+    pub prove_ms: u64,
+}
+
+/// What became of a proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// Stored, its lease was the current one.
+    InTime,
+    /// Stored, its lease was no longer the current one.
+    Late,
+    /// The batch had a proof already; nothing changed.
+    HadOne,
+    /// There never was such a lease; nothing changed.
+    NoSuchLease,
+}
+
+/// A worker gives up.
+#[derive(Clone, Copy, Debug)]
+pub struct NewFailure<'a> {
+    /// Batch number.
+    pub batch: u64,
+    /// Its lease.
+    pub lease: i64,
+    /// Stable name of the reason.
+    pub reason: &'a str,
+    /// For people, at most 1,000 bytes.
+    pub detail: &'a str,
+    /// False if it speaks neither against the job nor against the worker.
+    pub counts: bool,
+}
+
+/// Jobs of one circuit without a proof.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Depth {
+    /// Circuit id.
+    pub circuit: u32,
+    /// Waiting for a worker.
+    pub waiting: u64,
+    /// Under a lease.
+    pub leased: u64,
+    /// Under an expired lease: as good as waiting.
+    pub expired: u64,
+    /// Waiting for an operator.
+    pub parked: u64,
+    /// Age of the oldest, in seconds.
+    pub oldest_s: f64,
+}
+
+/// Leases the oldest job that the worker may have, first of all the one that it holds already. The job's previous attempt ends as expired.
+///
+/// # Errors
+/// Only those of the database.
+pub async fn claim(tx: &mut PgTransaction<'_>, rules: &ClaimRules<'_>) -> Result<Option<ClaimedJob>, sqlx::Error> {
+    let row = sqlx::query(
+        "UPDATE proof_jobs j SET state = 'leased', fencing_token = fencing_token + 1, worker = $1,
+             lease_expires_at = now() + $3::bigint * interval '1 millisecond'
+         FROM (
+             SELECT o.batch_number FROM proof_jobs o JOIN batches b ON b.number = o.batch_number
+             WHERE o.state IN ('queued', 'leased') AND o.available_at <= now()
+               AND (o.state = 'queued' OR o.lease_expires_at <= now() OR o.worker = $1)
+               AND b.circuit = ANY($2) AND b.input IS NOT NULL
+               AND NOT EXISTS (
+                   SELECT 1 FROM proof_attempts a WHERE a.batch_number = o.batch_number AND a.worker = $1
+                   AND a.outcome = 'failed' AND a.ended_at > now() - $4::bigint * interval '1 millisecond')
+             ORDER BY (o.worker IS NOT DISTINCT FROM $1) DESC, o.batch_number
+             LIMIT 1 FOR UPDATE OF o SKIP LOCKED) oldest
+         WHERE j.batch_number = oldest.batch_number
+         RETURNING j.batch_number, j.fencing_token",
+    )
+    .bind(rules.worker)
+    .bind(rules.circuits.iter().map(|circuit| circuit.cast_signed()).collect::<Vec<i32>>())
+    .bind(milliseconds(rules.lease))
+    .bind(milliseconds(rules.same_worker_pause))
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let (batch, lease): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    start_attempt(tx, batch, lease, rules.worker).await?;
+    let input: String = sqlx::query_scalar("SELECT input::text FROM batches WHERE number = $1").bind(batch).fetch_one(&mut **tx).await?;
+    let input: ProverInput = serde_json::from_str(&input).map_err(|source| decode("input", source))?;
+    let statement = statement(tx, batch.cast_unsigned()).await?.ok_or(sqlx::Error::RowNotFound)?;
+    Ok(Some(ClaimedJob { batch: batch.cast_unsigned(), lease, input, statement }))
+}
+
+async fn start_attempt(tx: &mut PgTransaction<'_>, batch: i64, lease: i64, worker: &str) -> Result<(), sqlx::Error> {
+    end_open_attempts(tx, batch, "expired").await?;
+    sqlx::query("INSERT INTO proof_attempts (batch_number, fencing_token, worker) VALUES ($1, $2, $3)")
+        .bind(batch)
+        .bind(lease)
+        .bind(worker)
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+}
+
+async fn end_open_attempts(tx: &mut PgTransaction<'_>, batch: i64, outcome: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE proof_attempts SET ended_at = now(), outcome = $2 WHERE batch_number = $1 AND ended_at IS NULL")
+        .bind(batch)
+        .bind(outcome)
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+}
+
+/// Extends a lease and notes what its worker is doing; false if the lease is not the current one.
+///
+/// # Errors
+/// Only those of the database.
+pub async fn extend(conn: &mut PgConnection, batch: u64, lease: i64, duration: Duration, phase: &str) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "WITH extended AS (
+             UPDATE proof_jobs SET lease_expires_at = now() + $3::bigint * interval '1 millisecond'
+             WHERE batch_number = $1 AND fencing_token = $2 AND state = 'leased' RETURNING batch_number, fencing_token)
+         UPDATE proof_attempts a SET phase = $4, heartbeat_at = now() FROM extended e
+         WHERE a.batch_number = e.batch_number AND a.fencing_token = e.fencing_token",
+    )
+    .bind(batch.cast_signed())
+    .bind(lease)
+    .bind(milliseconds(duration))
+    .bind(phase)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// What the proof of a batch must state; `None` if there is no such job.
+///
+/// # Errors
+/// Only those of the database.
+pub async fn statement(conn: &mut PgConnection, batch: u64) -> Result<Option<JobStatement>, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT b.circuit, d.domain, b.record, b.claim_e, b.claim_z, b.claim_delta
+         FROM proof_jobs j JOIN batches b ON b.number = j.batch_number CROSS JOIN deployment d
+         WHERE j.batch_number = $1 AND b.record IS NOT NULL",
+    )
+    .bind(batch.cast_signed())
+    .fetch_optional(conn)
+    .await?;
+    row.as_ref().map(read_statement).transpose()
+}
+
+fn read_statement(row: &PgRow) -> Result<JobStatement, sqlx::Error> {
+    Ok(JobStatement {
+        circuit: row.try_get::<i32, _>("circuit")?.cast_unsigned(),
+        domain: word(row, "domain")?,
+        record: record(row)?,
+        claims: [word(row, "claim_e")?, word(row, "claim_z")?, word(row, "claim_delta")?],
+    })
+}
+
+fn record(row: &PgRow) -> Result<[Word; RECORD_WORDS], sqlx::Error> {
+    let bytes: &[u8] = row.try_get("record")?;
+    let (words, rest) = bytes.as_chunks::<32>();
+    match words.try_into() {
+        Ok(words) if rest.is_empty() => Ok(words),
+        _ => Err(unreadable("record")),
+    }
+}
+
+fn word(row: &PgRow, column: &str) -> Result<Word, sqlx::Error> {
+    row.try_get::<&[u8], _>(column)?.try_into().map_err(|_| unreadable(column))
+}
+
+/// Stores a proof that the caller has verified, unless the batch has one.
+///
+/// # Errors
+/// Only those of the database; [`sqlx::Error::RowNotFound`] if there is no such job.
+pub async fn store_proof(tx: &mut PgTransaction<'_>, proof: &NewProof) -> Result<Stored, sqlx::Error> {
+    let batch = proof.batch.cast_signed();
+    let job = sqlx::query(
+        "SELECT j.state, j.fencing_token = $2 AS current, EXISTS (
+             SELECT 1 FROM proof_attempts a WHERE a.batch_number = j.batch_number AND a.fencing_token = $2) AS known
+         FROM proof_jobs j WHERE j.batch_number = $1 FOR UPDATE",
+    )
+    .bind(batch)
+    .bind(proof.lease)
+    .fetch_one(&mut **tx)
+    .await?;
+    let (state, current, known): (&str, bool, bool) = (job.try_get("state")?, job.try_get("current")?, job.try_get("known")?);
+    match (state, known) {
+        ("proven", _) => return Ok(Stored::HadOne),
+        (_, false) => return Ok(Stored::NoSuchLease),
+        _ => {}
+    }
+    insert_proof(tx, proof).await?;
+    Ok(if current && state == "leased" { Stored::InTime } else { Stored::Late })
+}
+
+async fn insert_proof(tx: &mut PgTransaction<'_>, proof: &NewProof) -> Result<(), sqlx::Error> {
+    let batch = proof.batch.cast_signed();
+    sqlx::query("UPDATE proof_attempts SET ended_at = now(), outcome = 'proven' WHERE batch_number = $1 AND fencing_token = $2")
+        .bind(batch)
+        .bind(proof.lease)
+        .execute(&mut **tx)
+        .await?;
+    end_open_attempts(tx, batch, "released").await?;
+    sqlx::query("INSERT INTO proofs (batch_number, proof, fencing_token, witness_ms, prove_ms) VALUES ($1, $2, $3, $4, $5)")
+        .bind(batch)
+        .bind(proof.words.as_flattened())
+        .bind(proof.lease)
+        .bind(i32::try_from(proof.witness_ms).unwrap_or(i32::MAX))
+        .bind(i32::try_from(proof.prove_ms).unwrap_or(i32::MAX))
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query("UPDATE proof_jobs SET state = 'proven', worker = NULL, lease_expires_at = NULL WHERE batch_number = $1")
+        .bind(batch)
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+}
+
+/// Ends a lease without a proof. The job waits again, or is parked if `max_failed_workers` different workers have failed on it.
+/// Returns whether it is parked; `None` if the lease is not the current one.
+///
+/// # Errors
+/// Only those of the database.
+pub async fn fail(tx: &mut PgTransaction<'_>, failure: &NewFailure<'_>, max_failed_workers: u32) -> Result<Option<bool>, sqlx::Error> {
+    let batch = failure.batch.cast_signed();
+    let held = sqlx::query("SELECT 1 FROM proof_jobs WHERE batch_number = $1 AND fencing_token = $2 AND state = 'leased' FOR UPDATE")
+        .bind(batch)
+        .bind(failure.lease)
+        .fetch_optional(&mut **tx)
+        .await?;
+    if held.is_none() {
+        return Ok(None);
+    }
+    sqlx::query(
+        "UPDATE proof_attempts SET ended_at = now(), outcome = $3, reason = $4, detail = $5
+         WHERE batch_number = $1 AND fencing_token = $2",
+    )
+    .bind(batch)
+    .bind(failure.lease)
+    .bind(if failure.counts { "failed" } else { "released" })
+    .bind(failure.reason)
+    .bind(failure.detail)
+    .execute(&mut **tx)
+    .await?;
+    release(tx, batch, max_failed_workers).await.map(Some)
+}
+
+async fn release(tx: &mut PgTransaction<'_>, batch: i64, max_failed_workers: u32) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "UPDATE proof_jobs SET worker = NULL, lease_expires_at = NULL, state = CASE WHEN (
+             SELECT count(DISTINCT a.worker) FROM proof_attempts a WHERE a.batch_number = $1 AND a.outcome = 'failed'
+         ) >= $2 THEN 'parked' ELSE 'queued' END
+         WHERE batch_number = $1 RETURNING state = 'parked'",
+    )
+    .bind(batch)
+    .bind(i64::from(max_failed_workers))
+    .fetch_one(&mut **tx)
+    .await
+}
+
+/// Jobs without a proof, by circuit; a circuit without any is absent.
+///
+/// # Errors
+/// Only those of the database.
+pub async fn depths(conn: &mut PgConnection) -> Result<Vec<Depth>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT b.circuit,
+             count(*) FILTER (WHERE j.state = 'queued') AS waiting,
+             count(*) FILTER (WHERE j.state = 'leased' AND j.lease_expires_at > now()) AS leased,
+             count(*) FILTER (WHERE j.state = 'leased' AND j.lease_expires_at <= now()) AS expired,
+             count(*) FILTER (WHERE j.state = 'parked') AS parked,
+             extract(epoch FROM now() - min(j.created_at))::float8 AS oldest_s
+         FROM proof_jobs j JOIN batches b ON b.number = j.batch_number
+         WHERE j.state <> 'proven' GROUP BY b.circuit ORDER BY b.circuit",
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(read_depth).collect()
+}
+
+fn read_depth(row: &PgRow) -> Result<Depth, sqlx::Error> {
+    let count = |column: &str| row.try_get::<i64, _>(column).map(i64::cast_unsigned);
+    Ok(Depth {
+        circuit: row.try_get::<i32, _>("circuit")?.cast_unsigned(),
+        waiting: count("waiting")?,
+        leased: count("leased")?,
+        expired: count("expired")?,
+        parked: count("parked")?,
+        oldest_s: row.try_get("oldest_s")?,
+    })
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn unreadable(column: &str) -> sqlx::Error {
+    decode(column, "not a value that this program writes")
+}
+
+fn decode(column: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
+    sqlx::Error::ColumnDecode { index: column.to_owned(), source: source.into() }
+}
