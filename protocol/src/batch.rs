@@ -100,6 +100,15 @@ pub struct Challenges {
     pub zeta: Fr,
 }
 
+/// What a prover needs: stored with the batch, sent to workers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProverInput {
+    /// The batch.
+    pub batch: Batch,
+    /// rho and zeta.
+    pub challenges: Challenges,
+}
+
 /// Order of the public inputs, in Rust, circuit and Solidity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]

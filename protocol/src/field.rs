@@ -109,6 +109,16 @@ pub fn g2_words(point: &G2Affine) -> [Word; 4] {
     }
 }
 
+/// The G2 point of four words in EIP-197 order, or `None` if a coordinate is not canonical or the point is off the curve or outside its group.
+pub fn g2_from_words(words: &[Word; 4]) -> Option<G2Affine> {
+    if words == &[[0u8; 32]; 4] {
+        return Some(G2Affine::identity());
+    }
+    let [x1, x0, y1, y0] = words.map(|word| from_word::<Fq>(&word));
+    let point = G2Affine::new_unchecked(ark_bn254::Fq2::new(x0?, x1?), ark_bn254::Fq2::new(y0?, y1?));
+    (point.is_on_curve() && point.is_in_correct_subgroup_assuming_on_curve()).then_some(point)
+}
+
 /// Serde form of a field element: `0x` and 64 hex digits, strict.
 pub mod fr_hex {
     use super::*;
