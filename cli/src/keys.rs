@@ -1,0 +1,158 @@
+//! `sheaf keys`: development keys and SRS, their cache and their manifest.
+//!
+//! Everything here is made from a public seed and labelled INSECURE: file names, manifest and output say so.
+
+use crate::progress::Progress;
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use sheaf_circuits::batch::Circuit;
+use sheaf_circuits::keys::Keys;
+use sheaf_circuits::prove::Prover;
+use sheaf_protocol::field::g2_words;
+use sheaf_protocol::kzg::Srs;
+use sheaf_protocol::manifest::{HexWord, Manifest, Setup};
+use sheaf_protocol::shape;
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where keys are cached and what they are made from.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct KeyOptions {
+    /// Folder of cached keys and SRS.
+    #[arg(long, env = "SHEAF_KEYS", default_value = ".sheaf/keys")]
+    pub(crate) keys_dir: PathBuf,
+    /// Public seed of the INSECURE development set-up.
+    #[arg(long, env = "SHEAF_SEED", default_value = "sheaf")]
+    pub(crate) seed: String,
+    /// Circuits of the deployment by shape, in order; their ids count from 1.
+    #[arg(long, env = "SHEAF_SHAPES", value_delimiter = ',', default_value = "small,small-hot")]
+    pub(crate) shapes: Vec<String>,
+    /// The state has 2^k slots, 16 to 24.
+    #[arg(long, env = "SHEAF_K", default_value_t = 16, value_parser = clap::value_parser!(u32).range(16..=24))]
+    pub(crate) k: u32,
+}
+
+/// `sheaf keys`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  sheaf keys make                       keys of the default circuits\n  sheaf keys make --shapes test         the smallest circuit\n  sheaf keys list --shapes test --json  the manifest\n  sheaf keys verify                     recompute every digest of the cache")]
+pub(crate) struct KeysArgs {
+    #[command(flatten)]
+    options: KeyOptions,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Clone, Copy, Debug)]
+enum Verb {
+    /// Make keys and SRS that are not cached yet.
+    Make,
+    /// Print the manifest: every circuit, key and SRS by digest.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Recompute the digest of every cached file and compare it with the manifest's.
+    Verify,
+}
+
+/// Keys of a deployment: manifest, SRS and provers by circuit.
+pub(crate) struct KeySet {
+    pub(crate) manifest: Manifest,
+    pub(crate) srs: Arc<Srs>,
+    pub(crate) provers: Vec<Arc<Prover>>,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &KeysArgs) -> anyhow::Result<()> {
+    if matches!(args.verb, Verb::Verify) {
+        return verify_cache(&args.options.keys_dir);
+    }
+    let set = prepare(&args.options)?;
+    match args.verb {
+        Verb::List { json: true } => println!("{}", serde_json::to_string_pretty(&set.manifest)?),
+        Verb::List { json: false } | Verb::Make | Verb::Verify => print_set(&set, &args.options),
+    }
+    Ok(())
+}
+
+/// Loads the keys of the options' circuits, making those that are missing.
+///
+/// # Errors
+/// If a shape is unknown, the cache cannot be written, or a cached file is not what its digest says.
+pub(crate) fn prepare(options: &KeyOptions) -> anyhow::Result<KeySet> {
+    let dir = &options.keys_dir;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}; choose another folder with --keys-dir", dir.display()))?;
+    let provers = options.shapes.iter().zip(1..).map(|(name, id)| prover(options, name, id)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut progress = Progress::new(format!("making the INSECURE development SRS of 2^{} slots", options.k));
+    let (srs, digest) = Srs::insecure_dev_in(dir, options.k, &options.seed, |done, all| progress.step(done, all))?;
+    let manifest = manifest(options, &srs, digest, &provers)?;
+    Ok(KeySet { manifest, srs: Arc::new(srs), provers: provers.into_iter().map(Arc::new).collect() })
+}
+
+fn circuit(name: &str, id: u32) -> anyhow::Result<Circuit> {
+    let names: Vec<&str> = shape::SHAPES.iter().map(|s| s.name).collect();
+    let named = shape::by_name(name).with_context(|| format!("unknown shape {name}; --shapes takes {}", names.join(", ")))?;
+    Ok(Circuit::new(named.shape, id)?)
+}
+
+/// The prover of one shape under one id, its key cached or made.
+pub(crate) fn prover(options: &KeyOptions, name: &str, id: u32) -> anyhow::Result<Prover> {
+    let circuit = circuit(name, id)?;
+    let mut progress = Progress::new(format!("making the INSECURE development key of circuit {name}"));
+    let keys = Keys::insecure_dev(&options.keys_dir, name, &circuit, &options.seed, &mut |done, all| progress.step(done, all))?;
+    Ok(Prover::new(circuit, keys))
+}
+
+fn manifest(options: &KeyOptions, srs: &Srs, digest: HexWord, provers: &[Prover]) -> anyhow::Result<Manifest> {
+    let Some(first) = provers.first() else { bail!("--shapes names no circuit") };
+    let vk = first.keys().verifying();
+    Ok(Manifest {
+        setup: Setup::InsecureDevelopment { seed: options.seed.clone() },
+        srs: srs.entry(digest),
+        alpha: sheaf_protocol::field::g1_words(&vk.alpha_g1).map(HexWord),
+        beta: g2_words(&vk.beta_g2).map(HexWord),
+        circuits: options.shapes.iter().zip(provers).map(|(name, prover)| prover.keys().entry(name, prover.circuit())).collect(),
+    })
+}
+
+/// Recomputes the sha256 of every cached file that has a receipt.
+fn verify_cache(dir: &Path) -> anyhow::Result<()> {
+    let receipts: Vec<PathBuf> = walk(dir)?.into_iter().filter(|file| file.extension().is_some_and(|e| e == "ok")).collect();
+    if receipts.is_empty() {
+        bail!("{} holds no keys; make them with `sheaf keys make`", dir.display());
+    }
+    for receipt in receipts {
+        let file = receipt.with_extension("");
+        let text = std::fs::read_to_string(&receipt)?;
+        let expected = text.lines().next().and_then(|line| line.strip_prefix("sha256 ")).unwrap_or_default().trim_start_matches("0x").to_owned();
+        let mut hasher = Sha256::new();
+        std::io::copy(&mut File::open(&file).with_context(|| format!("cannot open {}", file.display()))?, &mut hasher)?;
+        let got = hex::encode(hasher.finalize());
+        if got != expected {
+            bail!("{} has sha256 {got}, expected {expected}; delete it and run `sheaf keys make`", file.display());
+        }
+        println!("ok  {got}  {}", file.display());
+    }
+    Ok(())
+}
+
+fn walk(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten() {
+        let path = entry?.path();
+        if path.is_dir() { files.extend(walk(&path)?) } else { files.push(path) }
+    }
+    Ok(files)
+}
+
+fn print_set(set: &KeySet, options: &KeyOptions) {
+    println!("{} keys in {}, seed {:?}", set.manifest.setup.label(), options.keys_dir.display(), options.seed);
+    for (entry, prover) in set.manifest.circuits.iter().zip(&set.provers) {
+        println!("circuit {} {:<10} {:>8} constraints  proving key {}", entry.id, entry.name, prover.circuit().constraints(), entry.proving_key);
+    }
+    println!("srs 2^{}               {}", set.srs.k, set.manifest.srs.digest);
+    println!("manifest               {}", set.manifest.digest());
+}

@@ -1,0 +1,67 @@
+//! The one binary of Sheaf: every role, the wallet, keys, doctor, benchmarks and the demonstration.
+
+mod bench;
+mod client;
+mod demo;
+mod dev;
+mod keys;
+mod process;
+mod progress;
+mod root;
+
+use clap::{Parser, Subcommand};
+
+/// Sheaf: a ZK-rollup for payments with real proofs on a laptop.
+#[derive(Parser, Debug)]
+#[command(name = "sheaf", version, propagate_version = true, after_help = "Examples:\n  sheaf node --dev             everything on this machine, with funded test keys\n  sheaf wallet --help          keys, deposits, transfers, withdrawals\n  sheaf doctor                 what is wrong and how to mend it")]
+struct Cli {
+    /// Print logs as JSON.
+    #[arg(long, global = true, env = "SHEAF_LOG_JSON")]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Development keys, SRS and their manifest.
+    Keys(keys::KeysArgs),
+    /// Figures of docs/performance.md.
+    Bench(bench::BenchArgs),
+    /// The main job once, with real proofs and a crash half-way.
+    Demo(demo::DemoArgs),
+}
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    start_logs(cli.log_json);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the runtime: {error}");
+            return std::process::ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Keys(args) => keys::run(&args),
+        Command::Bench(args) => bench::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
+    }
+}
+
+/// Logs go to standard error, `SHEAF_LOG` filters them (default: warnings, and our own progress).
+fn start_logs(json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SHEAF_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json { logs.json().init() } else { logs.with_target(false).init() }
+}
