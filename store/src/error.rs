@@ -1,0 +1,40 @@
+//! What can go wrong between a service and its database, each with its remedy in the text. No variant carries a URL: it may hold a password.
+
+use crate::leader::Role;
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The URL is not one of Postgres.
+    #[error("DATABASE_URL is not a Postgres URL; expected postgres://user:password@host:port/database")]
+    Url(#[source] sqlx::Error),
+    /// The server did not answer or did not let us in.
+    #[error("no connection to Postgres at {host}; is it running, and are user and password in DATABASE_URL right?")]
+    Connect {
+        /// Host or socket directory.
+        host: String,
+        /// What the driver said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The server is older than the schema needs.
+    #[error("Postgres {found} is too old; version {} or newer is needed", crate::pool::OLDEST_POSTGRES)]
+    TooOld {
+        /// Major version found.
+        found: i32,
+    },
+    /// The schema could not be brought up to date.
+    #[error("the database's schema could not be brought up to date; was it made by a newer version of this program?")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// Somebody else leads: what was to be written is void.
+    #[error("lost the lead of {role}: epoch {epoch} is not the present one")]
+    LostLead {
+        /// The role.
+        role: Role,
+        /// The epoch of the lease that was held.
+        epoch: i64,
+    },
+    /// A statement failed: the connection broke, or a constraint of the schema refused it.
+    #[error("database statement failed")]
+    Query(#[from] sqlx::Error),
+}

@@ -1,0 +1,77 @@
+//! Connecting: a pool of connections to a database whose schema is up to date.
+//!
+//! Fails at once on a bad URL, an old server or a foreign schema; waits up to [`CONNECT_TIMEOUT`] for a server that is still starting.
+
+use crate::error::StoreError;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+/// The schema's migrations; tests name it in `#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]`.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+
+/// Oldest major version of Postgres that the schema is tested with.
+pub const OLDEST_POSTGRES: i32 = 14;
+
+/// How long a server may take to answer at start-up.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a caller waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections of one process.
+const MAX_CONNECTIONS: u32 = 20;
+/// Pause between two attempts to connect.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// A pool over the database at `url`, migrated.
+///
+/// # Errors
+/// [`StoreError::Url`], [`StoreError::Connect`], [`StoreError::TooOld`], [`StoreError::Migrate`].
+pub async fn connect(url: &str) -> Result<PgPool, StoreError> {
+    let options = PgConnectOptions::from_str(url).map_err(StoreError::Url)?.application_name("sheaf");
+    let mut first = first_connection(&options, CONNECT_TIMEOUT).await?;
+    check_server(&mut first).await?;
+    MIGRATOR.run(&mut first).await.map_err(StoreError::Migrate)?;
+    first.close().await?;
+    Ok(PgPoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options))
+}
+
+/// Connects, waiting for a server that is not up yet; any other refusal is final.
+pub(crate) async fn first_connection(options: &PgConnectOptions, patience: Duration) -> Result<PgConnection, StoreError> {
+    let started = Instant::now();
+    loop {
+        match tokio::time::timeout(patience, options.connect()).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) if is_starting(&error) && started.elapsed() < patience => tokio::time::sleep(RETRY_PAUSE).await,
+            Ok(Err(source)) => return Err(StoreError::Connect { host: host(options), source }),
+            Err(_) => return Err(StoreError::Connect { host: host(options), source: sqlx::Error::PoolTimedOut }),
+        }
+    }
+}
+
+/// Not listening yet, or listening and not ready (57P03, cannot_connect_now).
+fn is_starting(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(error) => error.code().as_deref() == Some("57P03"),
+        _ => false,
+    }
+}
+
+fn host(options: &PgConnectOptions) -> String {
+    options.get_socket().map_or_else(|| format!("{}:{}", options.get_host(), options.get_port()), |socket| socket.display().to_string())
+}
+
+async fn check_server(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let (version, fsync): (i32, bool) =
+        sqlx::query_as("SELECT current_setting('server_version_num')::integer / 10000, current_setting('fsync')::boolean")
+            .fetch_one(connection)
+            .await?;
+    if version < OLDEST_POSTGRES {
+        return Err(StoreError::TooOld { found: version });
+    }
+    if !fsync {
+        tracing::warn!("this Postgres runs with fsync off: a power failure loses acknowledged transactions");
+    }
+    Ok(())
+}
