@@ -12,6 +12,7 @@
 
 pub mod batches;
 pub mod costs;
+pub mod deployment;
 pub mod embedded;
 pub mod error;
 pub mod hints;
