@@ -1,0 +1,28 @@
+//! Sheaf's only contact with L1: deploys the contract, follows its events, sends the operator's transactions, and holds the operator's key.
+//!
+//! ```text
+//!              batches, proofs ──> submitter ──signed, saved──> L1 node ──blocks, logs──> watcher ──> l1_blocks, l1_events
+//!                                     ^                            │
+//!                                     └──── receipts, progress ────┘        lead: one process writes, fenced by an epoch
+//! ```
+//!
+//! `deploy` and `rollup` serve people and tools: one transaction, waited for. `anvil` starts a development chain. `status` is what the loops
+//! know of themselves. `ethers` types stay inside.
+
+mod abi;
+pub mod anvil;
+mod calldata;
+pub mod deploy;
+mod events;
+mod fees;
+pub mod gas;
+pub mod key;
+pub mod lead;
+mod policy;
+pub mod revert;
+pub mod rollup;
+pub mod rpc;
+pub mod service;
+pub mod status;
+pub mod submitter;
+pub mod watcher;

@@ -1,0 +1,370 @@
+//! The contract's views, and one-off transactions that a person or a tool sends and waits for.
+//!
+//! The operator's own stream of commits and proofs does not go through here: see `submitter`.
+
+use crate::abi;
+use crate::fees::suggest;
+use crate::gas::{Gas, floor_gas};
+use crate::key::{Draft, KeyError, L1Key};
+use crate::revert::Revert;
+use crate::rpc::{CallRequest, Receipt, Rpc, RpcError, TxHash, to_u128};
+use ethers_contract::EthCall;
+use ethers_core::abi::AbiDecode;
+use ethers_core::types::{Bytes, H160, U256};
+use serde::{Deserialize, Serialize};
+use sheaf_protocol::amount::{Address, Amount, TokenId};
+use sheaf_protocol::field::{Fr, Word, from_word};
+use std::time::Duration;
+
+/// Most wei per gas that a one-off transaction pays: 500 gwei.
+const MAX_FEE_WEI: u128 = 500_000_000_000;
+/// How long a one-off transaction is waited for.
+const RECEIPT_TIMEOUT: Duration = Duration::from_secs(180);
+/// Pause between two looks for a receipt.
+const RECEIPT_POLL: Duration = Duration::from_millis(100);
+
+/// Why the contract could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// The node failed.
+    #[error(transparent)]
+    Rpc(RpcError),
+    /// The contract refused the call.
+    #[error("the contract refused {call}: {revert}")]
+    Reverted {
+        /// The function.
+        call: String,
+        /// Its reason.
+        revert: Revert,
+    },
+    /// There is no contract, or another one.
+    #[error("{contract} does not answer {call} like the rollup contract: wrong address, or the chain was reset")]
+    NotOurs {
+        /// The address asked.
+        contract: Address,
+        /// The function.
+        call: String,
+    },
+}
+
+/// Why a one-off transaction did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The node failed; if it failed after the sending, the transaction may still be mined.
+    #[error(transparent)]
+    Rpc(RpcError),
+    /// Reading failed.
+    #[error(transparent)]
+    View(ViewError),
+    /// The contract would refuse it; nothing was sent.
+    #[error("refused: {0}")]
+    Reverted(Revert),
+    /// It was mined, but failed.
+    #[error("transaction {0} was mined but failed")]
+    Failed(TxHash),
+    /// It was sent but is not mined yet.
+    #[error("transaction {hash} was not mined in {seconds} s")]
+    NotMined {
+        /// Its hash: look for it before sending again.
+        hash: TxHash,
+        /// How long we waited.
+        seconds: u64,
+    },
+    /// The key failed.
+    #[error(transparent)]
+    Key(KeyError),
+}
+
+/// What is left of a one-off transaction.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TxReceipt {
+    /// Its hash.
+    pub hash: TxHash,
+    /// The block that holds it.
+    pub block: u64,
+    /// What it cost.
+    pub gas: Gas,
+}
+
+/// Where the contract stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Batches committed.
+    pub committed: u64,
+    /// Batches proven.
+    pub proven: u64,
+    /// Root of the last proven batch.
+    pub state_root: Word,
+    /// Root of the last committed batch.
+    pub committed_root: Word,
+    /// Queue entries so far.
+    pub queue_length: u64,
+}
+
+/// A deployed contract.
+#[derive(Clone, Debug)]
+pub struct Rollup {
+    rpc: Rpc,
+    address: Address,
+}
+
+impl Rollup {
+    /// The contract at `address`; nothing is asked yet.
+    pub fn at(rpc: Rpc, address: Address) -> Self {
+        Self { rpc, address }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> Address {
+        self.address
+    }
+
+    /// The node it is asked through.
+    pub fn rpc(&self) -> &Rpc {
+        &self.rpc
+    }
+
+    pub(crate) fn h160(&self) -> H160 {
+        H160(self.address.0)
+    }
+
+    pub(crate) async fn view<C: EthCall, R: AbiDecode>(&self, call: C) -> Result<R, ViewError> {
+        view_at(&self.rpc, self.address, call).await
+    }
+
+    /// The domain that signatures and proofs are bound to, as the contract computed it.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub async fn domain(&self) -> Result<Fr, ViewError> {
+        let word: Word = self.view::<_, U256>(abi::DomainCall).await?.into();
+        from_word(&word).ok_or_else(|| ViewError::NotOurs { contract: self.address, call: "domain".into() })
+    }
+
+    /// Where the contract stands, in five calls: exact only while nothing is mined in between.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub async fn progress(&self) -> Result<Progress, ViewError> {
+        Ok(Progress {
+            committed: self.count(abi::CommittedCall).await?,
+            proven: self.count(abi::ProvenCall).await?,
+            state_root: self.view(abi::StateRootCall).await?,
+            committed_root: self.view(abi::CommittedRootCall).await?,
+            queue_length: self.count(abi::QueueLengthCall).await?,
+        })
+    }
+
+    async fn count<C: EthCall>(&self, call: C) -> Result<u64, ViewError> {
+        Ok(self.view::<C, U256>(call).await?.low_u64())
+    }
+
+    /// Who may commit.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub async fn operator(&self) -> Result<Address, ViewError> {
+        self.view::<_, H160>(abi::OperatorCall).await.map(|h160| Address(h160.0))
+    }
+
+    /// The state has `2^k` slots.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub async fn k(&self) -> Result<u32, ViewError> {
+        Ok(self.count(abi::KCall).await? as u32)
+    }
+
+    /// The queue digest after the entry with this index; zero for 0.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub async fn queue_digest(&self, index: u64) -> Result<Word, ViewError> {
+        self.view(abi::QueueDigestCall { index: index.into() }).await
+    }
+
+    /// Hash of the record stored under a batch number.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub async fn batch_hash(&self, number: u64) -> Result<Word, ViewError> {
+        self.view(abi::BatchHashCall { number: number.into() }).await
+    }
+
+    /// ERC-20 contract of a token, `None` if not listed (or the native coin).
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub async fn token_address(&self, token: TokenId) -> Result<Option<Address>, ViewError> {
+        let found: H160 = self.view(abi::TokenAddressCall { token: token.0 }).await?;
+        Ok((!found.is_zero()).then_some(Address(found.0)))
+    }
+
+    /// Number of a listed ERC-20, `None` if not listed.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub async fn token_id(&self, erc20: Address) -> Result<Option<TokenId>, ViewError> {
+        let found: u16 = self.view(abi::TokenIdCall { erc_20: H160(erc20.0) }).await?;
+        Ok((found != 0).then_some(TokenId(found)))
+    }
+
+    /// What `account` can claim of a token, in its smallest unit.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub async fn claimable(&self, token: TokenId, account: Address) -> Result<Amount, ViewError> {
+        self.amount(abi::ClaimableCall { token: token.0, account: H160(account.0) }).await
+    }
+
+    /// What the contract holds of a token for its users.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub async fn escrow(&self, token: TokenId) -> Result<Amount, ViewError> {
+        self.amount(abi::EscrowCall { token: token.0 }).await
+    }
+
+    /// Fee of every queue entry, in wei.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub async fn queue_fee(&self) -> Result<Amount, ViewError> {
+        self.amount(abi::QueueFeeCall).await
+    }
+
+    /// Fee of listing a token, in wei.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub async fn listing_fee(&self) -> Result<Amount, ViewError> {
+        self.amount(abi::ListingFeeCall).await
+    }
+
+    async fn amount<C: EthCall>(&self, call: C) -> Result<Amount, ViewError> {
+        let value: U256 = self.view(call).await?;
+        to_u128(value).map(Amount).ok_or_else(|| ViewError::NotOurs { contract: self.address, call: C::function_name().into() })
+    }
+
+    /// Deposits the native coin for (key, owner).
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn deposit(&self, from: &L1Key, amount: Amount, key: Word, owner: Address) -> Result<TxReceipt, SendError> {
+        let fee = self.queue_fee().await.map_err(SendError::View)?;
+        let call = abi::DepositCall { key: key.into(), owner: H160(owner.0) };
+        self.transact(from, call, U256::from(fee.0) + U256::from(amount.0)).await
+    }
+
+    /// Approves and deposits an ERC-20 for (key, owner). Returns the deposit's receipt.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn deposit_token(&self, from: &L1Key, token: TokenId, amount: Amount, key: Word, owner: Address) -> Result<TxReceipt, SendError> {
+        let erc20 = self.token_address(token).await.map_err(SendError::View)?;
+        let erc20 = erc20.ok_or_else(|| SendError::Reverted(Revert { name: "TokenNotListed".into(), detail: token.to_string() }))?;
+        let approve = abi::ApproveCall { spender: self.h160(), amount: amount.0.into() };
+        send_call(&self.rpc, from, erc20, approve, U256::zero()).await?;
+        let fee = self.queue_fee().await.map_err(SendError::View)?;
+        let call = abi::DepositTokenCall { token: token.0, amount: amount.0.into(), key: key.into(), owner: H160(owner.0) };
+        self.transact(from, call, fee.0.into()).await
+    }
+
+    /// Pays out what `from` can claim of a token, to `to`.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn claim(&self, from: &L1Key, token: TokenId, to: Address) -> Result<TxReceipt, SendError> {
+        self.transact(from, abi::ClaimCall { token: token.0, to: H160(to.0) }, U256::zero()).await
+    }
+
+    /// Lists an ERC-20 and returns its number, the known one if it is listed already.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn list_token(&self, from: &L1Key, erc20: Address) -> Result<TokenId, SendError> {
+        if let Some(known) = self.token_id(erc20).await.map_err(SendError::View)? {
+            return Ok(known);
+        }
+        let fee = self.listing_fee().await.map_err(SendError::View)?;
+        self.transact(from, abi::ListTokenCall { erc_20: H160(erc20.0) }, fee.0.into()).await?;
+        let listed = self.token_id(erc20).await.map_err(SendError::View)?;
+        listed.ok_or_else(|| SendError::View(ViewError::NotOurs { contract: self.address, call: "tokenId".into() }))
+    }
+
+    async fn transact<C: EthCall>(&self, from: &L1Key, call: C, value: U256) -> Result<TxReceipt, SendError> {
+        send_call(&self.rpc, from, self.address, call, value).await
+    }
+}
+
+/// ERC-20 balance of an account.
+///
+/// # Errors
+/// [`ViewError`].
+pub async fn token_balance(rpc: &Rpc, erc20: Address, account: Address) -> Result<Amount, ViewError> {
+    let value: U256 = view_at(rpc, erc20, abi::BalanceOfCall { account: H160(account.0) }).await?;
+    to_u128(value).map(Amount).ok_or_else(|| ViewError::NotOurs { contract: erc20, call: "balanceOf".into() })
+}
+
+/// Mints a development token, which lets anybody do so.
+///
+/// # Errors
+/// [`SendError`].
+pub async fn mint_test_token(rpc: &Rpc, from: &L1Key, erc20: Address, to: Address, amount: Amount) -> Result<TxReceipt, SendError> {
+    send_call(rpc, from, erc20, abi::MintCall { to: H160(to.0), amount: amount.0.into() }, U256::zero()).await
+}
+
+async fn view_at<C: EthCall, R: AbiDecode>(rpc: &Rpc, contract: Address, call: C) -> Result<R, ViewError> {
+    let name = C::function_name().into_owned();
+    let request = CallRequest { from: H160::zero(), to: Some(H160(contract.0)), value: U256::zero(), data: call.encode().into() };
+    let output = rpc.call(&request).await.map_err(|error| match Revert::of(&error) {
+        Some(revert) => ViewError::Reverted { call: name.clone(), revert },
+        None => ViewError::Rpc(error),
+    })?;
+    R::decode(output).map_err(|_| ViewError::NotOurs { contract, call: name })
+}
+
+async fn send_call<C: EthCall>(rpc: &Rpc, from: &L1Key, to: Address, call: C, value: U256) -> Result<TxReceipt, SendError> {
+    let data: Bytes = call.encode().into();
+    let (hash, receipt) = send(rpc, from, Some(H160(to.0)), value, data.clone()).await?;
+    let used = receipt.gas_used.low_u64();
+    Ok(TxReceipt { hash, block: receipt.block_number.as_u64(), gas: Gas::split(used, &data) })
+}
+
+/// Simulates, signs, sends and waits. Safe only for a key that nothing else uses at the same time.
+pub(crate) async fn send(rpc: &Rpc, from: &L1Key, to: Option<H160>, value: U256, data: Bytes) -> Result<(TxHash, Receipt), SendError> {
+    let sender = H160(from.address().0);
+    let request = CallRequest { from: sender, to, value, data: data.clone() };
+    let estimate = rpc.estimate_gas(&request).await.map_err(|error| match Revert::of(&error) {
+        Some(revert) => SendError::Reverted(revert),
+        None => SendError::Rpc(error),
+    })?;
+    let draft = Draft {
+        chain_id: rpc.chain_id(),
+        nonce: rpc.pending_nonce(sender).await.map_err(SendError::Rpc)?,
+        to,
+        value,
+        gas_limit: (estimate + estimate / 5).max(floor_gas(&data)),
+        data,
+        fees: suggest(&rpc.fee_history().await.map_err(SendError::Rpc)?, MAX_FEE_WEI),
+    };
+    let signed = from.sign(&draft).map_err(SendError::Key)?;
+    rpc.send_raw(&signed.raw).await.map_err(SendError::Rpc)?;
+    wait(rpc, TxHash(signed.hash.0)).await
+}
+
+async fn wait(rpc: &Rpc, hash: TxHash) -> Result<(TxHash, Receipt), SendError> {
+    let poll = async {
+        loop {
+            if let Some(receipt) = rpc.receipt(hash.0.into()).await? {
+                return Ok(receipt);
+            }
+            tokio::time::sleep(RECEIPT_POLL).await;
+        }
+    };
+    let receipt = tokio::time::timeout(RECEIPT_TIMEOUT, poll)
+        .await
+        .map_err(|_| SendError::NotMined { hash, seconds: RECEIPT_TIMEOUT.as_secs() })?
+        .map_err(SendError::Rpc)?;
+    if receipt.status.is_zero() { Err(SendError::Failed(hash)) } else { Ok((hash, receipt)) }
+}

@@ -1,0 +1,107 @@
+//! The settlement role of a node: keeps the lead, follows L1 and sends to it, until cancelled.
+
+use crate::deploy::Deployment;
+use crate::key::L1Key;
+use crate::lead::Lead;
+use crate::rollup::{Rollup, ViewError};
+use crate::rpc::{Rpc, RpcError, RpcOptions};
+use crate::status::Board;
+use crate::submitter::{Submitter, SubmitterOptions};
+use crate::watcher::{Watcher, WatcherOptions};
+use sheaf_protocol::amount::Address;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+/// What the role needs to know.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// Address of the L1 node.
+    pub l1_url: String,
+    /// Which contract.
+    pub deployment: Deployment,
+    /// Name of this process, for people.
+    pub holder: String,
+    /// How long a silent leader is waited for.
+    pub lease_ms: u64,
+    /// How L1 is asked.
+    pub rpc: RpcOptions,
+    /// How L1 is followed.
+    pub watcher: WatcherOptions,
+    /// How transactions are sent.
+    pub submitter: SubmitterOptions,
+}
+
+impl ServiceOptions {
+    /// Defaults for the deployment's chain.
+    pub fn new(l1_url: &str, deployment: Deployment) -> Self {
+        let chain_id = deployment.chain_id;
+        let lease_ms = if chain_id == crate::anvil::DEV_CHAIN_ID { 3_000 } else { 15_000 };
+        Self {
+            l1_url: l1_url.to_owned(),
+            holder: format!("pid {}", std::process::id()),
+            lease_ms,
+            rpc: RpcOptions::default(),
+            watcher: WatcherOptions::new(chain_id, deployment.block),
+            submitter: SubmitterOptions::new(chain_id),
+            deployment,
+        }
+    }
+}
+
+/// Why the role does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The node does not answer, or serves another chain.
+    #[error(transparent)]
+    Rpc(RpcError),
+    /// There is no such contract.
+    #[error(transparent)]
+    View(ViewError),
+    /// The contract takes commits from somebody else.
+    #[error("the contract's operator is {expected}, the key given is for {found}")]
+    NotOperator {
+        /// By the contract.
+        expected: Address,
+        /// By the key.
+        found: Address,
+    },
+}
+
+/// The role, checked and ready to run.
+#[derive(Debug)]
+pub struct Service {
+    lead: Lead,
+    watcher: Watcher,
+    submitter: Submitter,
+}
+
+impl Service {
+    /// Connects and checks chain, contract and key. What happens later is shown on `board`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(pool: PgPool, key: L1Key, options: ServiceOptions, board: Board) -> Result<Self, StartError> {
+        let deployment = &options.deployment;
+        let rpc = Rpc::connect_to(&options.l1_url, deployment.chain_id, options.rpc).await.map_err(StartError::Rpc)?;
+        let rollup = Rollup::at(rpc, deployment.contract);
+        let expected = rollup.operator().await.map_err(StartError::View)?;
+        if expected != key.address() {
+            return Err(StartError::NotOperator { expected, found: key.address() });
+        }
+        let lead = Lead::new(pool, &options.holder, options.lease_ms);
+        let watcher = Watcher::new(rollup.clone(), lead.clone(), options.watcher, board.clone());
+        let submitter = Submitter::new(rollup, key, lead.clone(), options.submitter, board);
+        Ok(Self { lead, watcher, submitter })
+    }
+
+    /// Runs until cancelled; the lead is given up last, so that nobody takes over while a round is under way.
+    pub async fn run(self, cancel: CancellationToken) {
+        let keep = CancellationToken::new();
+        let lead = tokio::spawn(self.lead.run(keep.clone()));
+        tokio::join!(self.watcher.run(cancel.clone()), self.submitter.run(cancel));
+        keep.cancel();
+        if let Err(error) = lead.await {
+            tracing::error!(error = &error as &dyn std::error::Error, "keeping the lead of settlement");
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! Sends the operator's commits, proofs and settlements, and owns the operator's nonces.
+//!
+//! ```text
+//! plan ─> build, simulate ─> sign ─> SAVE ─> send ─> waiting ──mined──> mined ──deep enough──> final
+//!              │                              ^        │  ^               │
+//!              └─ refused: blocked,           │        │  └───── reorg ───┘
+//!                 tried again                 └────────┤
+//!                                   fee bump, saved    └─ nonce used by a foreign transaction ──> lost
+//! ```
+//!
+//! A transaction is saved with its nonce before it is sent, so a crash at any point leaves a row to go on from. Whether a sending arrived is
+//! never guessed: it is asked by hash (any attempt) and by nonce. Sending the same bytes twice is harmless. A transaction stays *stuck* no
+//! longer than `resubmit_after_ms`: then it is replaced at the same nonce for at least 12.5 % more, up to the cap, and either attempt may be
+//! mined. What to send next is decided afresh from the contract each time, so a failed or lost transaction needs no repair: its job is simply
+//! due again. A refusal by the contract is a state shown on the board, not a crash.
+
+use crate::calldata;
+use crate::fees::{Fees, bump, next_base_fee, suggest};
+use crate::gas::{STANDARD_TOKEN_GAS, TRANSACTION_GAS, calldata_tokens, floor_gas};
+use crate::lead::Lead;
+use crate::key::{Draft, KeyError, L1Key};
+use crate::policy::{Job, Limits, Situation};
+use crate::revert::Revert;
+use crate::rollup::{Rollup, ViewError};
+use crate::rpc::{CallRequest, FeeHistory, Receipt, RpcError};
+use crate::status::Board;
+use ethers_core::types::{Bytes, H160, U256};
+use sheaf_protocol::amount::Address;
+use sheaf_store::l1::{self, Attempt, Mined, NewTransaction, Transaction, TxKind};
+use sheaf_store::StoreError;
+use sheaf_store::hints::Hints;
+use sqlx::PgTransaction;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Bounds and pauses.
+#[derive(Clone, Copy, Debug)]
+pub struct SubmitterOptions {
+    /// Pause between two rounds.
+    pub poll_ms: u64,
+    /// Age at which a waiting transaction is replaced.
+    pub resubmit_after_ms: u64,
+    /// Most wei per gas that is ever offered.
+    pub max_fee_wei: u128,
+    /// Blocks on top after which a transaction is final.
+    pub finality_depth: u64,
+    /// Commits waiting at once.
+    pub max_commits_in_flight: usize,
+    /// Batches in one prove call.
+    pub max_batches_per_proof: u64,
+}
+
+impl SubmitterOptions {
+    /// Defaults for a chain: rounds of 4 s, replacement after 48 s, at most 500 gwei; on the development chain rounds of 200 ms and
+    /// replacement after 5 s.
+    pub fn new(chain_id: u64) -> Self {
+        let development = chain_id == crate::anvil::DEV_CHAIN_ID;
+        let (poll_ms, resubmit_after_ms, finality_depth) = if development { (200, 5_000, 1) } else { (4_000, 48_000, 64) };
+        Self {
+            poll_ms,
+            resubmit_after_ms,
+            max_fee_wei: 500_000_000_000,
+            finality_depth,
+            max_commits_in_flight: 8,
+            max_batches_per_proof: 16,
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { commits_in_flight: self.max_commits_in_flight, batches_per_proof: self.max_batches_per_proof, settles_in_flight: 4 }
+    }
+}
+
+/// Why a round failed; the next one starts afresh from the saved rows.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The node failed.
+    #[error(transparent)]
+    Rpc(RpcError),
+    /// The contract could not be read.
+    #[error(transparent)]
+    View(ViewError),
+    /// The store failed.
+    #[error("storing L1 transactions")]
+    Store(#[source] StoreError),
+    /// The key failed.
+    #[error(transparent)]
+    Key(KeyError),
+    /// A saved transaction cannot be read back.
+    #[error("saved transaction {0} is unreadable")]
+    Corrupt(i64),
+}
+
+/// What the chain says at the start of a round.
+struct Round {
+    head: u64,
+    mined_nonce: u64,
+    fees: FeeHistory,
+}
+
+/// The operator's stream of transactions.
+#[derive(Debug)]
+pub struct Submitter {
+    rollup: Rollup,
+    key: L1Key,
+    lead: Lead,
+    options: SubmitterOptions,
+    board: Board,
+    /// When this process first saw each waiting attempt.
+    seen: HashMap<i64, Instant>,
+    /// Nothing up to this batch is left to credit.
+    settled: u64,
+}
+
+impl Submitter {
+    /// A submitter; it does nothing until stepped or run. There may be only one at a time per key: see [`Submitter::run`].
+    pub fn new(rollup: Rollup, key: L1Key, lead: Lead, options: SubmitterOptions, board: Board) -> Self {
+        Self { rollup, key, lead, options, board, seen: HashMap::new(), settled: 0 }
+    }
+
+    /// Goes on until cancelled. Failures are logged, shown on the board and tried again.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let mut hints = Hints::listen(self.lead.pool()).await.ok();
+        loop {
+            let Some(result) = cancel.run_until_cancelled(self.step()).await else { return };
+            if let Err(error) = result {
+                self.failed(&error);
+            }
+            if cancel.run_until_cancelled(pause(&mut hints, self.options.poll_ms)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn failed(&self, error: &SubmitError) {
+        metrics::counter!("sheaf_l1_submit_errors_total").increment(1);
+        tracing::warn!(error = error as &dyn std::error::Error, "sending to L1");
+        self.board.edit(|status| status.submitter_error = Some(error.to_string()));
+    }
+
+    /// One round: resolves every transaction on its way, then sends what is due. Does nothing while another process leads.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub async fn step(&mut self) -> Result<(), SubmitError> {
+        self.board.edit(|status| status.leader = self.lead.is_held());
+        if !self.lead.is_held() {
+            return Ok(());
+        }
+        let round = self.look().await?;
+        for transaction in self.live(round.head).await? {
+            self.resolve(&transaction, &round).await?;
+        }
+        self.launch_due(&round).await?;
+        self.show(&round).await
+    }
+
+    async fn look(&self) -> Result<Round, SubmitError> {
+        let rpc = self.rollup.rpc();
+        Ok(Round {
+            mined_nonce: rpc.mined_nonce(H160(self.address().0)).await.map_err(SubmitError::Rpc)?,
+            head: rpc.block_number().await.map_err(SubmitError::Rpc)?,
+            fees: rpc.fee_history().await.map_err(SubmitError::Rpc)?,
+        })
+    }
+
+    fn address(&self) -> Address {
+        self.key.address()
+    }
+
+    async fn live(&self, head: u64) -> Result<Vec<Transaction>, SubmitError> {
+        let mut connection = self.lead.pool().acquire().await.map_err(store)?;
+        let settled = head.saturating_sub(self.options.finality_depth);
+        l1::live_transactions(&mut connection, &self.address(), settled).await.map_err(store)
+    }
+
+    /// Finds out what became of a transaction and moves its rows accordingly.
+    async fn resolve(&mut self, transaction: &Transaction, round: &Round) -> Result<(), SubmitError> {
+        if let Some((attempt, receipt)) = self.find_receipt(transaction).await? {
+            return self.mined(transaction, attempt, &receipt).await;
+        }
+        if transaction.mined().is_some() {
+            tracing::warn!(nonce = transaction.nonce, "L1 dropped a mined transaction; sending it again");
+            self.settled = 0;
+            self.unmined(transaction.nonce).await?;
+        }
+        if transaction.nonce < round.mined_nonce {
+            return self.lost(transaction).await;
+        }
+        self.push(transaction, round).await
+    }
+
+    async fn find_receipt<'t>(&self, transaction: &'t Transaction) -> Result<Option<(&'t Attempt, Receipt)>, SubmitError> {
+        for attempt in transaction.attempts.iter().rev() {
+            if let Some(receipt) = self.rollup.rpc().receipt(attempt.hash.into()).await.map_err(SubmitError::Rpc)? {
+                return Ok(Some((attempt, receipt)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn mined(&mut self, transaction: &Transaction, attempt: &Attempt, receipt: &Receipt) -> Result<(), SubmitError> {
+        for attempt in &transaction.attempts {
+            self.seen.remove(&attempt.id);
+        }
+        let mined = Mined {
+            block: receipt.block_number.as_u64(),
+            block_hash: receipt.block_hash.0,
+            succeeded: !receipt.status.is_zero(),
+            gas_used: receipt.gas_used.low_u64(),
+            gas_price_wei: receipt.effective_gas_price.low_u128(),
+        };
+        if attempt.mined == Some(mined) {
+            return Ok(());
+        }
+        let mut rows = self.lead.begin().await.map_err(store)?;
+        l1::set_mined(&mut rows, &self.address(), transaction.nonce, attempt.id, &mined).await.map_err(store)?;
+        rows.commit().await.map_err(store)?;
+        count_mined(transaction, &mined);
+        Ok(())
+    }
+
+    async fn unmined(&self, nonce: u64) -> Result<(), SubmitError> {
+        let mut rows = self.lead.begin().await.map_err(store)?;
+        l1::set_unmined(&mut rows, &self.address(), nonce).await.map_err(store)?;
+        rows.commit().await.map_err(store)
+    }
+
+    /// The nonce is used up but none of our attempts is known: another program holds the same key.
+    async fn lost(&self, transaction: &Transaction) -> Result<(), SubmitError> {
+        for attempt in &transaction.attempts {
+            if self.rollup.rpc().knows(attempt.hash.into()).await.map_err(SubmitError::Rpc)? {
+                return Ok(());
+            }
+        }
+        let reason = format!("nonce {} was used by a foreign transaction", transaction.nonce);
+        tracing::error!(reason, "lost an L1 transaction");
+        let mut rows = self.lead.begin().await.map_err(store)?;
+        l1::set_dropped(&mut rows, &self.address(), transaction.nonce, &reason).await.map_err(store)?;
+        rows.commit().await.map_err(store)?;
+        self.board.edit(|status| status.alarm = Some(reason));
+        Ok(())
+    }
+
+    /// Makes sure that the newest attempt is with the node, or replaces it if that takes too long.
+    async fn push(&mut self, transaction: &Transaction, round: &Round) -> Result<(), SubmitError> {
+        let Some(newest) = transaction.attempts.last() else { return Ok(()) };
+        let known = self.rollup.rpc().knows(newest.hash.into()).await.map_err(SubmitError::Rpc)?;
+        let delivered = match (known, newest.sent) {
+            (true, true) => true,
+            (true, false) => self.note_sent(newest.id).await.map(|()| true)?,
+            (false, _) => self.send(newest.id, &newest.raw).await?,
+        };
+        let since = *self.seen.entry(newest.id).or_insert_with(Instant::now);
+        let overdue = since.elapsed() >= Duration::from_millis(self.options.resubmit_after_ms);
+        let underpaid = newest.max_fee_wei < next_base_fee(&round.fees);
+        if overdue || (underpaid && !delivered) {
+            return self.replace(transaction, newest, round).await;
+        }
+        Ok(())
+    }
+
+    /// Hands bytes over; true if the node took them. A refusal is only shown: the next round asks by hash and nonce.
+    async fn send(&self, id: i64, raw: &[u8]) -> Result<bool, SubmitError> {
+        match self.rollup.rpc().send_raw(raw).await {
+            Ok(_) => self.note_sent(id).await.map(|()| true),
+            Err(RpcError::Refused { message, code, .. }) => {
+                tracing::warn!(code, message, "the L1 node did not take a transaction");
+                self.board.edit(|status| status.blocked = Some(format!("the L1 node does not take a transaction: {message}")));
+                Ok(false)
+            }
+            Err(error) => Err(SubmitError::Rpc(error)),
+        }
+    }
+
+    async fn note_sent(&self, id: i64) -> Result<(), SubmitError> {
+        let mut rows = self.lead.begin().await.map_err(store)?;
+        l1::set_sent(&mut rows, id).await.map_err(store)?;
+        rows.commit().await.map_err(store)
+    }
+
+    async fn replace(&mut self, transaction: &Transaction, newest: &Attempt, round: &Round) -> Result<(), SubmitError> {
+        let paid = Fees { max_fee_per_gas: newest.max_fee_wei, max_priority_fee_per_gas: newest.tip_wei };
+        let cap = self.options.max_fee_wei;
+        let Some(fees) = bump(paid, suggest(&round.fees, cap), cap) else {
+            tracing::warn!(nonce = transaction.nonce, cap, "a stuck transaction already pays the most allowed");
+            return Ok(());
+        };
+        let draft = Draft::from_raw(&newest.raw).ok_or(SubmitError::Corrupt(newest.id))?;
+        let draft = Draft { fees, ..draft };
+        let job = Job::of(transaction);
+        let mut rows = self.lead.begin().await.map_err(store)?;
+        let (id, raw) = self.save(&mut rows, job, &draft, Some(newest.id)).await?;
+        rows.commit().await.map_err(store)?;
+        metrics::counter!("sheaf_l1_replacements_total").increment(1);
+        tracing::info!(nonce = transaction.nonce, max_fee_wei = fees.max_fee_per_gas, "replacing a stuck transaction");
+        self.send(id, &raw).await.map(drop)
+    }
+
+    /// Signs and saves, with the caller's database transaction.
+    async fn save(&self, rows: &mut PgTransaction<'_>, job: Job, draft: &Draft, replaces: Option<i64>) -> Result<(i64, Bytes), SubmitError> {
+        let signed = self.key.sign(draft).map_err(SubmitError::Key)?;
+        let row = NewTransaction {
+            sender: self.address(),
+            nonce: draft.nonce,
+            kind: job.kind,
+            first_batch: job.first,
+            last_batch: job.last,
+            hash: signed.hash.0,
+            raw: signed.raw.to_vec(),
+            gas_limit: draft.gas_limit,
+            max_fee_wei: draft.fees.max_fee_per_gas,
+            tip_wei: draft.fees.max_priority_fee_per_gas,
+            calldata_bytes: draft.data.len() as u64,
+            calldata_gas: STANDARD_TOKEN_GAS * calldata_tokens(&draft.data),
+        };
+        let id = l1::save_transaction(rows, &row, replaces).await.map_err(store)?;
+        Ok((id, signed.raw))
+    }
+
+    /// Sends what is due, in order, until something is refused.
+    async fn launch_due(&mut self, round: &Round) -> Result<(), SubmitError> {
+        let situation = self.situation(round).await?;
+        let mut commits_waiting = situation.waiting.iter().any(|job| job.kind == TxKind::Commit);
+        for job in situation.jobs(&self.options.limits()) {
+            let follows = job.kind == TxKind::Commit && commits_waiting;
+            if !self.launch(job, follows, round).await? {
+                return Ok(());
+            }
+            commits_waiting |= job.kind == TxKind::Commit;
+        }
+        self.board.edit(|status| status.blocked = None);
+        Ok(())
+    }
+
+    async fn situation(&mut self, round: &Round) -> Result<Situation, SubmitError> {
+        let progress = self.rollup.progress().await.map_err(SubmitError::View)?;
+        let live = self.live(round.head).await?;
+        let mut connection = self.lead.pool().acquire().await.map_err(store)?;
+        let ready = l1::ready(&mut connection, progress.proven, self.settled).await.map_err(store)?;
+        self.settled = ready.unsettled.first().map_or(progress.proven, |first| first - 1);
+        let waiting: Vec<Job> = live.iter().filter(|transaction| transaction.mined().is_none()).map(Job::of).collect();
+        self.board.edit(|status| {
+            status.committed = Some(progress.committed);
+            status.proven = Some(progress.proven);
+            status.pending_transactions = waiting.len();
+        });
+        let credited = |number: &u64| live.iter().any(|tx| tx.kind == TxKind::Settle && tx.first_batch == *number && tx.succeeded());
+        let newest_commit = live.iter().rev().find(|tx| tx.kind == TxKind::Commit && tx.mined().is_some());
+        Ok(Situation {
+            committed: progress.committed,
+            proven: progress.proven,
+            committable: ready.committable,
+            provable: ready.provable,
+            unsettled: ready.unsettled.into_iter().filter(|number| !credited(number)).collect(),
+            cautious: newest_commit.is_some_and(|tx| !tx.succeeded()),
+            waiting,
+        })
+    }
+
+    /// Builds, simulates, signs, saves and sends one transaction. False if the contract or the node would refuse it.
+    async fn launch(&self, job: Job, follows: bool, round: &Round) -> Result<bool, SubmitError> {
+        let Some((data, bound)) = self.build(job).await? else { return Ok(false) };
+        let simulated = if follows { Some(bound) } else { self.simulate(job, &data).await? };
+        let Some(gas_limit) = simulated else { return Ok(false) };
+        let mut rows = self.lead.begin().await.map_err(store)?;
+        let next = l1::next_nonce(&mut rows, &self.address()).await.map_err(store)?;
+        let draft = Draft {
+            chain_id: self.rollup.rpc().chain_id(),
+            nonce: next.unwrap_or(0).max(round.mined_nonce),
+            to: Some(self.rollup.h160()),
+            value: U256::zero(),
+            data,
+            gas_limit,
+            fees: suggest(&round.fees, self.options.max_fee_wei),
+        };
+        let (id, raw) = self.save(&mut rows, job, &draft, None).await?;
+        rows.commit().await.map_err(store)?;
+        self.send(id, &raw).await
+    }
+
+    /// Calldata, and a gas limit for the case that it cannot be simulated; `None` if the rows are not there.
+    async fn build(&self, job: Job) -> Result<Option<(Bytes, u64)>, SubmitError> {
+        let mut rows = self.lead.begin().await.map_err(store)?;
+        let built = match job.kind {
+            TxKind::Commit => l1::commit_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::commit(&i), calldata::commit_gas(&i)))),
+            TxKind::Prove => l1::proof_inputs(&mut rows, job.first, job.last).await.map(|found| found.map(|(old, i)| (calldata::prove(&old, &i), 0))),
+            TxKind::Settle => l1::settle_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::settle(&i), 0))),
+        };
+        Ok(built.map_err(store)?.map(|(data, execution)| {
+            let standard = TRANSACTION_GAS + STANDARD_TOKEN_GAS * calldata_tokens(&data) + execution;
+            let bound = standard.max(floor_gas(&data));
+            (data, bound)
+        }))
+    }
+
+    /// Gas limit for the call on top of the newest block; `None` if it would be refused, which is shown on the board.
+    async fn simulate(&self, job: Job, data: &Bytes) -> Result<Option<u64>, SubmitError> {
+        let request = CallRequest { from: H160(self.address().0), to: Some(self.rollup.h160()), value: U256::zero(), data: data.clone() };
+        let reason = match self.rollup.rpc().estimate_gas(&request).await {
+            Ok(gas) => return Ok(Some((gas + gas / 4).max(floor_gas(data)))),
+            Err(error @ RpcError::Refused { .. }) => Revert::of(&error).map_or_else(|| error.to_string(), |revert| revert.to_string()),
+            Err(error) => return Err(SubmitError::Rpc(error)),
+        };
+        let Job { kind, first, last } = job;
+        let text = format!("{} of batches {first} to {last} would be refused: {reason}", kind.name());
+        if self.board.status().blocked.as_ref() != Some(&text) {
+            tracing::error!(kind = kind.name(), first, last, reason, "the contract would refuse our transaction");
+        }
+        metrics::counter!("sheaf_l1_refused_total", "kind" => kind.name()).increment(1);
+        self.board.edit(|status| status.blocked = Some(text));
+        Ok(None)
+    }
+
+    async fn show(&self, round: &Round) -> Result<(), SubmitError> {
+        let balance = self.rollup.rpc().balance(self.key.address()).await.map_err(SubmitError::Rpc)?;
+        metrics::gauge!("sheaf_operator_balance_wei").set(balance as f64);
+        self.board.edit(|status| {
+            status.operator_balance_wei = Some(balance.to_string());
+            status.head = status.head.max(Some(round.head));
+            status.submitter_error = None;
+        });
+        Ok(())
+    }
+}
+
+/// Until a batch is computed or a proof is stored, at most `poll_ms`; the next round after a failure comes no earlier either.
+async fn pause(hints: &mut Option<Hints>, poll_ms: u64) {
+    let at_most = Duration::from_millis(poll_ms);
+    match hints {
+        Some(hints) => hints.wait(&["batches", "proofs"], at_most).await,
+        None => tokio::time::sleep(at_most).await,
+    }
+}
+
+fn store(error: impl Into<StoreError>) -> SubmitError {
+    SubmitError::Store(error.into())
+}
+
+fn count_mined(transaction: &Transaction, mined: &Mined) {
+    let kind = transaction.kind.name();
+    metrics::counter!("sheaf_l1_gas_used_total", "kind" => kind).increment(mined.gas_used);
+    metrics::counter!("sheaf_l1_transactions_total", "kind" => kind, "succeeded" => mined.succeeded.to_string()).increment(1);
+    let (nonce, succeeded, gas) = (transaction.nonce, mined.succeeded, mined.gas_used);
+    tracing::info!(kind, nonce, succeeded, gas, first = transaction.first_batch, last = transaction.last_batch, "mined");
+}

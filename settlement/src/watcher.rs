@@ -1,0 +1,231 @@
+//! Follows the chain by block hash and keeps the store's copy of its blocks and of the contract's events.
+//!
+//! ```text
+//!            no new block                    parent = our tip: append block and events
+//!   ┌──> look at the head ──────> idle   ┌──────────────────────────────────────────────┐
+//!   └────────────────────────────────────┴── our tip is not on the chain: rewind to the fork
+//! ```
+//!
+//! Committed, proven and final are read off these rows; nobody sets them by hand. A rewind deletes the rows of dropped blocks, so whatever
+//! was derived from them is gone at once. Blocks far behind the head are read in ranges, the rest one by one with logs asked by block hash, so
+//! that logs of a dropped block are never mixed with others. When L1 does not answer nothing changes: the next step tries again.
+
+use crate::events::{EventError, read};
+use crate::lead::Lead;
+use crate::rollup::Rollup;
+use crate::rpc::{BlockHead, RpcError};
+use crate::status::Board;
+use ethers_core::types::Log;
+use sheaf_store::StoreError;
+use sheaf_store::l1::{self, BlockRow, EventRow};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How the chain is followed.
+#[derive(Clone, Copy, Debug)]
+pub struct WatcherOptions {
+    /// The block that created the contract.
+    pub first_block: u64,
+    /// Pause between two looks at an unchanged head.
+    pub poll_ms: u64,
+    /// Blocks asked for in one range while catching up.
+    pub range_blocks: u64,
+    /// Depth from which blocks are taken for unchangeable.
+    pub finality_depth: u64,
+}
+
+impl WatcherOptions {
+    /// Defaults for a chain: polled every 4 s with finality at 64 blocks, or every 200 ms at 1 block on the development chain.
+    pub fn new(chain_id: u64, first_block: u64) -> Self {
+        let development = chain_id == crate::anvil::DEV_CHAIN_ID;
+        let (poll_ms, finality_depth) = if development { (200, 1) } else { (4_000, 64) };
+        Self { first_block, poll_ms, range_blocks: 1_000, finality_depth }
+    }
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The store's tip is the head.
+    Idle,
+    /// Blocks were added, up to this number.
+    Advanced(u64),
+    /// Blocks above this number were dropped.
+    Rewound(u64),
+}
+
+/// Why a step failed; the next one starts afresh.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The node failed.
+    #[error(transparent)]
+    Rpc(RpcError),
+    /// The store failed.
+    #[error("storing L1 blocks")]
+    Store(#[source] StoreError),
+    /// The contract's logs are not its own.
+    #[error(transparent)]
+    Event(EventError),
+    /// The chain changed while it was read.
+    #[error("block {0} changed while it was read")]
+    Moved(u64),
+}
+
+/// Follows one contract.
+#[derive(Clone, Debug)]
+pub struct Watcher {
+    rollup: Rollup,
+    lead: Lead,
+    options: WatcherOptions,
+    board: Board,
+}
+
+impl Watcher {
+    /// A watcher; it does nothing until stepped or run. What it sees goes onto `board`.
+    pub fn new(rollup: Rollup, lead: Lead, options: WatcherOptions, board: Board) -> Self {
+        Self { rollup, lead, options, board }
+    }
+
+    /// Follows until cancelled. Failures are logged, shown on the board and tried again.
+    pub async fn run(self, cancel: CancellationToken) {
+        let mut pause = Duration::ZERO;
+        while cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+            let Some(result) = cancel.run_until_cancelled(self.step()).await else { return };
+            pause = match result {
+                Ok(Step::Idle) => Duration::from_millis(self.options.poll_ms),
+                Ok(_) => Duration::ZERO,
+                Err(error) => self.failed(&error),
+            };
+        }
+    }
+
+    fn failed(&self, error: &WatchError) -> Duration {
+        metrics::counter!("sheaf_l1_watch_errors_total").increment(1);
+        tracing::warn!(error = error as &dyn std::error::Error, "following L1");
+        self.board.edit(|status| status.watcher_error = Some(error.to_string()));
+        Duration::from_millis(self.options.poll_ms.max(500))
+    }
+
+    /// One look at the chain: appends some blocks, or drops those no longer on it. Does nothing while another process leads.
+    ///
+    /// # Errors
+    /// [`WatchError`]; the store is as before.
+    pub async fn step(&self) -> Result<Step, WatchError> {
+        if !self.lead.is_held() {
+            return Ok(Step::Idle);
+        }
+        let head = self.rollup.rpc().latest_block().await.map_err(WatchError::Rpc)?;
+        let mut connection = self.lead.pool().acquire().await.map_err(store)?;
+        let tip = l1::tip(&mut connection).await.map_err(store)?;
+        drop(connection);
+        let step = self.step_from(tip.as_ref(), &head).await?;
+        self.board.edit(|status| {
+            status.watcher_error = None;
+            status.head = Some(head.number.as_u64());
+        });
+        metrics::gauge!("sheaf_l1_head").set(head.number.as_u64() as f64);
+        Ok(step)
+    }
+
+    async fn step_from(&self, tip: Option<&BlockRow>, head: &BlockHead) -> Result<Step, WatchError> {
+        if let Some(tip) = tip
+            && !self.is_canonical(tip, head).await?
+        {
+            return self.rewind(tip, head).await;
+        }
+        let next = tip.map_or(self.options.first_block, |tip| tip.number + 1);
+        let settled = head.number.as_u64().saturating_sub(self.options.finality_depth.max(1));
+        match next {
+            next if next > head.number.as_u64() => Ok(Step::Idle),
+            next if next + 1 < settled => self.append_range(next, settled.min(next + self.options.range_blocks - 1)).await,
+            next => self.append_block(tip, next).await,
+        }
+    }
+
+    async fn is_canonical(&self, block: &BlockRow, head: &BlockHead) -> Result<bool, WatchError> {
+        if block.number >= head.number.as_u64() {
+            return Ok(block.hash == head.hash.0);
+        }
+        let found = self.rollup.rpc().block(block.number).await.map_err(WatchError::Rpc)?;
+        Ok(found.is_some_and(|found| found.hash.0 == block.hash))
+    }
+
+    /// Finds the highest stored block that is still on the chain and drops all above it.
+    async fn rewind(&self, tip: &BlockRow, head: &BlockHead) -> Result<Step, WatchError> {
+        let mut below = tip.number;
+        let fork = loop {
+            let mut connection = self.lead.pool().acquire().await.map_err(store)?;
+            let candidate = l1::block_below(&mut connection, below).await.map_err(store)?;
+            drop(connection);
+            match candidate {
+                None => break self.options.first_block.saturating_sub(1),
+                Some(block) if self.is_canonical(&block, head).await? => break block.number,
+                Some(block) => below = block.number,
+            }
+        };
+        let mut transaction = self.lead.begin().await.map_err(store)?;
+        l1::rewind(&mut transaction, fork).await.map_err(store)?;
+        transaction.commit().await.map_err(store)?;
+        let depth = tip.number - fork;
+        metrics::counter!("sheaf_l1_reorgs_total").increment(1);
+        tracing::warn!(fork, depth, "L1 dropped blocks that were followed");
+        if depth > self.options.finality_depth {
+            self.board.edit(|status| status.alarm = Some(format!("L1 dropped {depth} blocks, more than the finality depth")));
+        }
+        Ok(Step::Rewound(fork))
+    }
+
+    async fn append_block(&self, tip: Option<&BlockRow>, number: u64) -> Result<Step, WatchError> {
+        let rpc = self.rollup.rpc();
+        let block = rpc.block(number).await.map_err(WatchError::Rpc)?.ok_or(WatchError::Moved(number))?;
+        if tip.is_some_and(|tip| tip.number + 1 == number && tip.hash != block.parent_hash.0) {
+            return Err(WatchError::Moved(number));
+        }
+        let logs = rpc.logs_of_block(self.rollup.h160(), block.hash).await.map_err(WatchError::Rpc)?;
+        let events = read_all(logs)?;
+        self.save(&[row(&block)], &events).await?;
+        Ok(Step::Advanced(number))
+    }
+
+    /// Far behind the head only blocks with events, and the last one, are kept.
+    async fn append_range(&self, from: u64, to: u64) -> Result<Step, WatchError> {
+        let rpc = self.rollup.rpc();
+        let logs = rpc.logs_of_range(self.rollup.h160(), from, to).await.map_err(WatchError::Rpc)?;
+        let mut hashes: BTreeMap<u64, _> = logs.iter().filter_map(|log| Some((log.block_number?.as_u64(), log.block_hash))).collect();
+        hashes.entry(to).or_insert(None);
+        let mut blocks = Vec::with_capacity(hashes.len());
+        for (number, hash) in hashes {
+            let block = rpc.block(number).await.map_err(WatchError::Rpc)?.ok_or(WatchError::Moved(number))?;
+            if hash.is_some_and(|hash| hash != block.hash) {
+                return Err(WatchError::Moved(number));
+            }
+            blocks.push(row(&block));
+        }
+        self.save(&blocks, &read_all(logs)?).await?;
+        Ok(Step::Advanced(to))
+    }
+
+    async fn save(&self, blocks: &[BlockRow], events: &[EventRow]) -> Result<(), WatchError> {
+        let mut transaction = self.lead.begin().await.map_err(store)?;
+        for block in blocks {
+            l1::append_block(&mut transaction, block).await.map_err(store)?;
+        }
+        for event in events {
+            l1::append_event(&mut transaction, event).await.map_err(store)?;
+        }
+        transaction.commit().await.map_err(store)
+    }
+}
+
+fn store(error: impl Into<StoreError>) -> WatchError {
+    WatchError::Store(error.into())
+}
+
+fn read_all(logs: Vec<Log>) -> Result<Vec<EventRow>, WatchError> {
+    logs.into_iter().map(read).collect::<Result<_, _>>().map_err(WatchError::Event)
+}
+
+fn row(block: &BlockHead) -> BlockRow {
+    BlockRow { number: block.number.as_u64(), hash: block.hash.0, parent_hash: block.parent_hash.0, timestamp_s: block.timestamp.as_u64() }
+}
