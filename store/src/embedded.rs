@@ -290,7 +290,11 @@ impl Launch {
         match major_version(&binary) {
             Some(major) if major != data.trim() => Err(ClusterError::Failed {
                 program: "postgres",
-                last_words: format!("{} was made by version {}, this is {major}; delete the folder to start afresh", self.data.display(), data.trim()),
+                last_words: format!(
+                    "{} was made by version {}, this is {major}; delete the folder to start afresh",
+                    self.data.display(),
+                    data.trim()
+                ),
             }),
             _ => Ok(()),
         }

@@ -76,7 +76,10 @@ async fn until_somebody_waits_for_a_lock(pool: &PgPool) {
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_change_wakes_who_waits_for_its_table(pool: PgPool) {
     let mut hints = Hints::listen(&pool).await.unwrap();
-    sqlx::query("INSERT INTO l1_blocks VALUES (1, decode(repeat('00', 32), 'hex'), decode(repeat('00', 32), 'hex'), now())").execute(&pool).await.unwrap();
+    sqlx::query("INSERT INTO l1_blocks VALUES (1, decode(repeat('00', 32), 'hex'), decode(repeat('00', 32), 'hex'), now())")
+        .execute(&pool)
+        .await
+        .unwrap();
     sqlx::query("INSERT INTO batches (number, circuit, seal_reason) VALUES (1, 1, 'size')").execute(&pool).await.unwrap();
     let started = Instant::now();
     hints.wait(&["batches"], LONG).await;

@@ -133,9 +133,13 @@ async fn a_lease_is_whole_and_a_proof_names_its_attempt(pool: PgPool) {
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn one_l1_transaction_a_nonce_is_live(pool: PgPool) {
     run(&pool, HELPERS).await;
-    run(&pool, "CREATE PROCEDURE sign(h integer, n integer) LANGUAGE sql AS $$ INSERT INTO l1_transactions
+    run(
+        &pool,
+        "CREATE PROCEDURE sign(h integer, n integer) LANGUAGE sql AS $$ INSERT INTO l1_transactions
         (kind, sender, nonce, hash, raw, gas_limit, max_fee_per_gas, max_priority_fee_per_gas, calldata_bytes, calldata_gas)
-        VALUES ('cancel', a(1), n, w(h), '\\x02', 21000, 10, 1, 0, 0) $$; CALL sign(1, 0);").await;
+        VALUES ('cancel', a(1), n, w(h), '\\x02', 21000, 10, 1, 0, 0) $$; CALL sign(1, 0);",
+    )
+    .await;
     refused(&pool, "CALL sign(2, 0)", "l1_transactions_live_nonce").await;
     run(&pool, "UPDATE l1_transactions SET state = 'replaced'; CALL sign(2, 0);").await;
     refused(&pool, "UPDATE l1_transactions SET state = 'mined' WHERE hash = w(2)", "receipt_with_its_state").await;
@@ -158,9 +162,14 @@ async fn states_follow_l1_back_and_forth(pool: PgPool) {
     run(&pool, CHAIN).await;
     assert_eq!(states(&pool, "batch_status").await, ["final", "sealed"]);
     assert_eq!(states(&pool, "transaction_status").await, ["final", "sealed", "accepted"]);
-    let at: i64 = sqlx::query_scalar("SELECT extract(epoch FROM final_at)::bigint FROM batch_status WHERE number = 1").fetch_one(&pool).await.unwrap();
+    let at: i64 =
+        sqlx::query_scalar("SELECT extract(epoch FROM final_at)::bigint FROM batch_status WHERE number = 1").fetch_one(&pool).await.unwrap();
     assert_eq!(at, 13);
-    for (drop_from, state) in [("DELETE FROM l1_blocks WHERE number >= 13", "proven"), ("DELETE FROM l1_blocks WHERE number >= 12", "committed"), ("DELETE FROM l1_blocks WHERE number >= 11", "sealed")] {
+    for (drop_from, state) in [
+        ("DELETE FROM l1_blocks WHERE number >= 13", "proven"),
+        ("DELETE FROM l1_blocks WHERE number >= 12", "committed"),
+        ("DELETE FROM l1_blocks WHERE number >= 11", "sealed"),
+    ] {
         run(&pool, drop_from).await;
         assert_eq!(states(&pool, "transaction_status").await, [state, "sealed", "accepted"]);
     }

@@ -90,7 +90,13 @@ fn give(path: &Path, user: Option<User>) -> Result<(), ClusterError> {
 pub(super) fn can_reach(user: User, path: &Path) -> bool {
     path.ancestors().all(|folder| {
         fs::metadata(folder).is_ok_and(|meta| {
-            let class = if meta.uid() == user.uid { 0o100 } else if meta.gid() == user.gid { 0o010 } else { 0o001 };
+            let class = if meta.uid() == user.uid {
+                0o100
+            } else if meta.gid() == user.gid {
+                0o010
+            } else {
+                0o001
+            };
             meta.mode() & class != 0
         })
     })

@@ -1,0 +1,56 @@
+# Every target works from a clean clone. `make help` lists them.
+#
+# One build for all: the dev profile (dependencies, protocol and circuits at opt-level 3) over the whole workspace, so that demo, dev and test
+# share what is compiled.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+FORGE := ../tools/node_modules/.bin/forge
+INSTALLED := tools/node_modules/.installed
+SHEAF := $(or $(CARGO_TARGET_DIR),target)/debug/sheaf
+ARGS ?=
+
+.PHONY: help demo dev test check bench contracts keys tools clean sheaf
+
+help: ## this list
+	@echo "make TARGET [ARGS='options of the sheaf command']"
+	@sed -n 's/^\([a-z]*\):.*## /\1:/p' Makefile | while IFS=: read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
+
+demo: tools sheaf ## the whole path once, with real proofs and a crash half-way; exit 0 only if every check held
+	@exec $(SHEAF) demo $(ARGS)
+
+dev: tools sheaf ## a node with Postgres and Anvil of its own that stays; prints URLs, test keys, a curl
+	@exec $(SHEAF) node --dev $(ARGS)
+
+test: tools ## contract and workspace tests on real Postgres and Anvil, with a summary
+	@exec tools/test
+
+check: tools ## formatting, lints as errors, dependency rules, committed contract artifacts
+	@echo "== format" && $(CARGO) fmt --all -- --check
+	@echo "== clippy" && $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@echo "== dependencies" && if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check bans licenses sources; \
+	    else echo "skipped: cargo-deny is not installed (cargo install cargo-deny --locked)"; fi
+	@echo "== contract artifacts" && (cd contracts && $(FORGE) build --quiet) && tools/artifacts --check
+
+bench: tools sheaf ## the figures of docs/performance.md: circuit, prove, commit
+	@for what in circuit prove commit; do $(SHEAF) bench $$what $(ARGS) || exit 1; done
+
+contracts: tools ## build and test the contracts, renew the committed artifacts and the gas snapshot
+	@cd contracts && $(FORGE) build && $(FORGE) test && $(FORGE) snapshot
+	@tools/artifacts
+
+keys: tools sheaf ## make the development keys (INSECURE) that demo and dev use
+	@exec $(SHEAF) keys make $(ARGS)
+
+tools: $(INSTALLED) ## install the pinned tools from tools/package-lock.json, if it has changed
+
+clean: ## delete what was built, installed and kept: target, node_modules, forge's output, keys and data below .sheaf
+	@rm -rf target tools/node_modules contracts/out contracts/cache .sheaf
+
+sheaf:
+	@$(CARGO) build --workspace --bins --locked
+
+$(INSTALLED): tools/package-lock.json tools/package.json
+	@echo "installing the pinned tools" && tools/install && touch $@

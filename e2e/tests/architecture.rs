@@ -1,0 +1,124 @@
+//! The import rules of ARCHITECTURE.md, read from `cargo metadata` and the sources: a new edge fails here first.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Who imports whom, of any kind of dependency. Exactly this: an edge that is gone goes from here too.
+const EDGES: [(&str, &[&str]); 8] = [
+    ("protocol", &[]),
+    ("circuits", &["protocol"]),
+    ("store", &["protocol"]),
+    ("sequencer", &["protocol", "store"]),
+    ("settlement", &["protocol", "store"]),
+    ("prover", &["circuits", "protocol", "store"]),
+    ("cli", &["circuits", "protocol", "prover", "sequencer", "settlement", "store"]),
+    ("e2e", &["circuits", "cli", "protocol", "prover", "sequencer", "settlement", "store"]),
+];
+
+/// Crates that only some of ours may name.
+const CONFINED: [(&str, &[&str]); 9] = [
+    ("ethers-core", &["settlement"]),
+    ("ethers-signers", &["settlement"]),
+    ("ethers-contract", &["settlement"]),
+    ("jsonrpsee", &["settlement"]),
+    ("ark-groth16", &["circuits", "prover", "cli", "e2e"]),
+    ("ark-relations", &["circuits", "prover", "cli", "e2e"]),
+    ("sqlx", &["store", "sequencer", "settlement", "prover", "cli", "e2e"]),
+    ("axum", &["sequencer", "prover", "cli", "e2e"]),
+    ("tokio", &["store", "sequencer", "settlement", "prover", "cli", "e2e"]),
+];
+
+/// Crates that nobody may name.
+const BANNED: [&str; 3] = ["ethers", "ethers-providers", "ethers-middleware"];
+
+/// How SQL looks in Rust.
+const SQL: [&str; 5] = ["sqlx::query", "sqlx::raw_sql", "QueryBuilder", "query_scalar", "query_as"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Names of the declared dependencies of every crate of the workspace, of all kinds; our own without their prefix.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo).args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let name = |value: &Value| value["name"].as_str().unwrap().trim_start_matches("sheaf-").to_owned();
+    let names = |package: &Value| package["dependencies"].as_array().unwrap().iter().map(name).collect();
+    metadata["packages"].as_array().unwrap().iter().map(|package| (name(package), names(package))).collect()
+}
+
+/// Rust files below a folder, test modules apart.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") && path.file_stem().is_some_and(|stem| stem != "tests") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// Places below `folder` (relative to the workspace) that contain one of `words`.
+fn mentions(folder: &str, words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in sources(&root().join(folder)) {
+        for (index, line) in std::fs::read_to_string(&file).unwrap().lines().enumerate() {
+            if words.iter().any(|word| line.contains(word)) {
+                found.push(format!("{}:{}: {}", file.strip_prefix(root()).unwrap().display(), index + 1, line.trim()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn crates_import_each_other_as_the_architecture_says() {
+    let ours: BTreeSet<&str> = EDGES.iter().map(|(name, _)| *name).collect();
+    let declared: BTreeMap<String, BTreeSet<String>> = dependencies()
+        .into_iter()
+        .map(|(name, dependencies)| (name, dependencies.into_iter().filter(|dependency| ours.contains(dependency.as_str())).collect()))
+        .collect();
+    let allowed: BTreeMap<String, BTreeSet<String>> =
+        EDGES.iter().map(|(name, edges)| ((*name).to_owned(), edges.iter().map(|edge| (*edge).to_owned()).collect())).collect();
+    assert_eq!(declared, allowed, "left: Cargo.toml, right: ARCHITECTURE.md");
+}
+
+#[test]
+fn confined_crates_stay_where_they_belong() {
+    for (name, dependencies) in dependencies() {
+        for (confined, homes) in CONFINED {
+            assert!(!dependencies.contains(confined) || homes.contains(&name.as_str()), "{name} must not import {confined}");
+        }
+        for banned in BANNED {
+            assert!(!dependencies.contains(banned), "{name} must not import {banned}");
+        }
+    }
+}
+
+#[test]
+fn sql_is_in_the_store_only() {
+    for (name, _) in EDGES.iter().filter(|(name, _)| *name != "store") {
+        let found = mentions(&format!("{name}/src"), &SQL);
+        assert!(found.is_empty(), "SQL belongs in store/:\n{}", found.join("\n"));
+    }
+}
+
+#[test]
+fn a_worker_sees_no_database() {
+    let found = mentions("prover/src/worker", &["sheaf_store", "sqlx"]);
+    assert!(found.is_empty(), "a worker reaches the gateway and nothing else:\n{}", found.join("\n"));
+}
+
+#[test]
+fn the_rules_of_sheaf_know_no_world() {
+    let found = mentions("protocol/src", &["std::net", "Command::new", "std::env", "SystemTime", "Instant::now", "OsRng", "thread_rng"]);
+    assert!(found.is_empty(), "protocol has no network, environment, clock or OS randomness:\n{}", found.join("\n"));
+}
