@@ -41,7 +41,7 @@ fn worker(server: &Server, name: &str, token: &str) -> Worker {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_proof_is_stored_once_however_often_it_is_submitted(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, usual).await;
+    let server = Server::start(&pool, 1, usual).await;
     let job = server.claim("a").await.unwrap();
     assert_eq!((job.batch, job.lease), (1, 1));
     let (client, submission) = (server.client(), submission("a", job.lease, proof(1)));
@@ -56,7 +56,7 @@ async fn a_proof_is_stored_once_however_often_it_is_submitted(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_stale_worker_can_neither_extend_nor_release_the_lease(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, short).await;
+    let server = Server::start(&pool, 1, short).await;
     let stale = server.claim("stale").await.unwrap();
     let current = server.claim("current").await.unwrap();
     assert!(current.lease > stale.lease);
@@ -69,7 +69,7 @@ async fn a_stale_worker_can_neither_extend_nor_release_the_lease(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_lease_lives_as_long_as_its_heartbeats(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, |config| config.lease_ms = 300).await;
+    let server = Server::start(&pool, 1, |config| config.lease_ms = 300).await;
     let job = server.claim("a").await.unwrap();
     let client = server.client();
     for _ in 0..20 {
@@ -82,7 +82,7 @@ async fn a_lease_lives_as_long_as_its_heartbeats(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_late_valid_proof_is_taken_while_the_batch_lacks_one(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, short).await;
+    let server = Server::start(&pool, 1, short).await;
     let late = server.claim("late").await.unwrap();
     let current = server.claim("current").await.unwrap();
     let client = server.client();
@@ -94,7 +94,7 @@ async fn a_late_valid_proof_is_taken_while_the_batch_lacks_one(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_proof_of_another_batch_is_refused_and_never_stored(pool: PgPool) {
-    let server = Server::start(&pool, 1..=2, usual).await;
+    let server = Server::start(&pool, 2, usual).await;
     let job = server.claim("a").await.unwrap();
     assert_eq!(code(server.client().submit(1, &submission("a", job.lease, proof(2))).await), "proof_invalid");
     assert!(server.proofs().await.is_empty());
@@ -105,7 +105,7 @@ async fn a_proof_of_another_batch_is_refused_and_never_stored(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_corrupted_proof_is_refused_and_never_stored(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, |config| config.same_worker_pause_ms = 0).await;
+    let server = Server::start(&pool, 1, |config| config.same_worker_pause_ms = 0).await;
     let good = proof(1);
     for word in 0..8 {
         let job = server.claim(&format!("worker-{}", word % 2)).await.unwrap();
@@ -122,7 +122,7 @@ async fn a_corrupted_proof_is_refused_and_never_stored(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_bad_proof_under_a_stale_lease_does_not_hurt_the_current_one(pool: PgPool) {
-    let server = Server::start(&pool, 1..=2, short).await;
+    let server = Server::start(&pool, 2, short).await;
     let stale = server.claim("stale").await.unwrap();
     let current = server.claim("current").await.unwrap();
     assert_eq!(code(server.client().submit(1, &submission("stale", stale.lease, proof(2))).await), "proof_invalid");
@@ -131,7 +131,7 @@ async fn a_bad_proof_under_a_stale_lease_does_not_hurt_the_current_one(pool: PgP
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_valid_proof_under_a_lease_that_never_was_is_stale(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, usual).await;
+    let server = Server::start(&pool, 1, usual).await;
     let result = server.client().submit(1, &submission("a", 7, proof(1))).await;
     assert_eq!(code(result), "stale_lease");
     assert!(server.proofs().await.is_empty());
@@ -139,7 +139,7 @@ async fn a_valid_proof_under_a_lease_that_never_was_is_stale(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn three_different_workers_fail_and_the_job_is_parked(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, usual).await;
+    let server = Server::start(&pool, 1, usual).await;
     let client = server.client();
     let mut leases = Vec::new();
     for name in ["a", "b", "c"] {
@@ -157,7 +157,7 @@ async fn three_different_workers_fail_and_the_job_is_parked(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn one_worker_that_fails_again_and_again_parks_nothing(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, |config| config.same_worker_pause_ms = 0).await;
+    let server = Server::start(&pool, 1, |config| config.same_worker_pause_ms = 0).await;
     for _ in 0..4 {
         let job = server.claim("a").await.unwrap();
         assert!(!server.client().fail(1, &failure(job.lease, FailureReason::Witness)).await.unwrap().parked);
@@ -166,7 +166,7 @@ async fn one_worker_that_fails_again_and_again_parks_nothing(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_drained_job_is_free_at_once_and_not_counted(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, usual).await;
+    let server = Server::start(&pool, 1, usual).await;
     for name in ["a", "b", "c", "a"] {
         let job = server.claim_now(name).await.unwrap();
         assert!(!server.client().fail(1, &failure(job.lease, FailureReason::Drained)).await.unwrap().parked);
@@ -175,7 +175,7 @@ async fn a_drained_job_is_free_at_once_and_not_counted(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn the_oldest_batch_comes_first_and_a_lost_answer_is_delivered_again(pool: PgPool) {
-    let server = Server::start(&pool, 1..=3, usual).await;
+    let server = Server::start(&pool, 3, usual).await;
     let first = server.claim_now("a").await.unwrap();
     let second = server.claim_now("b").await.unwrap();
     assert_eq!((first.batch, second.batch), (1, 2));
@@ -185,7 +185,7 @@ async fn the_oldest_batch_comes_first_and_a_lost_answer_is_delivered_again(pool:
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_waiting_claim_wakes_up_when_a_job_arrives(pool: PgPool) {
-    let server = Server::start(&pool, 1..=0, usual).await;
+    let server = Server::start(&pool, 0, usual).await;
     let (client, claim) = (server.client(), claim("a", 30));
     let waiting = tokio::spawn(async move { client.claim(&claim).await.unwrap() });
     seal(&pool, 1).await;
@@ -195,7 +195,7 @@ async fn a_waiting_claim_wakes_up_when_a_job_arrives(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn another_key_or_circuit_gets_no_job(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, usual).await;
+    let server = Server::start(&pool, 1, usual).await;
     let mut claim = claim("a", 0);
     claim.circuits[0].verifying_key = HexWord([1; 32]);
     assert_eq!(code(server.client().claim(&claim).await), "key_mismatch");
@@ -212,7 +212,7 @@ async fn post(server: &Server, route: &str, headers: &[(&str, &str)], body: Vec<
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_missing_or_wrong_token_gets_nowhere(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, usual).await;
+    let server = Server::start(&pool, 1, usual).await;
     let json = ("content-type", "application/json");
     let other = format!("Bearer {}", new_token());
     for route in ["claim", "jobs/1/heartbeat", "jobs/1/proof", "jobs/1/failure", "nowhere"] {
@@ -226,7 +226,7 @@ async fn a_missing_or_wrong_token_gets_nowhere(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn bad_input_is_named_and_never_a_server_error(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, usual).await;
+    let server = Server::start(&pool, 1, usual).await;
     let bearer = format!("Bearer {}", server.token);
     let (auth, json) = (("authorization", bearer.as_str()), ("content-type", "application/json"));
     let good = serde_json::to_value(claim("a", 0)).unwrap();
@@ -265,7 +265,7 @@ async fn bad_input_is_named_and_never_a_server_error(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn two_workers_prove_every_batch_exactly_once(pool: PgPool) {
-    let server = Server::start(&pool, 1..=4, usual).await;
+    let server = Server::start(&pool, 4, usual).await;
     let stop = CancellationToken::new();
     let workers = ["a", "b"].map(|name| {
         let (worker, stop) = (worker(&server, name, &server.token), stop.clone());
@@ -284,7 +284,7 @@ async fn two_workers_prove_every_batch_exactly_once(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn prover_dies_mid_proof(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, |config| config.lease_ms = 400).await;
+    let server = Server::start(&pool, 1, |config| config.lease_ms = 400).await;
     let dying = worker(&server, "dying", &server.token);
     let task = tokio::spawn(async move { dying.run(&CancellationToken::new()).await });
     until("a lease", || async { server.job_state(1).await == "leased" }).await;
@@ -301,7 +301,7 @@ async fn prover_dies_mid_proof(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn gateway_restarts_while_a_worker_proves(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, usual).await;
+    let server = Server::start(&pool, 1, usual).await;
     let (address, token) = (server.address, server.token.clone());
     let stop = CancellationToken::new();
     let (busy, stopped) = (worker(&server, "busy", &token), stop.clone());
@@ -318,7 +318,7 @@ async fn gateway_restarts_while_a_worker_proves(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_worker_told_to_stop_finishes_its_job(pool: PgPool) {
-    let server = Server::start(&pool, 1..=2, usual).await;
+    let server = Server::start(&pool, 2, usual).await;
     let stop = CancellationToken::new();
     let (last, stopped) = (worker(&server, "last", &server.token), stop.clone());
     let last = tokio::spawn(async move { last.run(&stopped).await.unwrap() });
@@ -331,7 +331,7 @@ async fn a_worker_told_to_stop_finishes_its_job(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_worker_without_grace_gives_its_job_back(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, usual).await;
+    let server = Server::start(&pool, 1, usual).await;
     let config = WorkerConfig { wait_s: 1, threads: 1, grace_s: 0, ..WorkerConfig::new("hasty".into()) };
     let hasty = Worker::new(server.client(), KeyCache::of([prover()]), config).unwrap();
     let stop = CancellationToken::new();
@@ -346,7 +346,7 @@ async fn a_worker_without_grace_gives_its_job_back(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_worker_with_the_wrong_token_ends_with_an_error(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, usual).await;
+    let server = Server::start(&pool, 1, usual).await;
     let error = worker(&server, "stranger", &new_token()).run(&CancellationToken::new()).await.unwrap_err();
     let WorkerError::Unwelcome(error) = error else { panic!("{error}") };
     assert_eq!(error.code(), Some("token_wrong"));
@@ -354,7 +354,7 @@ async fn a_worker_with_the_wrong_token_ends_with_an_error(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_batch_that_has_no_witness_is_given_back_with_the_reason(pool: PgPool) {
-    let server = Server::start(&pool, 1..=1, usual).await;
+    let server = Server::start(&pool, 1, usual).await;
     let broken = "UPDATE batches SET input = jsonb_set(input, '{challenges,rho}', to_jsonb('0x' || repeat('0', 63) || '5'))";
     sqlx::query(broken).execute(&pool).await.unwrap();
     let stop = CancellationToken::new();

@@ -44,7 +44,7 @@ pub enum KeyCacheError {
         path: PathBuf,
         /// Why it is refused.
         #[source]
-        source: KeyError,
+        source: Box<KeyError>,
     },
     /// The file is the manifest's but its verifying key is not.
     #[error("circuit {0}: the proving key's verifying key is not the manifest's")]
@@ -109,7 +109,8 @@ impl Entry {
         }
         let Setup::InsecureDevelopment { seed } = setup;
         let path = Keys::insecure_dev_path(directory, name, &circuit, seed);
-        let keys = Keys::load(&path, &circuit, &entry.proving_key.0).map_err(|source| KeyCacheError::Key { name: name.clone(), path, source })?;
+        let refused = |source| KeyCacheError::Key { name: name.clone(), path: path.clone(), source: Box::new(source) };
+        let keys = Keys::load(&path, &circuit, &entry.proving_key.0).map_err(refused)?;
         let verifying_key = verifying_key_of(&keys);
         if verifying_key != entry.verifying_key {
             return Err(KeyCacheError::VerifyingKey(name.clone()));

@@ -178,10 +178,10 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// A gateway on a free port with these batches waiting.
-    pub(crate) async fn start(pool: &PgPool, batches: std::ops::RangeInclusive<u64>, configure: impl FnOnce(&mut GatewayConfig)) -> Self {
+    /// A gateway on a free port with so many batches waiting.
+    pub(crate) async fn start(pool: &PgPool, batches: u64, configure: impl FnOnce(&mut GatewayConfig)) -> Self {
         deploy(pool).await;
-        for number in batches {
+        for number in 1..=batches {
             seal(pool, number).await;
         }
         let token = new_token();

@@ -1,0 +1,515 @@
+//! `sheaf wallet`: keys in an encrypted file, deposits and claims on L1, transfers and withdrawals through a node.
+//!
+//! ```text
+//! keygen ──> deposit (L1) ──> node opens a slot ──> transfer, withdraw (signed here) ──final──> claim (L1)
+//! ```
+//!
+//! Secrets never leave this process. An account is found by its exact (key, owner, token); amounts are in the token's smallest unit.
+//! A transfer that was sent and not answered is sent again with the same bytes: its hash makes it the same transfer.
+
+use crate::client::Client;
+use crate::keystore::{self, Identity, Wallet};
+use anyhow::{Context, ensure};
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
+use sheaf_protocol::field::{Fr, from_hex, from_word, to_hex, to_word};
+use sheaf_protocol::header;
+use sheaf_protocol::ledger::Triple;
+use sheaf_protocol::ops::{Op, SignedOp, Transfer, Withdraw};
+use sheaf_protocol::schnorr;
+use sheaf_settlement::rollup::Rollup;
+use sheaf_settlement::rpc::{Rpc, RpcOptions};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+/// How long a node may be away.
+const NODE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a state may take to be reached.
+const STATE_PATIENCE: Duration = Duration::from_secs(1_800);
+/// How long a deposit may take to arrive.
+const DEPOSIT_PATIENCE: Duration = Duration::from_secs(600);
+/// Pause between two looks at a slot.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
+
+/// `sheaf wallet`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  sheaf wallet keygen\n  sheaf wallet deposit --amount 0.5ether\n  sheaf wallet transfer --to 7 --amount 1000000 --wait final\n  sheaf wallet balance --json\n\nSHEAF_NODE, SHEAF_L1_URL, SHEAF_KEYSTORE and SHEAF_PASSWORD save typing.")]
+pub struct WalletArgs {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Args, Debug)]
+struct Common {
+    /// The wallet's file.
+    #[arg(long, global = true, env = "SHEAF_KEYSTORE", default_value = ".sheaf/wallet.json")]
+    keystore: PathBuf,
+    /// File with the password; else SHEAF_PASSWORD, else a prompt.
+    #[arg(long, global = true, env = "SHEAF_PASSWORD_FILE")]
+    password_file: Option<PathBuf>,
+    /// The node.
+    #[arg(long, global = true, env = "SHEAF_NODE", default_value = "http://127.0.0.1:3000")]
+    node: String,
+    /// The L1 node.
+    #[arg(long, global = true, env = "SHEAF_L1_URL", hide_env_values = true)]
+    l1_url: Option<String>,
+    /// The rollup's contract; default: what the node says.
+    #[arg(long, global = true, env = "SHEAF_CONTRACT", value_parser = address)]
+    contract: Option<Address>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Make a wallet: a fresh account key and an L1 key, encrypted with a password.
+    #[command(after_help = "Examples:\n  sheaf wallet keygen\n  sheaf wallet keygen --keystore alice.json --l1-key-file funded-key.txt")]
+    Keygen {
+        /// File with an L1 private key (hex) to use instead of a fresh one.
+        #[arg(long)]
+        l1_key_file: Option<PathBuf>,
+    },
+    /// Pay into the rollup from the wallet's L1 account.
+    #[command(after_help = "Examples:\n  sheaf wallet deposit --amount 0.5ether\n  sheaf wallet deposit --token 2 --amount 1000000 --no-wait")]
+    Deposit {
+        /// Token number; 1 is the native coin.
+        #[arg(long, default_value = "1", value_parser = token)]
+        token: TokenId,
+        /// How much: a whole number of the smallest unit, or like 0.5ether, 3gwei.
+        #[arg(long, value_parser = amount)]
+        amount: Amount,
+        /// Do not wait until the account has it.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Pay another account.
+    #[command(after_help = "Examples:\n  sheaf wallet transfer --to 7 --amount 1000000\n  sheaf wallet transfer --to-key 0x.. --to-owner 0x.. --amount 0.1ether --wait final")]
+    Transfer {
+        #[command(flatten)]
+        payee: Payee,
+        /// Token number; 1 is the native coin.
+        #[arg(long, default_value = "1", value_parser = token)]
+        token: TokenId,
+        /// How much; rounded down to 36 bits times a power of ten.
+        #[arg(long, value_parser = amount)]
+        amount: Amount,
+        /// Fee; default: what the node asks.
+        #[arg(long, value_parser = amount)]
+        fee: Option<Amount>,
+        /// Return when this state is reached.
+        #[arg(long, value_enum, default_value_t = State::Accepted)]
+        wait: State,
+    },
+    /// Pay out to an L1 address, which can claim it when the batch is final.
+    #[command(after_help = "Examples:\n  sheaf wallet withdraw --amount 0.1ether --wait final\n  sheaf wallet withdraw --amount 5000000 --address 0x..")]
+    Withdraw {
+        /// Token number; 1 is the native coin.
+        #[arg(long, default_value = "1", value_parser = token)]
+        token: TokenId,
+        /// How much, exactly.
+        #[arg(long, value_parser = amount)]
+        amount: Amount,
+        /// Who may claim it; default: the wallet's own L1 address.
+        #[arg(long, value_parser = address)]
+        address: Option<Address>,
+        /// Fee; default: what the node asks.
+        #[arg(long, value_parser = amount)]
+        fee: Option<Amount>,
+        /// Return when this state is reached.
+        #[arg(long, value_enum, default_value_t = State::Accepted)]
+        wait: State,
+    },
+    /// Have L1 pay out everything withdrawn to the wallet's L1 address.
+    #[command(after_help = "Examples:\n  sheaf wallet claim\n  sheaf wallet claim --token 2 --to 0x..")]
+    Claim {
+        /// Token number; 1 is the native coin.
+        #[arg(long, default_value = "1", value_parser = token)]
+        token: TokenId,
+        /// Who gets it; default: the wallet's own L1 address.
+        #[arg(long, value_parser = address)]
+        to: Option<Address>,
+    },
+    /// What the accounts hold. Needs no password.
+    #[command(after_help = "Examples:\n  sheaf wallet balance\n  sheaf wallet balance --json --l1-url http://127.0.0.1:8545")]
+    Balance,
+    /// Transactions of the accounts, newest first. Needs no password.
+    #[command(after_help = "Examples:\n  sheaf wallet history\n  sheaf wallet history --limit 100 --json")]
+    History {
+        /// At most so many of each account.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+        limit: u32,
+    },
+}
+
+/// Who is paid: a slot, or the account with exactly this key and owner.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+struct Payee {
+    /// Slot number.
+    #[arg(long, value_parser = slot, conflicts_with_all = ["to_key", "to_owner"])]
+    to: Option<SlotId>,
+    /// The account's key.
+    #[arg(long, value_parser = key, requires = "to_owner")]
+    to_key: Option<Fr>,
+    /// The account's owner on L1.
+    #[arg(long, value_parser = address, requires = "to_key")]
+    to_owner: Option<Address>,
+}
+
+/// How far a transaction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum State {
+    /// Durable at the node.
+    Accepted,
+    /// In a batch.
+    Sealed,
+    /// Its data are on L1.
+    Committed,
+    /// Its proof is on L1.
+    Proven,
+    /// And deep enough to stay.
+    Final,
+}
+
+impl State {
+    fn name(self) -> &'static str {
+        match self {
+            State::Accepted => "accepted",
+            State::Sealed => "sealed",
+            State::Committed => "committed",
+            State::Proven => "proven",
+            State::Final => "final",
+        }
+    }
+}
+
+/// One of the wallet's accounts, as the node shows it.
+#[derive(Clone, Copy, Debug)]
+struct Account {
+    slot: SlotId,
+    token: TokenId,
+    nonce: Nonce,
+    balance: Amount,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What failed, with the remedy where there is one.
+pub async fn run(args: WalletArgs) -> anyhow::Result<()> {
+    let session = Session { client: Client::new(&args.common.node, NODE_PATIENCE)?, common: args.common };
+    match args.verb {
+        Verb::Keygen { l1_key_file } => session.keygen(l1_key_file),
+        Verb::Deposit { token, amount, no_wait } => session.deposit(token, amount, !no_wait).await,
+        Verb::Transfer { payee, token, amount, fee, wait } => session.transfer(&payee, token, amount, fee, wait).await,
+        Verb::Withdraw { token, amount, address, fee, wait } => session.withdraw(token, amount, address, fee, wait).await,
+        Verb::Claim { token, to } => session.claim(token, to).await,
+        Verb::Balance => session.balance().await,
+        Verb::History { limit } => session.history(limit).await,
+    }
+}
+
+struct Session {
+    common: Common,
+    client: Client,
+}
+
+impl Session {
+    fn keygen(&self, l1_key_file: Option<PathBuf>) -> anyhow::Result<()> {
+        let l1 = l1_key_file.map(|file| {
+            std::fs::read_to_string(&file).map(Zeroizing::new).with_context(|| format!("cannot read the L1 key in {}", file.display()))
+        });
+        let password = keystore::password(self.common.password_file.as_ref(), true)?;
+        let identity = keystore::create(&self.common.keystore, &password, l1.transpose()?)?;
+        self.print(
+            json!({ "keystore": self.common.keystore, "key": identity.key, "owner": identity.owner }),
+            format!("wallet  {}\nkey     {}\nowner   {}", self.common.keystore.display(), to_hex(&to_word(identity.key.0)), identity.owner),
+        )
+    }
+
+    async fn deposit(&self, token: TokenId, amount: Amount, wait: bool) -> anyhow::Result<()> {
+        let (wallet, rollup) = (self.open()?, self.rollup().await?);
+        let Identity { key, owner } = wallet.identity();
+        let before = if wait { self.account(&wallet.identity(), token).await?.map_or(Amount(0), |account| account.balance) } else { Amount(0) };
+        let receipt = match token {
+            NATIVE => rollup.deposit(&wallet.l1, amount, to_word(key.0), owner).await?,
+            _ => rollup.deposit_token(&wallet.l1, token, amount, to_word(key.0), owner).await?,
+        };
+        let hash = to_hex(&receipt.hash.0);
+        let account = if wait { Some(self.wait_for_balance(&wallet.identity(), token, before.0.saturating_add(amount.0)).await?) } else { None };
+        self.print(
+            json!({ "l1_hash": hash, "block": receipt.block.to_string(), "slot": account.map(|a| a.slot.to_string()), "balance": account.map(|a| a.balance.to_string()) }),
+            match account {
+                Some(account) => format!("deposited {amount} of token {token}: slot {} holds {}\nL1 transaction {hash}", account.slot, account.balance),
+                None => format!("deposited {amount} of token {token}; the node credits it soon\nL1 transaction {hash}"),
+            },
+        )
+    }
+
+    async fn wait_for_balance(&self, identity: &Identity, token: TokenId, wanted: u128) -> anyhow::Result<Account> {
+        let end = Instant::now() + DEPOSIT_PATIENCE;
+        loop {
+            match self.account(identity, token).await? {
+                Some(account) if account.balance.0 >= wanted => return Ok(account),
+                _ => ensure!(Instant::now() < end, "the deposit is on L1, but the node has not credited it after {} s", DEPOSIT_PATIENCE.as_secs()),
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+    }
+
+    async fn transfer(&self, payee: &Payee, token: TokenId, amount: Amount, fee: Option<Amount>, wait: State) -> anyhow::Result<()> {
+        let wallet = self.open()?;
+        let rounded = AmountFloat::round_down(amount);
+        if rounded.amount() != amount {
+            eprintln!("{amount} is not representable; sending {}", rounded.amount());
+        }
+        let to = self.resolve(payee, token).await?;
+        let account = self.own_account(&wallet.identity(), token).await?;
+        let fee = self.fee(token, fee).await?;
+        let op = Op::Transfer(Transfer { from: account.slot, to, token, nonce: account.nonce, amount: rounded, fee });
+        self.send(&wallet, op, wait).await
+    }
+
+    async fn withdraw(&self, token: TokenId, amount: Amount, address: Option<Address>, fee: Option<Amount>, wait: State) -> anyhow::Result<()> {
+        let wallet = self.open()?;
+        let account = self.own_account(&wallet.identity(), token).await?;
+        let fee = self.fee(token, fee).await?;
+        let address = address.unwrap_or(wallet.l1.address());
+        self.send(&wallet, Op::Withdraw(Withdraw { from: account.slot, token, nonce: account.nonce, fee, amount, address }), wait).await
+    }
+
+    async fn send(&self, wallet: &Wallet, op: Op, wait: State) -> anyhow::Result<()> {
+        let domain = self.deployment().await?.domain();
+        let signature = schnorr::sign(&wallet.key, domain, op.tag() as u8, op.message(domain), &rand::random());
+        let hash = to_hex(&op.hash(domain).0);
+        let mut status = self.client.submit(&SignedOp { op, signature }).await?;
+        if wait != State::Accepted {
+            status = self.client.wait_for(&hash, wait.name(), STATE_PATIENCE).await?;
+        }
+        let state = status["state"].as_str().unwrap_or("accepted").to_owned();
+        self.print(status, format!("{state}  {hash}"))
+    }
+
+    async fn claim(&self, token: TokenId, to: Option<Address>) -> anyhow::Result<()> {
+        let (wallet, rollup) = (self.open()?, self.rollup().await?);
+        let claimable = rollup.claimable(token, wallet.l1.address()).await?;
+        ensure!(claimable.0 > 0, "nothing of token {token} to claim yet; a withdrawal is claimable once its batch is proven and credited on L1");
+        let to = to.unwrap_or(wallet.l1.address());
+        let receipt = rollup.claim(&wallet.l1, token, to).await?;
+        let hash = to_hex(&receipt.hash.0);
+        self.print(
+            json!({ "amount": claimable, "token": token.to_string(), "to": to, "l1_hash": hash }),
+            format!("claimed {claimable} of token {token} for {to}\nL1 transaction {hash}"),
+        )
+    }
+
+    async fn balance(&self) -> anyhow::Result<()> {
+        let identity = keystore::identity(&self.common.keystore)?;
+        let accounts = self.accounts(&identity, None).await?;
+        let mut rows = Vec::new();
+        for account in &accounts {
+            let claimable = match &self.common.l1_url {
+                Some(_) => Some(self.rollup().await?.claimable(account.token, identity.owner).await?),
+                None => None,
+            };
+            rows.push((account, claimable));
+        }
+        let as_json = |(account, claimable): &(&Account, Option<Amount>)| {
+            json!({ "slot": account.slot.to_string(), "token": account.token.to_string(), "balance": account.balance, "nonce": account.nonce.to_string(), "claimable": claimable })
+        };
+        let value = json!({ "key": identity.key, "owner": identity.owner, "accounts": rows.iter().map(as_json).collect::<Vec<_>>() });
+        self.print(value, balance_table(&identity, &rows))
+    }
+
+    async fn history(&self, limit: u32) -> anyhow::Result<()> {
+        let identity = keystore::identity(&self.common.keystore)?;
+        let mut found = Vec::new();
+        for account in self.accounts(&identity, None).await? {
+            let page: Value = self.client.get(&format!("/v1/transactions?slot={}&limit={limit}", account.slot)).await?;
+            found.extend(page["transactions"].as_array().cloned().unwrap_or_default());
+        }
+        let lines: Vec<String> = found.iter().map(history_line).collect();
+        let text = if lines.is_empty() { "no transactions yet".to_owned() } else { lines.join("\n") };
+        self.print(Value::Array(found), text)
+    }
+
+    fn open(&self) -> anyhow::Result<Wallet> {
+        // a missing file is told before a password is asked for
+        keystore::identity(&self.common.keystore)?;
+        keystore::open(&self.common.keystore, &keystore::password(self.common.password_file.as_ref(), false)?)
+    }
+
+    async fn rollup(&self) -> anyhow::Result<Rollup> {
+        let url = self.common.l1_url.as_deref().context("this needs L1: name its node with --l1-url or SHEAF_L1_URL")?;
+        let contract = self.deployment().await?;
+        let rpc = Rpc::connect(url, RpcOptions::default()).await?;
+        ensure!(rpc.chain_id() == contract.chain_id, "the node is on chain {}, --l1-url on chain {}", contract.chain_id, rpc.chain_id());
+        Ok(Rollup::at(rpc, contract.contract))
+    }
+
+    /// The deployment that the node names; a contract given by the user must be the same one.
+    async fn deployment(&self) -> anyhow::Result<DeploymentInfo> {
+        let status: Value = self.client.get("/v1/status").await?;
+        let found = DeploymentInfo::read(&status).context("the node's status does not name its deployment")?;
+        if let Some(contract) = self.common.contract {
+            ensure!(contract == found.contract, "the node works for contract {}, not {contract}", found.contract);
+        }
+        Ok(found)
+    }
+
+    async fn resolve(&self, payee: &Payee, token: TokenId) -> anyhow::Result<SlotId> {
+        let (Some(key), Some(owner)) = (payee.to_key, payee.to_owner) else { return payee.to.context("name the payee with --to, or --to-key and --to-owner") };
+        let found = self.client.find_slot(&Triple { key, owner, token }).await?;
+        let found = found.context("there is no account with exactly this key, owner and token; it must receive a deposit first")?;
+        Ok(Account::read(&found)?.slot)
+    }
+
+    async fn fee(&self, token: TokenId, given: Option<Amount>) -> anyhow::Result<FeeFloat> {
+        let fee = match given {
+            Some(fee) => fee,
+            None => {
+                let quote: Value = self.client.get(&format!("/v1/fees?token={token}")).await?;
+                decimal(&quote["fee"]).map(Amount).context("the node names no fee; give one with --fee")?
+            }
+        };
+        FeeFloat::from_amount(fee).with_context(|| format!("fee {fee}: the nearest below is {}", FeeFloat::round_down(fee).amount()))
+    }
+
+    async fn own_account(&self, identity: &Identity, token: TokenId) -> anyhow::Result<Account> {
+        self.account(identity, token).await?.with_context(|| format!("this wallet has no account in token {token}; deposit first"))
+    }
+
+    async fn account(&self, identity: &Identity, token: TokenId) -> anyhow::Result<Option<Account>> {
+        Ok(self.accounts(identity, Some(token)).await?.into_iter().next())
+    }
+
+    async fn accounts(&self, identity: &Identity, token: Option<TokenId>) -> anyhow::Result<Vec<Account>> {
+        let token = token.map_or_else(String::new, |token| format!("&token={token}"));
+        let page: Value = self.client.get(&format!("/v1/slots?key={}&owner={}{token}", to_hex(&to_word(identity.key.0)), identity.owner)).await?;
+        page["slots"].as_array().map(Vec::as_slice).unwrap_or_default().iter().map(Account::read).collect()
+    }
+
+    fn print(&self, value: Value, text: String) -> anyhow::Result<()> {
+        if self.common.json {
+            println!("{}", serde_json::to_string_pretty(&value)?);
+        } else {
+            println!("{text}");
+        }
+        Ok(())
+    }
+}
+
+fn balance_table(identity: &Identity, rows: &[(&Account, Option<Amount>)]) -> String {
+    let mut lines = vec![format!("key    {}", to_hex(&to_word(identity.key.0))), format!("owner  {}", identity.owner)];
+    if rows.is_empty() {
+        lines.push("no accounts yet; deposit first".to_owned());
+    }
+    for (account, claimable) in rows {
+        let claimable = claimable.map_or_else(String::new, |amount| format!("  claimable on L1 {amount}"));
+        lines.push(format!("slot {:<9} token {:<6} {:>32}{claimable}", account.slot.to_string(), account.token.to_string(), account.balance.to_string()));
+    }
+    lines.join("\n")
+}
+
+fn history_line(transaction: &Value) -> String {
+    let text = |name: &str| transaction[name].as_str().unwrap_or_default().to_owned();
+    let payee = if text("to").is_empty() { text("address") } else { text("to") };
+    format!("{:<9} {:<8} {} -> {payee}  {} of token {}, fee {}  {}", text("state"), text("op"), text("from"), text("amount"), text("token"), text("fee"), text("hash"))
+}
+
+/// Chain and contract of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+struct DeploymentInfo {
+    chain_id: u64,
+    contract: Address,
+}
+
+impl DeploymentInfo {
+    fn read(status: &Value) -> Option<Self> {
+        let chain_id = status["chain_id"].as_u64().or_else(|| status["chain_id"].as_str()?.parse().ok())?;
+        Some(Self { chain_id, contract: Address(from_hex(status["contract"].as_str()?)?) })
+    }
+
+    /// Computed here: a node cannot make this wallet sign for another contract than it shows.
+    fn domain(&self) -> Fr {
+        header::domain(self.chain_id, &self.contract)
+    }
+}
+
+impl Account {
+    fn read(slot: &Value) -> anyhow::Result<Self> {
+        let number = |name: &str| decimal(&slot[name]).with_context(|| format!("a slot without {name}"));
+        Ok(Self {
+            slot: SlotId(number("id")? as u32),
+            token: TokenId(number("token")? as u16),
+            nonce: Nonce(number("nonce")? as u32),
+            balance: Amount(number("balance")?),
+        })
+    }
+}
+
+fn decimal(value: &Value) -> Option<u128> {
+    value.as_str()?.parse().ok()
+}
+
+fn token(text: &str) -> Result<TokenId, String> {
+    text.parse().ok().filter(|number| *number != 0).map(TokenId).ok_or_else(|| "a token number from 1 to 65535".to_owned())
+}
+
+fn slot(text: &str) -> Result<SlotId, String> {
+    text.parse().ok().filter(|number| (1..1 << 24).contains(number)).map(SlotId).ok_or_else(|| "a slot number from 1 to 16777215".to_owned())
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    from_hex(text).map(Address).ok_or_else(|| "0x and 40 hex digits".to_owned())
+}
+
+fn key(text: &str) -> Result<Fr, String> {
+    from_hex(text).and_then(|word| from_word(&word)).ok_or_else(|| "0x and 64 hex digits below the field's modulus".to_owned())
+}
+
+/// A whole number of the smallest unit, or a decimal with `gwei` or `ether`.
+fn amount(text: &str) -> Result<Amount, String> {
+    let wrong = || "a whole number of the smallest unit, or like 0.5ether, 3gwei".to_owned();
+    let units = [("ether", 18usize), ("gwei", 9)];
+    let (digits, decimals) = units.iter().find_map(|(unit, decimals)| Some((text.strip_suffix(unit)?.trim_end(), *decimals))).unwrap_or((text, 0));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !plain(whole) || !plain(fraction) || fraction.len() > decimals {
+        return Err(wrong());
+    }
+    u128::from_str(&format!("{whole}{fraction:0<decimals$}")).map(Amount).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn amounts_are_exact() {
+        assert_eq!(amount("5"), Ok(Amount(5)));
+        assert_eq!(amount("0.5ether"), Ok(Amount(500_000_000_000_000_000)));
+        assert_eq!(amount("1 ether"), Ok(Amount(1_000_000_000_000_000_000)));
+        assert_eq!(amount("1.000000000000000001ether"), Ok(Amount(1_000_000_000_000_000_001)));
+        assert_eq!(amount("3gwei"), Ok(Amount(3_000_000_000)));
+        for bad in ["", "-1", "+1", "1.5", ".5ether", "1e3", "0.0000000000000000001ether", "0x5", "1,5ether", &"9".repeat(50)] {
+            assert!(amount(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_nodes_status_names_its_deployment() {
+        let status = json!({ "chain_id": "31337", "contract": format!("0x{}", "22".repeat(20)) });
+        let read = DeploymentInfo::read(&status).unwrap();
+        assert_eq!(read, DeploymentInfo { chain_id: 31_337, contract: Address([0x22; 20]) });
+        assert_eq!(DeploymentInfo::read(&json!({})), None);
+    }
+}
