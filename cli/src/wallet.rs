@@ -139,7 +139,7 @@ enum Verb {
     /// What the accounts hold. Needs no password.
     #[command(after_help = "Examples:\n  sheaf wallet balance\n  sheaf wallet balance --json --l1-url http://127.0.0.1:8545")]
     Balance,
-    /// Transactions of the accounts, newest first. Needs no password.
+    /// What the accounts signed and received, each account newest first. Needs no password.
     #[command(after_help = "Examples:\n  sheaf wallet history\n  sheaf wallet history --limit 100 --json")]
     History {
         /// At most so many of each account.
@@ -332,8 +332,12 @@ impl Session {
         let identity = keystore::identity(&self.common.keystore)?;
         let mut found = Vec::new();
         for account in self.accounts(&identity, None).await? {
-            let page: Value = self.client.get(&format!("/v1/transactions?slot={}&limit={limit}", account.slot)).await?;
-            found.extend(page["transactions"].as_array().cloned().unwrap_or_default());
+            let page: Value = self.client.get(&format!("/v1/slots/{}/transactions?limit={limit}", account.slot)).await?;
+            let lines = page["items"].as_array().cloned().unwrap_or_default();
+            found.extend(lines.into_iter().map(|mut line| {
+                line["slot"] = account.slot.to_string().into();
+                line
+            }));
         }
         let lines: Vec<String> = found.iter().map(history_line).collect();
         let text = if lines.is_empty() { "no transactions yet".to_owned() } else { lines.join("\n") };
@@ -393,7 +397,7 @@ impl Session {
     async fn accounts(&self, identity: &Identity, token: Option<TokenId>) -> anyhow::Result<Vec<Account>> {
         let token = token.map_or_else(String::new, |token| format!("&token={token}"));
         let page: Value = self.client.get(&format!("/v1/slots?key={}&owner={}{token}", to_hex(&to_word(identity.key.0)), identity.owner)).await?;
-        page["slots"].as_array().map(Vec::as_slice).unwrap_or_default().iter().map(Account::read).collect()
+        page["items"].as_array().map(Vec::as_slice).unwrap_or_default().iter().map(Account::read).collect()
     }
 
     fn print(&self, value: Value, text: String) -> anyhow::Result<()> {
@@ -418,10 +422,15 @@ fn balance_table(identity: &Identity, rows: &[(&Account, Option<Amount>)]) -> St
     lines.join("\n")
 }
 
-fn history_line(transaction: &Value) -> String {
-    let text = |name: &str| transaction[name].as_str().unwrap_or_default().to_owned();
-    let payee = if text("to").is_empty() { text("address") } else { text("to") };
-    format!("{:<9} {:<8} {} -> {payee}  {} of token {}, fee {}  {}", text("state"), text("op"), text("from"), text("amount"), text("token"), text("fee"), text("hash"))
+fn history_line(line: &Value) -> String {
+    let text = |name: &str| line[name].as_str().unwrap_or_default();
+    let what = match text("op") {
+        "deposit" => format!("from L1 {}", text("sender")),
+        "withdraw" => format!("to L1 {}, fee {}", text("address"), text("fee")),
+        _ if text("from") == text("slot") => format!("to slot {}, fee {}", text("to"), text("fee")),
+        _ => format!("from slot {}", text("from")),
+    };
+    format!("slot {:<9} {:<9} {:<8} {} of token {} {what}  {}", text("slot"), text("state"), text("op"), text("amount"), text("token"), text("hash")).trim_end().to_owned()
 }
 
 /// Chain and contract of a node.
