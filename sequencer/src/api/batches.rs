@@ -1,0 +1,48 @@
+//! Batches, newest first, and one with its members.
+
+use super::App;
+use super::cursor;
+use super::params::{self, Params};
+use crate::problem::{Code, Problem};
+use crate::wire::{BatchDetail, BatchView, Page};
+use axum::Json;
+use axum::extract::{Path, State};
+use sheaf_protocol::ops::TxHash;
+use sheaf_store::StoreError;
+use sheaf_store::{batches, transactions};
+
+const BATCHES: &str = "batches";
+
+/// Batches, newest first.
+#[utoipa::path(get, path = "/v1/batches", tag = "batches", params(("cursor" = Option<String>, Query), ("limit" = Option<String>, Query)),
+    responses((status = 200, body = Page<BatchView>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Json<Page<BatchView>>, Problem> {
+    params.check(&["cursor", "limit"])?;
+    let limit = params.limit(app.config.api.max_page)?;
+    let before = cursor::read(BATCHES, params.get("cursor"), i64::MAX as u64)?;
+    let found = page(&app, before, limit).await.map_err(|error| Problem::database(&error))?;
+    let next = (found.len() as u64 == limit).then(|| found.last().map(|batch| cursor::write(BATCHES, batch.number))).flatten();
+    Ok(Json(Page { items: found.iter().map(Into::into).collect(), next }))
+}
+
+/// A batch with the hashes of its transactions.
+#[utoipa::path(get, path = "/v1/batches/{number}", tag = "batches", params(("number" = String, Path, description = "decimal, from 1")),
+    responses((status = 200, body = BatchDetail), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn one(State(app): State<App>, Path(number): Path<String>, params: Params) -> Result<Json<BatchDetail>, Problem> {
+    params.check(&[])?;
+    let number = params::number("number", &number, 63)?;
+    let found = detail(&app, number).await.map_err(|error| Problem::database(&error))?;
+    let (status, hashes) = found.ok_or_else(|| Problem::new(Code::UnknownBatch, format!("there is no batch {number}")))?;
+    Ok(Json(BatchDetail { batch: (&status).into(), hashes: hashes.iter().map(ToString::to_string).collect() }))
+}
+
+async fn page(app: &App, before: u64, limit: u64) -> Result<Vec<batches::Status>, StoreError> {
+    let mut connection = app.pool.acquire().await?;
+    Ok(batches::page(&mut connection, before, limit).await?)
+}
+
+async fn detail(app: &App, number: u64) -> Result<Option<(batches::Status, Vec<TxHash>)>, StoreError> {
+    let mut connection = app.pool.acquire().await?;
+    let Some(status) = batches::status(&mut connection, number).await? else { return Ok(None) };
+    Ok(Some((status, transactions::hashes_of_batch(&mut connection, number).await?)))
+}

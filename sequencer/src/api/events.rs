@@ -1,0 +1,151 @@
+//! GET /v1/events: server-sent events of accepted transactions and of batches that reach a state.
+//!
+//! Nothing is stored for it. An event's id is a position: how far each kind of progress had come after it. A client that comes back with its last
+//! id gets everything since, as far as the database knows it. When L1 is reorganised, batches fall back without an event and come again.
+
+use super::App;
+use super::params::Params;
+use crate::problem::{Code, Problem};
+use crate::wire::{BatchView, Receipt};
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures::stream::{self, Stream, StreamExt};
+use serde::Serialize;
+use sheaf_store::StoreError;
+use sheaf_store::batches::{self, Marks};
+use sheaf_store::transactions;
+use sqlx::PgPool;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+/// Events read from the database at once.
+const CHUNK: u64 = 256;
+
+#[derive(Serialize)]
+struct BatchEvent {
+    /// What the batch has reached.
+    reached: &'static str,
+    #[serde(flatten)]
+    batch: BatchView,
+    /// Hashes of its transactions, when it is sealed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hashes: Option<Vec<String>>,
+}
+
+struct Reader {
+    pool: PgPool,
+    changes: watch::Receiver<u64>,
+    position: Marks,
+    ready: VecDeque<Event>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Accepted transactions and batches that reach a state, as they happen. `Last-Event-ID` resumes.
+#[utoipa::path(get, path = "/v1/events", tag = "status",
+    params(("Last-Event-ID" = Option<String>, Header, description = "id of the last event seen"), ("last_event_id" = Option<String>, Query, description = "the same for clients that cannot set the header")),
+    responses((status = 200, content_type = "text/event-stream", body = String), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn stream(State(app): State<App>, headers: HeaderMap, params: Params) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    params.check(&["last_event_id"])?;
+    let full = |_| Problem::new(Code::TooManyStreams, "this sequencer has no event stream left");
+    let permit = app.streams.clone().try_acquire_owned().map_err(full)?;
+    let changes = app.feed.subscribe();
+    let header = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let position = match header.or(params.get("last_event_id")) {
+        Some(id) => read_id(id).ok_or_else(|| Problem::new(Code::BadCursor, "not an id of an event").field("last_event_id"))?,
+        None => now(&app.pool).await.map_err(|error| Problem::database(&error))?,
+    };
+    let reader = Reader { pool: app.pool, changes, position, ready: VecDeque::new(), _permit: permit };
+    let events = stream::unfold(reader, next).map(Ok).take_until(app.stop.cancelled_owned());
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+async fn now(pool: &PgPool) -> Result<Marks, StoreError> {
+    let mut connection = pool.acquire().await?;
+    Ok(batches::marks(&mut connection).await?)
+}
+
+/// The next event; ends when the sequencer does.
+async fn next(mut reader: Reader) -> Option<(Event, Reader)> {
+    loop {
+        if let Some(event) = reader.ready.pop_front() {
+            return Some((event, reader));
+        }
+        reader.changes.mark_unchanged();
+        if let Err(error) = reader.read().await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "an event stream met a database that does not answer");
+        }
+        if reader.ready.is_empty() {
+            reader.changes.changed().await.ok()?;
+        }
+    }
+}
+
+impl Reader {
+    async fn read(&mut self) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let now = batches::marks(&mut connection).await?;
+        for receipt in transactions::accepted_after(&mut connection, self.position.accepted, CHUNK).await? {
+            self.position.accepted = receipt.seq;
+            self.push("transaction", &Receipt::from(&receipt));
+        }
+        for reached in ["sealed", "committed", "proven", "final"] {
+            let last = mark(&mut self.position, reached);
+            let mut target = now;
+            let target = *mark(&mut target, reached);
+            let first = (*last).min(target);
+            *last = first;
+            for number in (first + 1..=target).take(CHUNK as usize) {
+                let Some(batch) = batches::status(&mut connection, number).await? else { break };
+                let hashes = match reached {
+                    "sealed" => Some(transactions::hashes_of_batch(&mut connection, number).await?.iter().map(ToString::to_string).collect()),
+                    _ => None,
+                };
+                *mark(&mut self.position, reached) = number;
+                self.push("batch", &BatchEvent { reached, batch: (&batch).into(), hashes });
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, kind: &str, data: &impl Serialize) {
+        let text = serde_json::to_string(data).unwrap_or_default();
+        self.ready.push_back(Event::default().event(kind).id(write_id(&self.position)).data(text));
+    }
+}
+
+fn mark<'a>(marks: &'a mut Marks, reached: &str) -> &'a mut u64 {
+    match reached {
+        "sealed" => &mut marks.sealed,
+        "committed" => &mut marks.committed,
+        "proven" => &mut marks.proven,
+        _ => &mut marks.finalised,
+    }
+}
+
+fn write_id(marks: &Marks) -> String {
+    let Marks { accepted, sealed, committed, proven, finalised } = marks;
+    format!("{accepted}-{sealed}-{committed}-{proven}-{finalised}")
+}
+
+fn read_id(id: &str) -> Option<Marks> {
+    let numbers: Vec<u64> = id.split('-').map(|part| part.parse().ok().filter(|number| i64::try_from(*number).is_ok())).collect::<Option<_>>()?;
+    let [accepted, sealed, committed, proven, finalised] = numbers.try_into().ok()?;
+    Some(Marks { accepted, sealed, committed, proven, finalised })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn an_id_reads_back_and_nothing_else_does() {
+        let marks = Marks { accepted: 9, sealed: 4, committed: 3, proven: 2, finalised: 1 };
+        assert_eq!(read_id(&write_id(&marks)).unwrap(), marks);
+        for bad in ["", "1-2-3-4", "1-2-3-4-5-6", "1-2-3-4-x", "1-2-3-4--5", "1-2-3-4-18446744073709551615"] {
+            assert_eq!(read_id(bad), None, "{bad}");
+        }
+    }
+}

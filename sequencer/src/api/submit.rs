@@ -1,0 +1,190 @@
+//! POST /v1/transactions: one JSON object, a JSON array, or binary records.
+//!
+//! One object is answered with its receipt or problem. Many are answered with 200 and one result each, in order; only a body that cannot be taken
+//! apart, or that the queue or the client's budget cannot hold, is refused as a whole. The same bytes again get the same receipt.
+
+use super::App;
+use super::limits::ClientIp;
+use crate::json::{self, Json};
+use crate::problem::{Code, Problem};
+use crate::refusal::Refusal;
+use crate::wire::{ItemResult, Receipt, Results};
+use axum::Json as JsonBody;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sheaf_protocol::ops::{Op, RecordError, SignedOp, TxHash};
+use sheaf_protocol::transition::Rejection;
+use sheaf_store::{StoreError, batches, transactions};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Content type of binary records.
+const RECORDS: &str = "application/vnd.sheaf.transactions";
+/// A receipt may take this many writes: one that is under way, its own, and finding out what became of one that failed.
+const WRITES_PATIENCE: u32 = 3;
+
+type Parsed = Vec<Result<SignedOp, Problem>>;
+type Answer = Result<transactions::Receipt, Refusal>;
+
+/// Send one or many signed transactions.
+///
+/// JSON: one object or an array of them; numbers are decimal strings. Binary: records of 84 bytes (transfer) or 110 bytes (withdrawal) back to back.
+#[utoipa::path(post, path = "/v1/transactions", tag = "transactions",
+    request_body(content((serde_json::Value = "application/json", example = json!({"op": "transfer", "from": "5", "to": "9", "token": "1", "nonce": "0",
+        "amount": "1000000", "fee": "1000", "signature": "0x and 128 hex digits"})), (String = "application/vnd.sheaf.transactions"))),
+    responses((status = 200, description = "A receipt, or one result for each of many", body = Receipt),
+        (status = "default", description = "Not accepted", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn submit(State(app): State<App>, client: ClientIp, request: Request) -> Result<Response, Problem> {
+    let headers = request.headers().clone();
+    let is_binary = content_type(&headers)?;
+    let body = Bytes::from_request(request, &app).await.map_err(|rejection| refused_body(&rejection))?;
+    let max = app.config.api.max_records;
+    if is_binary {
+        let parsed = read_records(&body, max)?;
+        return many(&app, client, parsed).await;
+    }
+    match json::parse(&body)? {
+        Json::Array(items) if items.len() > max => Err(too_many(max)),
+        Json::Array(items) => many(&app, client, items.iter().map(json::signed_op).collect()).await,
+        object => one(&app, json::signed_op(&object)?).await,
+    }
+}
+
+/// True for binary records, false for JSON.
+fn content_type(headers: &HeaderMap) -> Result<bool, Problem> {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "application/json" => Ok(false),
+        RECORDS => Ok(true),
+        _ => Err(Problem::new(Code::UnsupportedContentType, "this resource does not take that content type").hint(format!("application/json or {RECORDS}"))),
+    }
+}
+
+fn refused_body(rejection: &BytesRejection) -> Problem {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return Problem::new(Code::BodyTooLarge, "the body is larger than this sequencer takes").hint("send fewer transactions at once");
+    }
+    Problem::new(Code::BodyTimeout, "the body did not arrive")
+}
+
+fn too_many(max: usize) -> Problem {
+    Problem::new(Code::TooManyRecords, format!("more than {max} transactions in one body")).hint("send fewer at once")
+}
+
+/// A record whose fields are wrong is one problem among results; bytes that are no records refuse the body.
+fn read_records(mut body: &[u8], max: usize) -> Result<Parsed, Problem> {
+    let mut parsed = Vec::new();
+    if body.is_empty() {
+        return Err(Problem::new(Code::MalformedRecord, "the body is empty"));
+    }
+    while !body.is_empty() {
+        if parsed.len() == max {
+            return Err(too_many(max));
+        }
+        match SignedOp::read_record(body) {
+            Ok((op, rest)) => {
+                parsed.push(Ok(op));
+                body = rest;
+            }
+            Err(error @ (RecordError::UnknownTag(_) | RecordError::Truncated { .. })) => return Err(error.into()),
+            Err(error) => {
+                parsed.push(Err(error.into()));
+                body = &body[record_bytes(body[0])..];
+            }
+        }
+    }
+    Ok(parsed)
+}
+
+fn record_bytes(tag: u8) -> usize {
+    if tag == 1 { sheaf_protocol::ops::TRANSFER_RECORD_BYTES } else { sheaf_protocol::ops::WITHDRAW_RECORD_BYTES }
+}
+
+async fn one(app: &App, op: SignedOp) -> Result<Response, Problem> {
+    let mut results = enter(app, vec![op]).await?;
+    match results.pop() {
+        Some(Ok(receipt)) => Ok(JsonBody(Receipt::from(&receipt)).into_response()),
+        Some(Err(problem)) => Err(problem),
+        None => Err(Problem::new(Code::Internal, "no answer")),
+    }
+}
+
+async fn many(app: &App, client: ClientIp, parsed: Parsed) -> Result<Response, Problem> {
+    app.limits.charge(client, parsed.len().saturating_sub(1))?;
+    let mut readable = Vec::new();
+    let problems: Vec<Option<Problem>> = parsed.into_iter().map(|item| item.map(|op| readable.push(op)).err()).collect();
+    let mut answers = enter(app, readable).await?.into_iter();
+    let missing = || Err(Problem::new(Code::Internal, "no answer"));
+    let results = problems.into_iter().map(|problem| problem.map_or_else(|| answers.next().unwrap_or_else(missing), Err)).map(|result| match result {
+        Ok(receipt) => ItemResult::Receipt((&receipt).into()),
+        Err(problem) => ItemResult::Problem(problem),
+    });
+    Ok(JsonBody(Results { results: results.collect() }).into_response())
+}
+
+/// Sends all of them through admission and waits for every answer.
+async fn enter(app: &App, ops: Vec<SignedOp>) -> Result<Vec<Result<transactions::Receipt, Problem>>, Problem> {
+    let domain = app.deployment.domain;
+    let hashed: Vec<(SignedOp, TxHash)> = ops.into_iter().map(|op| (op.op.hash(domain), op)).map(|(hash, op)| (op, hash)).collect();
+    let names: Vec<(Op, TxHash)> = hashed.iter().map(|(signed, hash)| (signed.op, *hash)).collect();
+    let waiting = app.door.enter(hashed)?;
+    let deadline = tokio::time::Instant::now() + app.config.admission.write_timeout * WRITES_PATIENCE;
+    let mut answers = Vec::with_capacity(waiting.len());
+    for answer in waiting {
+        answers.push(within(answer, deadline).await);
+    }
+    look_up(app, &names, &mut answers).await.map_err(|error| Problem::database(&error))?;
+    for answer in &answers {
+        if let Err(refusal) = answer {
+            tracing::debug!(%refusal, "not accepted");
+        }
+    }
+    let results: Vec<Result<_, Problem>> = answers.into_iter().map(|answer| answer.map_err(Problem::from)).collect();
+    for problem in results.iter().filter_map(|result| result.as_ref().err()) {
+        metrics::counter!("sheaf_refused_total", "code" => problem.code.name()).increment(1);
+    }
+    Ok(results)
+}
+
+async fn within(answer: oneshot::Receiver<Answer>, deadline: tokio::time::Instant) -> Answer {
+    match tokio::time::timeout_at(deadline.max(tokio::time::Instant::now() + Duration::from_millis(1)), answer).await {
+        Ok(Ok(answer)) => answer,
+        // the pipeline dropped it: it is going down
+        Ok(Err(_)) => Err(Refusal::Stopping),
+        Err(_) => Err(Refusal::Storage),
+    }
+}
+
+/// A used nonce may mean that this very transaction was accepted before, and a wrong token that there is none of that number.
+async fn look_up(app: &App, names: &[(Op, TxHash)], answers: &mut [Answer]) -> Result<(), StoreError> {
+    let used = |answer: &Answer| matches!(answer, Err(Refusal::Rejected(Rejection::NonceTooLow { .. })));
+    let mistaken = |answer: &Answer| matches!(answer, Err(Refusal::Rejected(Rejection::WrongToken { .. })));
+    if !answers.iter().any(|answer| used(answer) || mistaken(answer)) {
+        return Ok(());
+    }
+    let mut connection = app.pool.acquire().await?;
+    let hashes: Vec<TxHash> = names.iter().zip(answers.iter()).filter(|(_, answer)| used(answer)).map(|((_, hash), _)| *hash).collect();
+    let receipts = transactions::receipts(&mut connection, &hashes).await?;
+    let tokens = batches::tokens(&mut connection).await?;
+    for ((op, hash), answer) in names.iter().zip(answers) {
+        if mistaken(answer) && tokens.iter().all(|token| token.id != op.token()) {
+            *answer = Err(Refusal::UnknownToken(op.token()));
+        } else if used(answer) {
+            *answer = match receipts.iter().find(|receipt| receipt.hash == *hash) {
+                Some(receipt) => Ok(receipt.clone()),
+                None => conflict(&mut connection, op, answer).await?,
+            };
+        }
+    }
+    Ok(())
+}
+
+async fn conflict(connection: &mut sqlx::PgConnection, op: &Op, answer: &Answer) -> Result<Answer, StoreError> {
+    Ok(match transactions::at_nonce(connection, op.from(), op.nonce()).await? {
+        Some((by, false)) => Err(Refusal::NonceInUse { slot: op.from(), by }),
+        _ => answer.clone(),
+    })
+}

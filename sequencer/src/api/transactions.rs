@@ -1,0 +1,70 @@
+//! GET /v1/transactions/{hash}: what became of a transaction, now or once it has come far enough.
+
+use super::App;
+use super::params::{self, Params};
+use crate::problem::{Code, Problem};
+use crate::wire::Transaction;
+use axum::Json;
+use axum::extract::{Path, State};
+use sheaf_protocol::ops::TxHash;
+use sheaf_store::StoreError;
+use sheaf_store::transactions;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// The states in order.
+const STATES: [&str; 5] = ["accepted", "sealed", "committed", "proven", "final"];
+/// How long a request waits unless told.
+const DEFAULT_WAIT_S: u64 = 30;
+
+/// The state of a transaction. With `wait`, answers as soon as it has come that far, at the latest after `timeout_s`, with whatever it is then.
+#[utoipa::path(get, path = "/v1/transactions/{hash}", tag = "transactions",
+    params(("hash" = String, Path, description = "0x hex"), ("wait" = Option<String>, Query, description = "accepted, sealed, committed, proven or final"),
+        ("timeout_s" = Option<String>, Query, description = "seconds to wait, 30 unless told")),
+    responses((status = 200, body = Transaction), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn status(State(app): State<App>, Path(hash): Path<String>, params: Params) -> Result<Json<Transaction>, Problem> {
+    params.check(&["wait", "timeout_s"])?;
+    let hash = TxHash(params::bytes("hash", &hash)?);
+    let wanted = wanted(&params)?;
+    let deadline = Instant::now() + patience(&params, app.config.api.max_wait)?;
+    let mut changes = app.feed.subscribe();
+    loop {
+        let status = read(&app, &hash).await.map_err(|error| Problem::database(&error))?;
+        let status = status.ok_or_else(|| Problem::new(Code::UnknownTransaction, format!("{hash} was never accepted")))?;
+        if rank(&status.state) >= wanted {
+            return Ok(Json((&status).into()));
+        }
+        let changed = async {
+            tokio::select! {
+                changed = changes.changed() => changed.is_ok(),
+                () = app.stop.cancelled() => false,
+            }
+        };
+        if !timeout_at(deadline, changed).await.unwrap_or(false) {
+            return Ok(Json((&status).into()));
+        }
+    }
+}
+
+async fn read(app: &App, hash: &TxHash) -> Result<Option<transactions::Status>, StoreError> {
+    let mut connection = app.pool.acquire().await?;
+    Ok(transactions::status(&mut connection, hash).await?)
+}
+
+fn rank(state: &str) -> usize {
+    STATES.iter().position(|name| *name == state).unwrap_or(0)
+}
+
+fn wanted(params: &Params) -> Result<usize, Problem> {
+    let Some(state) = params.get("wait") else { return Ok(0) };
+    let unknown = || Problem::new(Code::InvalidParameter, format!("there is no state {state:?}")).field("wait").hint(STATES.join(", "));
+    STATES.iter().position(|name| *name == state).ok_or_else(unknown)
+}
+
+fn patience(params: &Params, max: Duration) -> Result<Duration, Problem> {
+    let wanted = params.number("timeout_s", 32)?.map_or(Duration::from_secs(DEFAULT_WAIT_S).min(max), Duration::from_secs);
+    if wanted > max {
+        return Err(Problem::new(Code::InvalidParameter, format!("timeout_s is at most {}", max.as_secs())).field("timeout_s"));
+    }
+    Ok(wanted)
+}

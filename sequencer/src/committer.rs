@@ -1,0 +1,288 @@
+//! Folds sealed batches, one after another, into the committed state vector and stores everything that L1 and the provers need.
+//!
+//! ```text
+//! members ─> batch ─> C', h ─> header ─> rho ─> C_q ─> zeta ─> claims, y_da, y_ops ─> gamma ─> W
+//!                              └──────────── one transaction: batch row, slots, proof job ───────────┘
+//! ```
+//! Order is security: data, h and C' come before rho, C_q before zeta, the claims before gamma. What cannot be stored is stored later; what cannot
+//! be computed ends the process, because the executor accepted something that the circuit refuses.
+
+use crate::book::triple_of;
+use crate::config::{Deployment, FeeConfig};
+use crate::executor::Fatal;
+use crate::feed::Feed;
+use sheaf_protocol::amount::{SlotId, TokenId};
+use sheaf_protocol::batch::{Batch, BatchError, Challenges, Deposit, ProverInput, Signed, evaluate};
+use sheaf_protocol::field::{Fr, G1Affine, Word, g1_words, to_word};
+use sheaf_protocol::header::{self, Choice, Header, Record};
+use sheaf_protocol::kzg::{OpenError, PrepareError, StateVector, Step};
+use sheaf_protocol::ledger::{Ledger, Slot, Triple};
+use sheaf_protocol::ops::Op;
+use sheaf_store::StoreError;
+use sheaf_store::batches::{self, Computed, Member};
+use sheaf_store::leader::Lease;
+use sqlx::{Connection, PgPool};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Pause before a batch is stored again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// A sealed batch.
+#[derive(Clone, Debug)]
+pub(crate) struct Sealed {
+    pub(crate) number: u64,
+    pub(crate) circuit: u32,
+    pub(crate) members: Vec<Member>,
+}
+
+/// Why a batch cannot be computed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ComputeError {
+    #[error("the deployment has no circuit {0}")]
+    Circuit(u32),
+    #[error("slot {0} signed, but nobody opened it")]
+    NoKey(SlotId),
+    #[error("{0}")]
+    Batch(#[from] BatchError),
+    #[error("{0}")]
+    Prepare(#[from] PrepareError),
+    #[error("{0}")]
+    Open(#[from] OpenError),
+    #[error("the prover's input cannot be written: {0}")]
+    Input(#[from] serde_json::Error),
+}
+
+/// The state after the last computed batch.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    pub(crate) deployment: Arc<Deployment>,
+    pub(crate) fees: FeeConfig,
+    pub(crate) ledger: Ledger,
+    pub(crate) vector: StateVector,
+    pub(crate) queue_digest: Word,
+}
+
+/// A computed batch that is not part of the state yet.
+pub(crate) struct Next {
+    pub(crate) computed: Computed,
+    step: Step,
+    queue_digest: Word,
+}
+
+/// A batch's members by kind.
+struct Sorted {
+    transfers: Vec<Signed<sheaf_protocol::ops::Transfer>>,
+    withdrawals: Vec<Signed<sheaf_protocol::ops::Withdraw>>,
+    deposits: Vec<Deposit>,
+    choices: Vec<Choice>,
+    queue_digest: Word,
+}
+
+impl Committed {
+    /// Computes a batch; the state stays as it is.
+    ///
+    /// # Errors
+    /// [`ComputeError`].
+    pub(crate) fn compute(&self, sealed: &Sealed) -> Result<Next, ComputeError> {
+        let sorted = self.sort(&sealed.members)?;
+        let (choices, queue_digest) = (sorted.choices.clone(), sorted.queue_digest);
+        let batch = self.assemble(sealed.circuit, sorted)?;
+        let step = self.vector.prepare(&batch.touched_slots())?;
+        let (posted_data, used) = (batch.posted_data(), batch.used_ops_words());
+        let header = Header {
+            number: sealed.number,
+            circuit: sealed.circuit,
+            old_root: self.vector.root(),
+            commitments: *step.after(),
+            h: batch.transcript(),
+            queue_digest,
+            taken: choices.len() as u32,
+            ops_hash: header::ops_hash(&choices, &used),
+            data_hash: header::data_hash(&posted_data),
+        };
+        let proofs = self.prove_opening(&batch, &step, header)?;
+        let computed = Computed {
+            number: sealed.number,
+            record: proofs.record.words(),
+            new_root: header::state_root(self.vector.k(), step.after()),
+            opening: g1_words(&proofs.opening),
+            claims: proofs.claims.map(to_word),
+            posted_data,
+            choices: choices.iter().map(Choice::word).collect(),
+            ops_words: used.iter().map(|word| to_word(*word)).collect(),
+            slots: changed(&batch),
+            input: serde_json::to_value(ProverInput { batch, challenges: proofs.challenges })?,
+        };
+        Ok(Next { computed, step, queue_digest })
+    }
+
+    fn sort(&self, members: &[Member]) -> Result<Sorted, ComputeError> {
+        let keys = self.keys(members);
+        let key = |slot: SlotId| keys.get(&slot).copied().ok_or(ComputeError::NoKey(slot));
+        let mut sorted = Sorted { transfers: vec![], withdrawals: vec![], deposits: vec![], choices: vec![], queue_digest: self.queue_digest };
+        for member in members {
+            match member {
+                Member::Transaction { op: signed, .. } => match signed.op {
+                    Op::Transfer(op) => sorted.transfers.push(Signed { key: key(op.from)?, op, signature: signed.signature }),
+                    Op::Withdraw(op) => sorted.withdrawals.push(Signed { key: key(op.from)?, op, signature: signed.signature }),
+                },
+                Member::Taken(taken) => {
+                    sorted.queue_digest = taken.entry.digest_after(&sorted.queue_digest);
+                    sorted.choices.push(taken.slot.map_or(Choice::Refund, Choice::Deposit));
+                    let deposit = |slot| Deposit { slot, triple: triple_of(&taken.entry), amount: taken.entry.amount };
+                    sorted.deposits.extend(taken.slot.map(deposit));
+                }
+            }
+        }
+        Ok(sorted)
+    }
+
+    /// The key of every signing slot: at the start of the batch, or the one it is opened with.
+    fn keys(&self, members: &[Member]) -> HashMap<SlotId, Fr> {
+        let mut keys = HashMap::new();
+        for member in members {
+            let (slot, opened) = match member {
+                Member::Transaction { op, .. } => (op.op.from(), None),
+                Member::Taken(taken) => match taken.slot {
+                    Some(slot) => (slot, Some(taken.entry.key)),
+                    None => continue,
+                },
+            };
+            let old = self.ledger.get(slot);
+            if let Some(key) = if old.is_empty() { opened } else { Some(old.triple.key) } {
+                keys.insert(slot, key);
+            }
+        }
+        keys
+    }
+
+    fn assemble(&self, circuit: u32, sorted: Sorted) -> Result<Batch, ComputeError> {
+        let shape = self.deployment.circuit(circuit).ok_or(ComputeError::Circuit(circuit))?.shape;
+        let opened: HashMap<Triple, SlotId> = sorted.deposits.iter().map(|deposit| (deposit.triple, deposit.slot)).collect();
+        let fee_slot = |token: TokenId| {
+            let triple = self.fees.triple(token)?;
+            self.ledger.find(&triple).or_else(|| opened.get(&triple).copied())
+        };
+        let Sorted { transfers, withdrawals, deposits, .. } = sorted;
+        Ok(Batch::assemble(&self.ledger, (circuit, shape), self.deployment.domain, transfers, withdrawals, deposits, fee_slot)?)
+    }
+
+    fn prove_opening(&self, batch: &Batch, step: &Step, header: Header) -> Result<Proofs, ComputeError> {
+        let rho = header.rho(self.deployment.domain);
+        let quotient = self.vector.quotient(step, rho)?;
+        let zeta = header::zeta(rho, quotient.commitment());
+        let challenges = Challenges { rho, zeta };
+        let claims = batch.claims(&challenges);
+        let (y_da, y_ops) = (evaluate(&batch.da_words(), zeta), evaluate(&batch.ops_words(), zeta));
+        let gamma = header::gamma(zeta, claims.to_array(), y_da, y_ops);
+        let opening = self.vector.open(step, &quotient, zeta, claims, gamma)?;
+        let record = Record { header, quotient: *quotient.commitment(), y_da, y_ops };
+        Ok(Proofs { record, challenges, claims: claims.to_array(), opening })
+    }
+
+    /// Makes a computed batch part of the state.
+    ///
+    /// # Errors
+    /// [`OpenError::Stale`] if it was computed on another state.
+    pub(crate) fn advance(&mut self, next: &Next) -> Result<(), OpenError> {
+        self.vector.advance(&next.step)?;
+        next.computed.slots.iter().for_each(|(id, slot)| self.ledger.set(*id, *slot));
+        self.queue_digest = next.queue_digest;
+        Ok(())
+    }
+}
+
+struct Proofs {
+    record: Record,
+    challenges: Challenges,
+    claims: [Fr; 3],
+    opening: G1Affine,
+}
+
+/// Slots that hold something else afterwards.
+fn changed(batch: &Batch) -> Vec<(SlotId, Slot)> {
+    batch.accounts.iter().filter(|account| account.old != account.new).map(|account| (account.id, account.new)).collect()
+}
+
+/// The committer's task.
+pub(crate) struct Committer {
+    pub(crate) pool: PgPool,
+    pub(crate) lease: Lease,
+    pub(crate) state: Committed,
+    pub(crate) feed: Feed,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Committer {
+    /// Computes `first`, then whatever arrives, until stopped.
+    ///
+    /// # Errors
+    /// [`Fatal`].
+    pub(crate) async fn run(mut self, first: Vec<Sealed>, mut sealed: mpsc::Receiver<Sealed>) -> Result<(), Fatal> {
+        for batch in first {
+            self = self.commit(batch).await?;
+        }
+        loop {
+            let batch = tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                batch = sealed.recv() => batch,
+            };
+            match batch {
+                Some(batch) => self = self.commit(batch).await?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn commit(mut self, sealed: Sealed) -> Result<Self, Fatal> {
+        if self.stop.is_cancelled() {
+            return Ok(self);
+        }
+        let number = sealed.number;
+        let failed = |reason: String| Fatal::Compute { number, reason };
+        let started = Instant::now();
+        let state = self.state;
+        let computed = tokio::task::spawn_blocking(move || (state.compute(&sealed), state)).await;
+        let (next, state) = computed.map_err(|error| failed(error.to_string()))?;
+        self.state = state;
+        let next = next.map_err(|error| failed(error.to_string()))?;
+        if self.store(&next.computed).await? {
+            self.state.advance(&next).map_err(|error| failed(error.to_string()))?;
+            metrics::histogram!("sheaf_commit_seconds").record(started.elapsed().as_secs_f64());
+            tracing::info!(number, ms = started.elapsed().as_millis() as u64, "computed");
+            self.feed.poke();
+        }
+        Ok(self)
+    }
+
+    /// Stores until it is stored; returns false if stopped before.
+    async fn store(&self, computed: &Computed) -> Result<bool, Fatal> {
+        loop {
+            match self.try_store(computed).await {
+                Ok(()) => return Ok(true),
+                Err(lost @ StoreError::LostLead { .. }) => return Err(Fatal::Store(lost)),
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, number = computed.number, "the batch could not be stored"),
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(false),
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+
+    /// Also succeeds if an earlier attempt took effect although it reported an error: nobody else writes this batch.
+    async fn try_store(&self, computed: &Computed) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        self.lease.guard(&mut transaction).await?;
+        match batches::store_computed(&mut transaction, computed).await {
+            Err(sqlx::Error::RowNotFound) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(()) => Ok(transaction.commit().await?),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Starting where the last process stopped, however it stopped: everything is in Postgres.
+//!
+//! ```text
+//! slots after the last computed batch ──> state vector ──> root must be that batch's
+//!         └── replay sealed batches, then what was accepted since, in order ──> live state
+//! sealed batches that were not computed ──> the committer, first
+//! ```
+
+use crate::book::{Book, ReplayError};
+use crate::committer::{Committed, Sealed};
+use crate::config::{Config, Deployment};
+use sheaf_protocol::field::to_hex;
+use sheaf_protocol::kzg::{PrepareError, Srs, StateVector};
+use sheaf_protocol::ledger::Ledger;
+use sheaf_protocol::transition::Rejection;
+use sheaf_store::StoreError;
+use sheaf_store::batches::{self, Position};
+use sheaf_store::{queue, slots, transactions};
+use sqlx::{PgConnection, PgPool};
+use std::sync::Arc;
+
+/// Why the sequencer does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// The database.
+    #[error("the state cannot be read")]
+    Store(#[from] StoreError),
+    /// The SRS is of another size than the deployment.
+    #[error("the SRS is for 2^{srs} slots, the deployment has 2^{deployment}")]
+    Size {
+        /// k of the SRS.
+        srs: u32,
+        /// k of the deployment.
+        deployment: u32,
+    },
+    /// A stored slot is outside the state.
+    #[error("the stored slots do not fit the state: {0}")]
+    Slots(#[from] PrepareError),
+    /// The slots are not those of the last computed batch.
+    #[error("the slots in the database give root {found}, batch {batch} recorded {recorded}: the database is damaged or belongs to another SRS")]
+    Root {
+        /// The last computed batch, 0 if none.
+        batch: u64,
+        /// What it recorded.
+        recorded: String,
+        /// What the slots give.
+        found: String,
+    },
+    /// Something that was accepted does not apply again.
+    #[error("the accepted transactions in the database do not follow from its slots: {0}")]
+    Replay(String),
+    /// The computation was interrupted.
+    #[error("rebuilding the state vector was interrupted")]
+    Interrupted,
+}
+
+impl From<ReplayError> for RecoveryError {
+    fn from(error: ReplayError) -> Self {
+        Self::Replay(error.to_string())
+    }
+}
+
+/// Everything the tasks start from.
+pub(crate) struct Recovered {
+    pub(crate) committed: Committed,
+    pub(crate) book: Book,
+    pub(crate) uncomputed: Vec<Sealed>,
+    pub(crate) last_batch: u64,
+}
+
+/// Reads, checks and replays.
+///
+/// # Errors
+/// [`RecoveryError`].
+pub(crate) async fn recover(pool: &PgPool, srs: Arc<Srs>, deployment: &Arc<Deployment>, config: &Config) -> Result<Recovered, RecoveryError> {
+    if srs.k != deployment.k {
+        return Err(RecoveryError::Size { srs: srs.k, deployment: deployment.k });
+    }
+    let mut connection = pool.acquire().await.map_err(StoreError::from)?;
+    let position = batches::position(&mut connection).await.map_err(StoreError::from)?;
+    let mut ledger = Ledger::new(deployment.k);
+    for (id, slot) in slots::all(&mut connection).await.map_err(StoreError::from)? {
+        if !ledger.contains(id) {
+            return Err(PrepareError::Outside { slot: id, k: deployment.k }.into());
+        }
+        ledger.set(id, slot);
+    }
+    let vector = rebuild(srs, &ledger).await?;
+    check_root(&vector, position.as_ref())?;
+    let (book, uncomputed) = replay(&mut connection, ledger.clone(), config).await?;
+    let computed = position.as_ref().map_or(0, |position| position.number);
+    let committed = Committed {
+        deployment: Arc::clone(deployment),
+        fees: config.fees.clone(),
+        ledger,
+        vector,
+        queue_digest: position.map_or([0; 32], |position| position.queue_digest),
+    };
+    let last_batch = computed + uncomputed.len() as u64;
+    tracing::info!(computed, sealed = last_batch, waiting = book.waiting(), "state recovered");
+    Ok(Recovered { committed, book, uncomputed, last_batch })
+}
+
+async fn rebuild(srs: Arc<Srs>, ledger: &Ledger) -> Result<StateVector, RecoveryError> {
+    let slots: Vec<_> = ledger.occupied().map(|(id, slot)| (id, slot.columns())).collect();
+    let vector = tokio::task::spawn_blocking(move || StateVector::new(srs, slots)).await;
+    Ok(vector.map_err(|_| RecoveryError::Interrupted)??)
+}
+
+/// Without a computed batch the state must be empty, and its root the genesis root.
+fn check_root(vector: &StateVector, position: Option<&Position>) -> Result<(), RecoveryError> {
+    let genesis = || sheaf_protocol::header::state_root(vector.k(), &Default::default());
+    let (batch, recorded) = position.map_or_else(|| (0, genesis()), |position| (position.number, position.root));
+    if vector.root() == recorded {
+        return Ok(());
+    }
+    Err(RecoveryError::Root { batch, recorded: to_hex(&recorded), found: to_hex(&vector.root()) })
+}
+
+async fn replay(connection: &mut PgConnection, live: Ledger, config: &Config) -> Result<(Book, Vec<Sealed>), RecoveryError> {
+    let last_seq = transactions::last_seq(connection).await.map_err(StoreError::from)?;
+    let last_index = queue::last_taken(connection).await.map_err(StoreError::from)?;
+    let mut book = Book::new(live, config.fees.clone(), last_seq, last_index);
+    let mut uncomputed = Vec::new();
+    for batch in batches::uncomputed(connection).await.map_err(StoreError::from)? {
+        let members = batches::members(connection, Some(batch.number)).await.map_err(StoreError::from)?;
+        members.into_iter().try_for_each(|member| book.replay(member))?;
+        let credited = |rejection: Rejection| RecoveryError::Replay(format!("fees of batch {}: {rejection}", batch.number));
+        let (members, _) = book.seal(book.waiting()).map_err(credited)?;
+        uncomputed.push(Sealed { number: batch.number, circuit: batch.circuit, members });
+    }
+    let waiting = batches::members(connection, None).await.map_err(StoreError::from)?;
+    waiting.into_iter().try_for_each(|member| book.replay(member))?;
+    Ok((book, uncomputed))
+}

@@ -1,0 +1,53 @@
+//! Why a transaction is not accepted, whoever found out. The API turns it into a problem with a stable code.
+
+use sheaf_protocol::amount::{Amount, SlotId, TokenId};
+use sheaf_protocol::ops::TxHash;
+use sheaf_protocol::schnorr::SignatureError;
+use sheaf_protocol::transition::Rejection;
+
+/// Why a transaction is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// A rule of the state.
+    #[error("{0}")]
+    Rejected(Rejection),
+    /// No token of this number is listed.
+    #[error("token {0} is not listed")]
+    UnknownToken(TokenId),
+    /// Another transaction with this nonce waits for its batch.
+    #[error("nonce of slot {slot} is in use by {by}, which is not in a batch yet")]
+    NonceInUse {
+        /// The slot.
+        slot: SlotId,
+        /// The other transaction.
+        by: TxHash,
+    },
+    /// Below the operator's minimum.
+    #[error("fee {got} is below the minimum {minimum} of token {token}")]
+    FeeTooLow {
+        /// The token.
+        token: TokenId,
+        /// The minimum.
+        minimum: Amount,
+        /// What was offered.
+        got: Amount,
+    },
+    /// The operator has no slot that could collect it.
+    #[error("the operator collects no fees in token {0}")]
+    NoFeeSlot(TokenId),
+    /// R.x is no x-coordinate of the curve.
+    #[error("signature part R is not on the curve")]
+    NonceOffCurve,
+    /// The signature.
+    #[error("{0}")]
+    Signature(SignatureError),
+    /// Too much waits.
+    #[error("too many transactions are waiting")]
+    QueueFull,
+    /// Postgres did not confirm the write in time.
+    #[error("the transaction could not be stored in time")]
+    Storage,
+    /// This process is going down.
+    #[error("the sequencer is stopping")]
+    Stopping,
+}
