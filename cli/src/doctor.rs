@@ -15,7 +15,7 @@ use sheaf_settlement::key::L1Key;
 use sheaf_settlement::rollup::Rollup;
 use sheaf_settlement::rpc::{Rpc, RpcOptions};
 use sheaf_store::embedded::{Cluster, ClusterOptions, Durability};
-use sheaf_store::pool::{OLDEST_POSTGRES, MIGRATOR};
+use sheaf_store::pool::{MIGRATOR, OLDEST_POSTGRES};
 use sqlx::migrate::Migrate;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
@@ -31,7 +31,9 @@ const LOW_BALANCE_WEI: u128 = 50_000_000_000_000_000;
 
 /// `sheaf doctor`
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  sheaf doctor\n  sheaf doctor --json\n  DATABASE_URL=postgres://.. SHEAF_L1_URL=http://.. sheaf doctor --deployment deployment.json")]
+#[command(
+    after_help = "Examples:\n  sheaf doctor\n  sheaf doctor --json\n  DATABASE_URL=postgres://.. SHEAF_L1_URL=http://.. sheaf doctor --deployment deployment.json"
+)]
 pub struct DoctorArgs {
     /// The database.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
@@ -98,7 +100,8 @@ pub async fn run(args: DoctorArgs) -> anyhow::Result<()> {
 
 async fn database(url: Option<&str>) -> anyhow::Result<String> {
     let Some(url) = url else { return own_database().await };
-    let options = PgConnectOptions::from_str(url).context("DATABASE_URL is not a Postgres URL; expected postgres://user:password@host:port/database")?;
+    let options =
+        PgConnectOptions::from_str(url).context("DATABASE_URL is not a Postgres URL; expected postgres://user:password@host:port/database")?;
     let connecting = tokio::time::timeout(PATIENCE, options.connect()).await;
     let mut connection = connecting.context("Postgres does not answer; is it running, and is DATABASE_URL right?")??;
     let version = connection.server_version_num().map_or(0, |number| number / 10_000);
@@ -137,7 +140,9 @@ async fn l1(url: Option<&str>) -> anyhow::Result<String> {
 
 async fn connect(url: &str) -> anyhow::Result<Rpc> {
     let connecting = tokio::time::timeout(PATIENCE, Rpc::connect(url, RpcOptions::default())).await;
-    connecting.context("the L1 node does not answer; is SHEAF_L1_URL right?")?.context("the L1 node does not answer as it should; is SHEAF_L1_URL right?")
+    connecting
+        .context("the L1 node does not answer; is SHEAF_L1_URL right?")?
+        .context("the L1 node does not answer as it should; is SHEAF_L1_URL right?")
 }
 
 fn keys(options: &KeyOptions) -> anyhow::Result<String> {
@@ -153,7 +158,12 @@ fn keys(options: &KeyOptions) -> anyhow::Result<String> {
     if found.len() == options.shapes.len() {
         return Ok(format!("{} in {} (INSECURE development keys)", found.join(", "), options.keys_dir.display()));
     }
-    Ok(format!("{} of {} in {}; `sheaf keys make` makes the others, and so does the first start", found.len(), options.shapes.len(), options.keys_dir.display()))
+    Ok(format!(
+        "{} of {} in {}; `sheaf keys make` makes the others, and so does the first start",
+        found.len(),
+        options.shapes.len(),
+        options.keys_dir.display()
+    ))
 }
 
 fn read_deployment(args: &DoctorArgs) -> anyhow::Result<Option<DevDeployment>> {
@@ -179,7 +189,11 @@ async fn deployment(args: &DoctorArgs) -> anyhow::Result<String> {
     let expected = sheaf_protocol::header::domain(deployment.chain_id, &deployment.contract);
     ensure!(domain == expected, "the contract at {} belongs to another protocol version", deployment.contract);
     let manifest = prepare(&args.keys)?.manifest.digest();
-    ensure!(manifest == deployment.manifest, "keys have manifest {manifest}, the deployment {}; use the --shapes, --seed and --k it was made with", deployment.manifest);
+    ensure!(
+        manifest == deployment.manifest,
+        "keys have manifest {manifest}, the deployment {}; use the --shapes, --seed and --k it was made with",
+        deployment.manifest
+    );
     let progress = rollup.progress().await?;
     Ok(format!("contract {}, {} batches committed, {} proven", deployment.contract, progress.committed, progress.proven))
 }

@@ -95,7 +95,8 @@ pub(crate) fn create(path: &Path, password: &str, l1: Option<Zeroizing<String>>)
     eth_keystore::encrypt_key(scratch.path(), &mut OsRng, secret.as_slice(), password, Some("encrypted"))?;
     let mut content: Value = serde_json::from_slice(&fs::read(scratch.path().join("encrypted"))?)?;
     content["sheaf"] = serde_json::to_value(wallet.identity())?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(|| format!("cannot write {}", path.display()))?;
     file.write_all(&serde_json::to_vec_pretty(&content)?)?;
     file.sync_all()?;
     Ok(wallet.identity())

@@ -37,7 +37,9 @@ const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
 /// `sheaf wallet`
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  sheaf wallet keygen\n  sheaf wallet deposit --amount 0.5ether\n  sheaf wallet transfer --to 7 --amount 1000000 --wait final\n  sheaf wallet balance --json\n\nSHEAF_NODE, SHEAF_L1_URL, SHEAF_KEYSTORE and SHEAF_PASSWORD save typing.")]
+#[command(
+    after_help = "Examples:\n  sheaf wallet keygen\n  sheaf wallet deposit --amount 0.5ether\n  sheaf wallet transfer --to 7 --amount 1000000 --wait final\n  sheaf wallet balance --json\n\nSHEAF_NODE, SHEAF_L1_URL, SHEAF_KEYSTORE and SHEAF_PASSWORD save typing."
+)]
 pub struct WalletArgs {
     #[command(flatten)]
     common: Common,
@@ -90,7 +92,9 @@ enum Verb {
         no_wait: bool,
     },
     /// Pay another account.
-    #[command(after_help = "Examples:\n  sheaf wallet transfer --to 7 --amount 1000000\n  sheaf wallet transfer --to-key 0x.. --to-owner 0x.. --amount 0.1ether --wait final")]
+    #[command(
+        after_help = "Examples:\n  sheaf wallet transfer --to 7 --amount 1000000\n  sheaf wallet transfer --to-key 0x.. --to-owner 0x.. --amount 0.1ether --wait final"
+    )]
     Transfer {
         #[command(flatten)]
         payee: Payee,
@@ -108,7 +112,9 @@ enum Verb {
         wait: State,
     },
     /// Pay out to an L1 address, which can claim it when the batch is final.
-    #[command(after_help = "Examples:\n  sheaf wallet withdraw --amount 0.1ether --wait final\n  sheaf wallet withdraw --amount 5000000 --address 0x..")]
+    #[command(
+        after_help = "Examples:\n  sheaf wallet withdraw --amount 0.1ether --wait final\n  sheaf wallet withdraw --amount 5000000 --address 0x.."
+    )]
     Withdraw {
         /// Token number; 1 is the native coin.
         #[arg(long, default_value = "1", value_parser = token)]
@@ -223,9 +229,8 @@ struct Session {
 
 impl Session {
     fn keygen(&self, l1_key_file: Option<PathBuf>) -> anyhow::Result<()> {
-        let l1 = l1_key_file.map(|file| {
-            std::fs::read_to_string(&file).map(Zeroizing::new).with_context(|| format!("cannot read the L1 key in {}", file.display()))
-        });
+        let l1 = l1_key_file
+            .map(|file| std::fs::read_to_string(&file).map(Zeroizing::new).with_context(|| format!("cannot read the L1 key in {}", file.display())));
         let password = keystore::password(self.common.password_file.as_ref(), true)?;
         let identity = keystore::create(&self.common.keystore, &password, l1.transpose()?)?;
         self.print(
@@ -321,9 +326,7 @@ impl Session {
             };
             rows.push((account, claimable));
         }
-        let as_json = |(account, claimable): &(&Account, Option<Amount>)| {
-            json!({ "slot": account.slot.to_string(), "token": account.token.to_string(), "balance": account.balance, "nonce": account.nonce.to_string(), "claimable": claimable })
-        };
+        let as_json = |(account, claimable): &(&Account, Option<Amount>)| json!({ "slot": account.slot.to_string(), "token": account.token.to_string(), "balance": account.balance, "nonce": account.nonce.to_string(), "claimable": claimable });
         let value = json!({ "key": identity.key, "owner": identity.owner, "accounts": rows.iter().map(as_json).collect::<Vec<_>>() });
         self.print(value, balance_table(&identity, &rows))
     }
@@ -369,7 +372,9 @@ impl Session {
     }
 
     async fn resolve(&self, payee: &Payee, token: TokenId) -> anyhow::Result<SlotId> {
-        let (Some(key), Some(owner)) = (payee.to_key, payee.to_owner) else { return payee.to.context("name the payee with --to, or --to-key and --to-owner") };
+        let (Some(key), Some(owner)) = (payee.to_key, payee.to_owner) else {
+            return payee.to.context("name the payee with --to, or --to-key and --to-owner");
+        };
         let found = self.client.find_slot(&Triple { key, owner, token }).await?;
         let found = found.context("there is no account with exactly this key, owner and token; it must receive a deposit first")?;
         Ok(Account::read(&found)?.slot)
@@ -417,7 +422,12 @@ fn balance_table(identity: &Identity, rows: &[(&Account, Option<Amount>)]) -> St
     }
     for (account, claimable) in rows {
         let claimable = claimable.map_or_else(String::new, |amount| format!("  claimable on L1 {amount}"));
-        lines.push(format!("slot {:<9} token {:<6} {:>32}{claimable}", account.slot.to_string(), account.token.to_string(), account.balance.to_string()));
+        lines.push(format!(
+            "slot {:<9} token {:<6} {:>32}{claimable}",
+            account.slot.to_string(),
+            account.token.to_string(),
+            account.balance.to_string()
+        ));
     }
     lines.join("\n")
 }
@@ -430,7 +440,9 @@ fn history_line(line: &Value) -> String {
         _ if text("from") == text("slot") => format!("to slot {}, fee {}", text("to"), text("fee")),
         _ => format!("from slot {}", text("from")),
     };
-    format!("slot {:<9} {:<9} {:<8} {} of token {} {what}  {}", text("slot"), text("state"), text("op"), text("amount"), text("token"), text("hash")).trim_end().to_owned()
+    format!("slot {:<9} {:<9} {:<8} {} of token {} {what}  {}", text("slot"), text("state"), text("op"), text("amount"), text("token"), text("hash"))
+        .trim_end()
+        .to_owned()
 }
 
 /// Chain and contract of a node.

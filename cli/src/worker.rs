@@ -18,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 /// `sheaf prover`
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  sheaf prover run --gateway http://127.0.0.1:3000 --token-file prover-token\n  sheaf prover run --gateway https://prover.example.org --token-file t --manifest manifest.json --threads 8")]
+#[command(
+    after_help = "Examples:\n  sheaf prover run --gateway http://127.0.0.1:3000 --token-file prover-token\n  sheaf prover run --gateway https://prover.example.org --token-file t --manifest manifest.json --threads 8"
+)]
 pub struct ProverArgs {
     #[command(subcommand)]
     verb: Verb,

@@ -360,7 +360,8 @@ async fn a_batch_that_has_no_witness_is_given_back_with_the_reason(pool: PgPool)
     let stop = CancellationToken::new();
     let (honest, stopped) = (worker(&server, "honest", &server.token), stop.clone());
     let honest = tokio::spawn(async move { honest.run(&stopped).await.unwrap() });
-    let reason = || async { sqlx::query_scalar::<_, Option<String>>("SELECT reason FROM proof_attempts").fetch_optional(&pool).await.unwrap().flatten() };
+    let reason =
+        || async { sqlx::query_scalar::<_, Option<String>>("SELECT reason FROM proof_attempts").fetch_optional(&pool).await.unwrap().flatten() };
     until("a failure", || async { reason().await.as_deref() == Some("witness") }).await;
     stop.cancel();
     assert_eq!(honest.await.unwrap().failed, 1);

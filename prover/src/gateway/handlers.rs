@@ -6,8 +6,8 @@ use crate::gateway::statement::public_inputs;
 use crate::gateway::{Gateway, GatewayError};
 use crate::metrics;
 use crate::wire::{
-    Accepted, Claim, Failure, FailureReason, Heartbeat, Job, Lease, MAX_CIRCUITS, MAX_DETAIL_BYTES, MAX_WAIT_S, Outcome, PREFIX, Phase,
-    ProblemBody, PublicWords, Released, Submission, is_worker_name,
+    Accepted, Claim, Failure, FailureReason, Heartbeat, Job, Lease, MAX_CIRCUITS, MAX_DETAIL_BYTES, MAX_WAIT_S, Outcome, PREFIX, Phase, ProblemBody,
+    PublicWords, Released, Submission, is_worker_name,
 };
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -81,7 +81,11 @@ async fn claim(State(gateway): State<Gateway>, Body(claim): Body<Claim>) -> Resu
     (status = 200, description = "Extended", body = Lease),
     (status = 409, description = "`stale_lease`", body = ProblemBody),
 ))]
-async fn heartbeat(State(gateway): State<Gateway>, batch: Result<Path<u64>, PathRejection>, Body(beat): Body<Heartbeat>) -> Result<Json<Lease>, GatewayError> {
+async fn heartbeat(
+    State(gateway): State<Gateway>,
+    batch: Result<Path<u64>, PathRejection>,
+    Body(beat): Body<Heartbeat>,
+) -> Result<Json<Lease>, GatewayError> {
     let (batch, lease_ms) = (batch_number(batch)?, gateway.shared.config.lease_ms);
     let mut connection = gateway.shared.pool.acquire().await?;
     let extended = jobs::extend(&mut connection, batch, beat.lease, Duration::from_millis(lease_ms), beat.progress.name()).await?;
@@ -96,7 +100,11 @@ async fn heartbeat(State(gateway): State<Gateway>, batch: Result<Path<u64>, Path
     (status = 409, description = "`stale_lease`: there never was such a lease", body = ProblemBody),
     (status = 422, description = "`proof_invalid`, `invalid_field`", body = ProblemBody),
 ))]
-async fn submit(State(gateway): State<Gateway>, batch: Result<Path<u64>, PathRejection>, Body(submission): Body<Submission>) -> Result<Json<Accepted>, GatewayError> {
+async fn submit(
+    State(gateway): State<Gateway>,
+    batch: Result<Path<u64>, PathRejection>,
+    Body(submission): Body<Submission>,
+) -> Result<Json<Accepted>, GatewayError> {
     let batch = batch_number(batch)?;
     check_worker(&submission.worker)?;
     if !gateway.verifies(batch, submission.proof.map(|word| word.0)).await? {
@@ -115,7 +123,11 @@ async fn submit(State(gateway): State<Gateway>, batch: Result<Path<u64>, PathRej
     (status = 200, description = "The lease is given back", body = Released),
     (status = 409, description = "`stale_lease`", body = ProblemBody),
 ))]
-async fn fail(State(gateway): State<Gateway>, batch: Result<Path<u64>, PathRejection>, Body(failure): Body<Failure>) -> Result<Json<Released>, GatewayError> {
+async fn fail(
+    State(gateway): State<Gateway>,
+    batch: Result<Path<u64>, PathRejection>,
+    Body(failure): Body<Failure>,
+) -> Result<Json<Released>, GatewayError> {
     let batch = batch_number(batch)?;
     let parked = gateway.give_up(batch, failure.lease, failure.reason, &failure.detail).await?;
     parked.map(|parked| Json(Released { parked })).ok_or(GatewayError::StaleLease(batch))

@@ -101,14 +101,19 @@ impl Gateway {
     }
 
     /// Rings the doorbell for waiting claims and publishes the queue's metrics until shut down. A database that does not answer is
-    /// logged and asked again.
+    /// logged once and asked again.
     pub async fn watch(&self) {
         let mut ticker = tokio::time::interval(Duration::from_millis(self.shared.config.poll_ms));
         ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut reachable = true;
         while self.shared.shutdown.run_until_cancelled(ticker.tick()).await.is_some() {
-            if let Err(error) = self.look().await {
-                tracing::warn!(%error, "cannot look at the prover queue");
+            let looked = self.look().await;
+            match &looked {
+                Err(error) if reachable => tracing::warn!(%error, "cannot look at the prover queue; trying on"),
+                Ok(()) if !reachable => tracing::info!("the prover queue can be looked at again"),
+                _ => {}
             }
+            reachable = looked.is_ok();
         }
     }
 

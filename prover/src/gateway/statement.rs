@@ -55,7 +55,17 @@ mod tests {
         let statement = JobStatement { circuit: 1, domain: to_word(domain), record: record.words().try_into().unwrap(), claims };
         let inputs = public_inputs(&statement).unwrap();
         let rho = record.header.rho(domain);
-        let expected = [domain, rho, zeta(rho, &record.quotient), Fr::from(5u64), Fr::from(1u64), Fr::from(2u64), Fr::from(3u64), Fr::from(8u64), Fr::from(9u64)];
+        let expected = [
+            domain,
+            rho,
+            zeta(rho, &record.quotient),
+            Fr::from(5u64),
+            Fr::from(1u64),
+            Fr::from(2u64),
+            Fr::from(3u64),
+            Fr::from(8u64),
+            Fr::from(9u64),
+        ];
         assert_eq!(inputs, expected);
         assert_eq!(inputs[PublicInput::YOps as usize], record.y_ops);
     }

@@ -143,7 +143,8 @@ impl Client {
             return Ok(response);
         }
         let body = bytes(response).await?;
-        Err(serde_json::from_slice(&body).map_or(ClientError::NotAGateway { status: status.as_u16() }, |problem| ClientError::Refused(Box::new(problem))))
+        Err(serde_json::from_slice(&body)
+            .map_or(ClientError::NotAGateway { status: status.as_u16() }, |problem| ClientError::Refused(Box::new(problem))))
     }
 }
 

@@ -26,7 +26,9 @@ pub enum KeyCacheError {
         source: CircuitError,
     },
     /// This program's circuit is not the manifest's.
-    #[error("circuit {name}: this program's constraints have digest {ours}, the manifest's {manifest}; use the version that the deployment was made with")]
+    #[error(
+        "circuit {name}: this program's constraints have digest {ours}, the manifest's {manifest}; use the version that the deployment was made with"
+    )]
     OtherCircuit {
         /// Its name.
         name: String,
@@ -36,7 +38,9 @@ pub enum KeyCacheError {
         manifest: HexWord,
     },
     /// The key file is missing or not the manifest's.
-    #[error("circuit {name}: no usable proving key at {path}; make development keys with `sheaf keys make`, or copy the file that the manifest names")]
+    #[error(
+        "circuit {name}: no usable proving key at {path}; make development keys with `sheaf keys make`, or copy the file that the manifest names"
+    )]
     Key {
         /// Its name.
         name: String,
