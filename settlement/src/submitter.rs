@@ -22,9 +22,9 @@ use crate::key::{Draft, KeyError, L1Key};
 use crate::policy::{Job, Limits, Situation};
 use crate::revert::Revert;
 use crate::rollup::{Rollup, ViewError};
-use crate::rpc::{CallRequest, FeeHistory, Receipt, RpcError};
+use crate::rpc::{BlockHead, CallRequest, FeeHistory, Receipt, RpcError};
 use crate::status::Board;
-use ethers_core::types::{Bytes, H160, U256};
+use ethers_core::types::{Bytes, H160, H256, U256};
 use sheaf_protocol::amount::Address;
 use sheaf_store::l1::{self, Attempt, Mined, NewTransaction, Transaction, TxKind};
 use sheaf_store::StoreError;
@@ -94,7 +94,7 @@ pub enum SubmitError {
 
 /// What the chain says at the start of a round.
 struct Round {
-    head: u64,
+    head: BlockHead,
     mined_nonce: u64,
     fees: FeeHistory,
 }
@@ -111,12 +111,16 @@ pub struct Submitter {
     seen: HashMap<i64, Instant>,
     /// Nothing up to this batch is left to credit.
     settled: u64,
+    /// The head at which mined transactions were last looked for.
+    resolved_at: Option<H256>,
+    /// Why this round stopped short.
+    blocked: Option<String>,
 }
 
 impl Submitter {
     /// A submitter; it does nothing until stepped or run. There may be only one at a time per key: see [`Submitter::run`].
     pub fn new(rollup: Rollup, key: L1Key, lead: Lead, options: SubmitterOptions, board: Board) -> Self {
-        Self { rollup, key, lead, options, board, seen: HashMap::new(), settled: 0 }
+        Self { rollup, key, lead, options, board, seen: HashMap::new(), settled: 0, resolved_at: None, blocked: None }
     }
 
     /// Goes on until cancelled. Failures are logged, shown on the board and tried again.
@@ -149,18 +153,25 @@ impl Submitter {
             return Ok(());
         }
         let round = self.look().await?;
-        for transaction in self.live(round.head).await? {
-            self.resolve(&transaction, &round).await?;
+        self.blocked = None;
+        let same_head = self.resolved_at == Some(round.head.hash);
+        for transaction in self.live(&round).await? {
+            if !(same_head && transaction.mined().is_some()) {
+                self.resolve(&transaction, &round).await?;
+            }
         }
+        self.resolved_at = Some(round.head.hash);
         self.launch_due(&round).await?;
         self.show(&round).await
     }
 
     async fn look(&self) -> Result<Round, SubmitError> {
         let rpc = self.rollup.rpc();
+        // a missing contract (a development chain that was reset) ends the round here, before anything is sent to its address
+        self.rollup.operator().await.map_err(SubmitError::View)?;
         Ok(Round {
+            head: rpc.latest_block().await.map_err(SubmitError::Rpc)?,
             mined_nonce: rpc.mined_nonce(H160(self.address().0)).await.map_err(SubmitError::Rpc)?,
-            head: rpc.block_number().await.map_err(SubmitError::Rpc)?,
             fees: rpc.fee_history().await.map_err(SubmitError::Rpc)?,
         })
     }
@@ -169,9 +180,9 @@ impl Submitter {
         self.key.address()
     }
 
-    async fn live(&self, head: u64) -> Result<Vec<Transaction>, SubmitError> {
+    async fn live(&self, round: &Round) -> Result<Vec<Transaction>, SubmitError> {
         let mut connection = self.lead.pool().acquire().await.map_err(store)?;
-        let settled = head.saturating_sub(self.options.finality_depth);
+        let settled = round.head.number.as_u64().saturating_sub(self.options.finality_depth);
         l1::live_transactions(&mut connection, &self.address(), settled).await.map_err(store)
     }
 
@@ -262,12 +273,12 @@ impl Submitter {
     }
 
     /// Hands bytes over; true if the node took them. A refusal is only shown: the next round asks by hash and nonce.
-    async fn send(&self, id: i64, raw: &[u8]) -> Result<bool, SubmitError> {
+    async fn send(&mut self, id: i64, raw: &[u8]) -> Result<bool, SubmitError> {
         match self.rollup.rpc().send_raw(raw).await {
             Ok(_) => self.note_sent(id).await.map(|()| true),
             Err(RpcError::Refused { message, code, .. }) => {
                 tracing::warn!(code, message, "the L1 node did not take a transaction");
-                self.board.edit(|status| status.blocked = Some(format!("the L1 node does not take a transaction: {message}")));
+                self.blocked = Some(format!("the L1 node does not take a transaction: {message}"));
                 Ok(false)
             }
             Err(error) => Err(SubmitError::Rpc(error)),
@@ -330,13 +341,13 @@ impl Submitter {
             }
             commits_waiting |= job.kind == TxKind::Commit;
         }
-        self.board.edit(|status| status.blocked = None);
         Ok(())
     }
 
     async fn situation(&mut self, round: &Round) -> Result<Situation, SubmitError> {
+        // after the receipts: what is mined by now counts at most twice, never not at all
         let progress = self.rollup.progress().await.map_err(SubmitError::View)?;
-        let live = self.live(round.head).await?;
+        let live = self.live(round).await?;
         let mut connection = self.lead.pool().acquire().await.map_err(store)?;
         let ready = l1::ready(&mut connection, progress.proven, self.settled).await.map_err(store)?;
         self.settled = ready.unsettled.first().map_or(progress.proven, |first| first - 1);
@@ -360,7 +371,7 @@ impl Submitter {
     }
 
     /// Builds, simulates, signs, saves and sends one transaction. False if the contract or the node would refuse it.
-    async fn launch(&self, job: Job, follows: bool, round: &Round) -> Result<bool, SubmitError> {
+    async fn launch(&mut self, job: Job, follows: bool, round: &Round) -> Result<bool, SubmitError> {
         let Some((data, bound)) = self.build(job).await? else { return Ok(false) };
         let simulated = if follows { Some(bound) } else { self.simulate(job, &data).await? };
         let Some(gas_limit) = simulated else { return Ok(false) };
@@ -396,7 +407,7 @@ impl Submitter {
     }
 
     /// Gas limit for the call on top of the newest block; `None` if it would be refused, which is shown on the board.
-    async fn simulate(&self, job: Job, data: &Bytes) -> Result<Option<u64>, SubmitError> {
+    async fn simulate(&mut self, job: Job, data: &Bytes) -> Result<Option<u64>, SubmitError> {
         let request = CallRequest { from: H160(self.address().0), to: Some(self.rollup.h160()), value: U256::zero(), data: data.clone() };
         let reason = match self.rollup.rpc().estimate_gas(&request).await {
             Ok(gas) => return Ok(Some((gas + gas / 4).max(floor_gas(data)))),
@@ -409,7 +420,7 @@ impl Submitter {
             tracing::error!(kind = kind.name(), first, last, reason, "the contract would refuse our transaction");
         }
         metrics::counter!("sheaf_l1_refused_total", "kind" => kind.name()).increment(1);
-        self.board.edit(|status| status.blocked = Some(text));
+        self.blocked = Some(text);
         Ok(None)
     }
 
@@ -418,7 +429,8 @@ impl Submitter {
         metrics::gauge!("sheaf_operator_balance_wei").set(balance as f64);
         self.board.edit(|status| {
             status.operator_balance_wei = Some(balance.to_string());
-            status.head = status.head.max(Some(round.head));
+            status.head = Some(round.head.number.as_u64());
+            status.blocked.clone_from(&self.blocked);
             status.submitter_error = None;
         });
         Ok(())
@@ -443,5 +455,10 @@ fn count_mined(transaction: &Transaction, mined: &Mined) {
     metrics::counter!("sheaf_l1_gas_used_total", "kind" => kind).increment(mined.gas_used);
     metrics::counter!("sheaf_l1_transactions_total", "kind" => kind, "succeeded" => mined.succeeded.to_string()).increment(1);
     let (nonce, succeeded, gas) = (transaction.nonce, mined.succeeded, mined.gas_used);
-    tracing::info!(kind, nonce, succeeded, gas, first = transaction.first_batch, last = transaction.last_batch, "mined");
+    let (first, last) = (transaction.first_batch, transaction.last_batch);
+    if succeeded {
+        tracing::info!(kind, nonce, gas, first, last, "mined");
+    } else {
+        tracing::error!(kind, nonce, gas, first, last, "mined, but it reverted; its job is due again");
+    }
 }

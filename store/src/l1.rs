@@ -10,6 +10,7 @@
 //!            ^──── reorg ───┘               dropped: the nonce was used by a foreign transaction
 //! ```
 
+use crate::rows::{count, int, unreadable, word};
 use serde::{Deserialize, Serialize};
 use sheaf_protocol::amount::{Address, Amount, TokenId};
 use sheaf_protocol::field::Word;
@@ -415,10 +416,10 @@ pub async fn queued(connection: &mut PgConnection, first: u64, depth: u64, limit
 pub async fn live_transactions(connection: &mut PgConnection, sender: &Address, settled: u64) -> Result<Vec<Transaction>, sqlx::Error> {
     let query = "SELECT id, nonce, kind, batch_from, batch_to, hash, raw, max_fee_per_gas::text AS max_fee, max_priority_fee_per_gas::text AS tip,
                         state, sent_at IS NOT NULL AS sent, block_number, block_hash, gas_used, effective_gas_price::text AS gas_price
-                 FROM l1_transactions t
-                 WHERE sender = $1 AND state <> 'dropped' AND kind IN ('commit', 'prove', 'settle') AND EXISTS (
-                     SELECT FROM l1_transactions live WHERE live.sender = $1 AND live.nonce = t.nonce
-                     AND (live.state IN ('signed', 'sent') OR live.state IN ('mined', 'failed') AND live.block_number > $2))
+                 FROM l1_transactions
+                 WHERE sender = $1 AND state <> 'dropped' AND kind IN ('commit', 'prove', 'settle') AND nonce IN (
+                     SELECT nonce FROM l1_transactions WHERE sender = $1 AND state IN ('signed', 'sent') UNION ALL
+                     SELECT nonce FROM l1_transactions WHERE sender = $1 AND state IN ('mined', 'failed') AND block_number > $2)
                  ORDER BY nonce, id";
     let rows = sqlx::query(query).bind(sender.0.as_slice()).bind(int(settled)).fetch_all(connection).await?;
     let mut out: Vec<Transaction> = Vec::new();
@@ -541,7 +542,7 @@ pub async fn set_mined(tx: &mut PgTransaction<'_>, sender: &Address, nonce: u64,
 /// [`sqlx::Error`].
 pub async fn set_unmined(tx: &mut PgTransaction<'_>, sender: &Address, nonce: u64) -> Result<(), sqlx::Error> {
     retire(tx, sender, nonce).await?;
-    let query = "UPDATE l1_transactions SET state = 'signed' WHERE id = (
+    let query = "UPDATE l1_transactions SET state = CASE WHEN sent_at IS NULL THEN 'signed' ELSE 'sent' END WHERE id = (
                      SELECT max(id) FROM l1_transactions WHERE sender = $1 AND nonce = $2 AND state <> 'dropped')";
     sqlx::query(query).bind(sender.0.as_slice()).bind(int(nonce)).execute(&mut **tx).await.map(drop)
 }
@@ -560,6 +561,45 @@ pub async fn set_dropped(connection: &mut PgConnection, sender: &Address, nonce:
     let query = "UPDATE l1_transactions SET state = 'dropped', reason = $3, block_number = NULL, block_hash = NULL, gas_used = NULL,
                      effective_gas_price = NULL WHERE sender = $1 AND nonce = $2";
     sqlx::query(query).bind(sender.0.as_slice()).bind(int(nonce)).bind(reason).execute(connection).await.map(drop)
+}
+
+/// What the operator's mined transactions of one kind cost together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GasTotal {
+    /// What they did.
+    pub kind: TxKind,
+    /// How many there are.
+    pub transactions: u64,
+    /// Gas, as the receipts say.
+    pub used: u64,
+    /// Share that calldata paid: 4 gas a token, or all but the fixed 21,000 where the floor of EIP-7623 (10 a token) set the price.
+    pub calldata: u64,
+    /// The rest, without the fixed 21,000 of each.
+    pub execution: u64,
+}
+
+/// Gas of all mined transactions by kind.
+///
+/// # Errors
+/// [`sqlx::Error`].
+pub async fn gas_totals(connection: &mut PgConnection) -> Result<Vec<GasTotal>, sqlx::Error> {
+    let query = "SELECT kind, count(*) AS transactions, sum(gas_used)::bigint AS used, sum(calldata)::bigint AS calldata,
+                        sum(gas_used - 21000 - calldata)::bigint AS execution
+                 FROM (SELECT kind, gas_used, CASE WHEN gas_used = 21000 + calldata_gas * 5 / 2 THEN gas_used - 21000 ELSE calldata_gas END AS calldata
+                       FROM l1_transactions WHERE state IN ('mined', 'failed') AND kind IN ('commit', 'prove', 'settle')) mined
+                 GROUP BY kind ORDER BY kind";
+    let rows = sqlx::query(query).fetch_all(connection).await?;
+    rows.iter().map(gas_total).collect()
+}
+
+fn gas_total(row: &PgRow) -> Result<GasTotal, sqlx::Error> {
+    Ok(GasTotal {
+        kind: TxKind::parse(row.try_get("kind")?)?,
+        transactions: count(row, "transactions")?,
+        used: count(row, "used")?,
+        calldata: count(row, "calldata")?,
+        execution: count(row, "execution")?,
+    })
 }
 
 /// How far batches are ready, given that L1 has proven `proven` and that nothing up to `settled` is left to credit.
@@ -660,23 +700,6 @@ fn exactly<const N: usize>(row: &PgRow, column: &str) -> Result<[Word; N], sqlx:
     words(row, column)?.try_into().map_err(|_| unreadable(column))
 }
 
-/// A 64-bit counter as Postgres stores it; ours are far below the sign bit.
-fn int(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn count(row: &PgRow, column: &str) -> Result<u64, sqlx::Error> {
-    u64::try_from(row.try_get::<i64, _>(column)?).map_err(|_| unreadable(column))
-}
-
-fn word(row: &PgRow, column: &str) -> Result<Word, sqlx::Error> {
-    row.try_get::<&[u8], _>(column)?.try_into().map_err(|_| unreadable(column))
-}
-
 fn wei(row: &PgRow, column: &str) -> Result<u128, sqlx::Error> {
     row.try_get::<&str, _>(column)?.parse().map_err(|_| unreadable(column))
-}
-
-fn unreadable(column: &str) -> sqlx::Error {
-    sqlx::Error::ColumnDecode { index: column.to_owned(), source: "not a value that this program writes".into() }
 }

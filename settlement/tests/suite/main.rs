@@ -1,0 +1,9 @@
+//! Settlement on a real chain and a real database. `DATABASE_URL` names a Postgres in which tests may make databases of their own
+//! (`tools/with-postgres` starts one), Anvil is the pinned one of `tools`.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+mod deployment;
+mod following;
+mod incidents;
+mod reorgs;
