@@ -10,6 +10,7 @@
 
 pub mod batch;
 pub mod builder;
+pub mod counts;
 pub mod evaluate;
 pub mod export;
 pub mod float;

@@ -160,7 +160,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use ark_groth16::Groth16;
-    use ark_std::UniformRand;
+    use ark_ff::UniformRand;
     use rand::SeedableRng;
     use rand_chacha::ChaCha20Rng;
     use sheaf_protocol::shape::Shape;

@@ -21,7 +21,7 @@ fn directory() -> &'static Path {
     DIRECTORY.get_or_init(|| tempfile::tempdir().unwrap()).path()
 }
 
-fn prover() -> &'static Prover {
+pub(crate) fn prover() -> &'static Prover {
     static PROVER: OnceLock<Prover> = OnceLock::new();
     PROVER.get_or_init(|| {
         let circuit = Circuit::new(shape("test"), ID).unwrap();

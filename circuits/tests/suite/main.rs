@@ -1,6 +1,8 @@
 //! Tests of the batch circuit: completeness against the native rules, soundness against forgers, keys, proofs and counts.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod counts;
 mod equivalence;
 mod keys;
+mod snarkjs;
 mod world;

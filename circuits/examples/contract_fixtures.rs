@@ -1,0 +1,276 @@
+//! Writes `contracts/test/fixtures/batches.json`: a chain of real batches of the `test` circuit with real proofs, made with the
+//! INSECURE development keys, and the L1 queue they take from. The file's format is described beside it.
+//!
+//! Everything follows from constants: a second run writes the same bytes. `cargo run -p sheaf-circuits --example contract_fixtures`.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha20Rng;
+use serde_json::{Value, json};
+use sheaf_circuits::batch::Circuit;
+use sheaf_circuits::keys::Keys;
+use sheaf_circuits::prove::{Prover, proof_words, verify};
+use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
+use sheaf_protocol::batch::{Batch, Challenges, Deposit, Signed};
+use sheaf_protocol::field::{Fr, G1Affine, Word, g1_words, g2_words, to_hex, to_word};
+use sheaf_protocol::header::{self, Choice, Header, QueueEntry, QueueKind, Record};
+use sheaf_protocol::kzg::{Srs, StateVector};
+use sheaf_protocol::ledger::{Ledger, Triple};
+use sheaf_protocol::ops::{OpTag, Transfer, Withdraw};
+use sheaf_protocol::schnorr::{SecretKey, sign};
+use sheaf_protocol::shape::by_name;
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+
+const SEED: &str = "contract fixtures";
+const K: u32 = 16;
+const CHAIN_ID: u64 = 31337;
+/// Where the tests put the contract: the domain depends on it.
+const CONTRACT: Address = Address([0x5e; 20]);
+const CIRCUIT: u32 = 1;
+const TOKEN: TokenId = TokenId(2);
+const FEE_SLOT: SlotId = SlotId(2);
+const ETHER: u128 = 1_000_000_000_000_000_000;
+
+/// A key holder: their L2 key, and the L1 address that owns their slots.
+struct Holder {
+    key: SecretKey,
+    address: Address,
+}
+
+impl Holder {
+    fn new(number: u8) -> Result<Self, Box<dyn Error>> {
+        Ok(Self { key: SecretKey::from_bytes(&[number; 32])?, address: Address([0xa0 + number; 20]) })
+    }
+
+    fn triple(&self, token: TokenId) -> Triple {
+        Triple { key: self.key.public().0, owner: self.address, token }
+    }
+
+    fn deposit(&self, token: TokenId, amount: u128) -> QueueEntry {
+        let Triple { key, owner, token } = self.triple(token);
+        QueueEntry { kind: QueueKind::Deposit, sender: self.address, token, amount: Amount(amount), slot: SlotId(0), owner, key }
+    }
+}
+
+/// What goes into one batch: queue entries with the slot they open or credit (`None`: refunded), and operations.
+#[derive(Default)]
+struct Plan {
+    name: &'static str,
+    entries: Vec<(QueueEntry, Option<SlotId>)>,
+    transfers: Vec<Signed<Transfer>>,
+    withdrawals: Vec<Signed<Withdraw>>,
+}
+
+impl Plan {
+    fn deposits(&self) -> Vec<Deposit> {
+        let taken = self.entries.iter().filter_map(|(entry, slot)| slot.map(|slot| (entry, slot)));
+        taken.map(|(e, slot)| Deposit { slot, triple: Triple { key: e.key, owner: e.owner, token: e.token }, amount: e.amount }).collect()
+    }
+
+    fn choices(&self) -> Vec<Choice> {
+        self.entries.iter().map(|(_, slot)| slot.map_or(Choice::Refund, Choice::Deposit)).collect()
+    }
+}
+
+/// The rollup as it goes from batch to batch.
+struct Chain {
+    domain: Fr,
+    prover: Prover,
+    ledger: Ledger,
+    state: StateVector,
+    queue: Vec<QueueEntry>,
+    queue_digest: Word,
+    batches: Vec<Value>,
+    rng: ChaCha20Rng,
+}
+
+impl Chain {
+    fn new(srs: Srs, prover: Prover) -> Result<Self, Box<dyn Error>> {
+        Ok(Self {
+            domain: header::domain(CHAIN_ID, &CONTRACT),
+            prover,
+            ledger: Ledger::new(K),
+            state: StateVector::new(Arc::new(srs), [])?,
+            queue: Vec::new(),
+            queue_digest: [0; 32],
+            batches: Vec::new(),
+            rng: ChaCha20Rng::seed_from_u64(1),
+        })
+    }
+
+    /// A transfer from a slot of the holder, `ahead` operations after those already in the state.
+    fn transfer(&self, holder: &Holder, from: u32, ahead: u32, to: u32, amount: u128) -> Result<Signed<Transfer>, Box<dyn Error>> {
+        let slot = self.ledger.get(SlotId(from));
+        let token = if slot.is_empty() { NATIVE } else { slot.triple.token };
+        let (amount, fee) = (AmountFloat::from_amount(Amount(amount))?, FeeFloat::from_amount(Amount(ETHER / 1000))?);
+        let op = Transfer { from: SlotId(from), to: SlotId(to), token, nonce: Nonce(slot.nonce.0 + ahead), amount, fee };
+        let signature = sign(&holder.key, self.domain, OpTag::Transfer as u8, op.message(), &[1; 32]);
+        Ok(Signed { op, key: holder.key.public().0, signature })
+    }
+
+    /// A withdrawal to the holder's own address. Only the native coin pays a fee: the other token has no fee slot.
+    fn withdrawal(&self, holder: &Holder, from: u32, ahead: u32, amount: u128) -> Result<Signed<Withdraw>, Box<dyn Error>> {
+        let slot = self.ledger.get(SlotId(from));
+        let fee = if slot.triple.token == NATIVE { ETHER / 1000 } else { 0 };
+        let op = Withdraw {
+            from: SlotId(from),
+            token: slot.triple.token,
+            nonce: Nonce(slot.nonce.0 + ahead),
+            fee: FeeFloat::from_amount(Amount(fee))?,
+            amount: Amount(amount),
+            address: holder.address,
+        };
+        let signature = sign(&holder.key, self.domain, OpTag::Withdraw as u8, op.message(self.domain), &[2; 32]);
+        Ok(Signed { op, key: holder.key.public().0, signature })
+    }
+
+    /// Seals, commits, proves and applies a batch, and keeps what L1 gets to see of it.
+    fn seal(&mut self, plan: Plan) -> Result<(), Box<dyn Error>> {
+        let (deposits, choices) = (plan.deposits(), plan.choices());
+        for (entry, _) in &plan.entries {
+            self.queue_digest = entry.digest_after(&self.queue_digest);
+            self.queue.push(*entry);
+        }
+        let (shape, fee_slot) = (*self.prover.circuit().shape(), |token| (token == NATIVE).then_some(FEE_SLOT));
+        let batch = Batch::assemble(&self.ledger, (CIRCUIT, shape), self.domain, plan.transfers, plan.withdrawals, deposits, fee_slot)?;
+        let step = self.state.prepare(&batch.touched_slots())?;
+        let data = batch.posted_data();
+        let header = Header {
+            number: self.batches.len() as u64 + 1,
+            circuit: CIRCUIT,
+            old_root: self.state.root(),
+            commitments: *step.after(),
+            h: batch.transcript(),
+            queue_digest: self.queue_digest,
+            taken: plan.entries.len() as u32,
+            ops_hash: header::ops_hash(&choices, &batch.used_ops_words()),
+            data_hash: header::data_hash(&data),
+        };
+        let rho = header.rho(self.domain);
+        let quotient = self.state.quotient(&step, rho)?;
+        let challenges = Challenges { rho, zeta: header::zeta(rho, quotient.commitment()) };
+        let inputs = batch.public_inputs(&challenges);
+        let [_, _, _, _, _, _, _, y_da, y_ops] = inputs;
+        let claims = batch.claims(&challenges);
+        let gamma = header::gamma(challenges.zeta, claims.to_array(), y_da, y_ops);
+        let opening = self.state.open(&step, &quotient, challenges.zeta, claims, gamma)?;
+        let proof = self.prover.prove(&batch, &challenges, &mut self.rng)?;
+        verify(self.prover.keys().verifying(), &inputs, &proof)?;
+        let record = Record { header, quotient: *quotient.commitment(), y_da, y_ops };
+        self.batches.push(json!({
+            "name": plan.name,
+            "commit": commit_json(&record, &plan.entries, &choices, &batch, &data),
+            "words": batch.used_ops_words().into_iter().map(number).collect::<Vec<_>>(),
+            "record": record.words().iter().map(|word| to_hex(word)).collect::<Vec<_>>(),
+            "batchHash": to_hex(&record.hash()),
+            "oldCommitments": points(step.before()),
+            "oldRoot": to_hex(&record.header.old_root),
+            "newRoot": to_hex(&header::state_root(K, step.after())),
+            "challenges": { "rho": number(rho), "zeta": number(challenges.zeta), "gamma": number(gamma) },
+            "inputs": inputs.map(number),
+            "groth16": proof_words(&proof).map(|word| to_hex(&word)),
+            "e": number(claims.e), "z": number(claims.z), "delta": number(claims.delta),
+            "opening": points(&[opening]),
+        }));
+        self.state.advance(&step)?;
+        batch.accounts.iter().for_each(|account| self.ledger.set(account.id, account.new));
+        Ok(())
+    }
+}
+
+fn number(value: Fr) -> String {
+    to_hex(&to_word(value))
+}
+
+fn points(points: &[G1Affine]) -> Vec<String> {
+    points.iter().flat_map(g1_words).map(|word| to_hex(&word)).collect()
+}
+
+fn entry_json(entry: &QueueEntry) -> Value {
+    json!({
+        "kind": entry.kind as u8, "sender": entry.sender.to_string(), "token": entry.token.0, "amount": entry.amount.0.to_string(),
+        "idx": entry.slot.0, "owner": entry.owner.to_string(), "key": number(entry.key), "hash": to_hex(&entry.hash()),
+    })
+}
+
+fn commit_json(record: &Record, entries: &[(QueueEntry, Option<SlotId>)], choices: &[Choice], batch: &Batch, data: &[u8]) -> Value {
+    let header = &record.header;
+    let withdrawal =
+        |w: &Signed<Withdraw>| json!({ "w0": w.op.w0().to_string(), "amount": w.op.amount.0.to_string(), "recipient": w.op.address.to_string() });
+    json!({
+        "number": header.number, "circuit": header.circuit, "commitments": points(&header.commitments), "h": number(header.h),
+        "cq": points(&[record.quotient]), "queueDigest": to_hex(&header.queue_digest),
+        "taken": entries.iter().map(|(entry, _)| entry_json(entry)).collect::<Vec<_>>(),
+        "choices": choices.iter().map(|choice| to_hex(&choice.word())).collect::<Vec<_>>(),
+        "withdrawals": batch.withdrawals.iter().map(withdrawal).collect::<Vec<_>>(),
+        "data": to_hex(data),
+    })
+}
+
+/// Two holders, their first transfers and withdrawals, a refund, a second token, an idle batch.
+fn run(chain: &mut Chain) -> Result<(), Box<dyn Error>> {
+    let (alice, operator, bob) = (Holder::new(1)?, Holder::new(2)?, Holder::new(3)?);
+    chain.seal(Plan {
+        name: "two deposits open slots 1 and 2",
+        entries: vec![(alice.deposit(NATIVE, 10 * ETHER), Some(SlotId(1))), (operator.deposit(NATIVE, 5 * ETHER), Some(FEE_SLOT))],
+        ..Plan::default()
+    })?;
+    chain.seal(Plan {
+        name: "a deposit, a refund, transfers with a slot just opened, a withdrawal",
+        entries: vec![(bob.deposit(NATIVE, 3 * ETHER), Some(SlotId(3))), (bob.deposit(NATIVE, ETHER), None)],
+        transfers: vec![chain.transfer(&alice, 1, 0, 3, ETHER)?, chain.transfer(&bob, 3, 0, 1, ETHER / 2)?],
+        withdrawals: vec![chain.withdrawal(&alice, 1, 1, ETHER / 4)?],
+    })?;
+    chain.seal(Plan {
+        name: "a second token, a second deposit into slot 1, three transfers",
+        entries: vec![(alice.deposit(TOKEN, 1_000 * ETHER), Some(SlotId(4))), (alice.deposit(NATIVE, ETHER), Some(SlotId(1)))],
+        transfers: vec![chain.transfer(&alice, 1, 0, 3, ETHER)?, chain.transfer(&alice, 1, 1, 2, ETHER)?, chain.transfer(&bob, 3, 0, 2, ETHER)?],
+        ..Plan::default()
+    })?;
+    chain.seal(Plan {
+        name: "withdrawals of both tokens",
+        withdrawals: vec![chain.withdrawal(&bob, 3, 0, ETHER)?, chain.withdrawal(&alice, 4, 0, 250 * ETHER)?],
+        ..Plan::default()
+    })?;
+    chain.seal(Plan { name: "nothing happens", ..Plan::default() })?;
+    chain.seal(Plan {
+        name: "every transfer slot is used",
+        transfers: vec![
+            chain.transfer(&bob, 3, 0, 1, ETHER / 10)?,
+            chain.transfer(&bob, 3, 1, 2, ETHER / 20)?,
+            chain.transfer(&operator, 2, 0, 3, ETHER)?,
+            chain.transfer(&alice, 1, 0, 3, ETHER)?,
+        ],
+        ..Plan::default()
+    })
+}
+
+fn params_json(chain: &Chain) -> Value {
+    let (srs, vk) = (chain.state.srs(), chain.prover.keys().verifying());
+    let g2 = |point| g2_words(point).map(|word| to_hex(&word));
+    let shape = chain.prover.circuit().shape();
+    json!({
+        "k": K, "alpha": points(&[vk.alpha_g1]), "beta": g2(&vk.beta_g2), "tau": g2(&srs.tau_g2), "l0": points(&srs.l0),
+        "circuits": [{ "shape": shape, "delta": g2(&vk.delta_g2), "ic": points(&vk.gamma_abc_g1) }],
+    })
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the crate lies in the workspace")?;
+    let cache = root.join("target/insecure-dev-keys");
+    let circuit = Circuit::new(by_name("test").ok_or("there is a shape called test")?.shape, CIRCUIT)?;
+    let (srs, _) = Srs::insecure_dev_in(&cache, K, SEED, |_, _| {})?;
+    let keys = Keys::insecure_dev(&cache, "test", &circuit, SEED, &mut |_, _| {})?;
+    let mut chain = Chain::new(srs, Prover::new(circuit, keys))?;
+    run(&mut chain)?;
+    let fixtures = json!({
+        "chainId": CHAIN_ID, "contract": CONTRACT.to_string(), "domain": number(chain.domain), "params": params_json(&chain),
+        "queue": chain.queue.iter().map(entry_json).collect::<Vec<_>>(), "batches": chain.batches,
+    });
+    let path = root.join("contracts/test/fixtures/batches.json");
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    std::fs::write(&path, serde_json::to_string_pretty(&fixtures)? + "\n")?;
+    println!("{} batches in {}", chain.batches.len(), path.display());
+    Ok(())
+}
