@@ -160,9 +160,9 @@ def transaction(a, build):
     domain = H("sheaf.v1", a.chain_id, int(a.contract, 16))
     op_tag, message, record, own_fields = build(a, domain)
     signature = sign(bytes.fromhex(a.seed), domain, op_tag, message, bytes.fromhex(a.random))
-    fields = {"op": a.command, "from": a.sender, "token": a.token, "nonce": a.nonce, "amount": str(a.amount), "fee": str(a.fee)}
+    fields = {"from": a.sender, "token": a.token, "nonce": a.nonce, "amount": a.amount, "fee": a.fee} | own_fields
     return {
-        "transaction": fields | own_fields | {"signature": "0x" + signature.hex()},
+        "transaction": {"op": a.command} | {name: str(value) for name, value in fields.items()} | {"signature": "0x" + signature.hex()},
         "hash": "0x" + word32(H("tx", domain, op_tag, message)).hex(),
         "record": "0x" + (record + signature).hex(),
     }

@@ -48,13 +48,16 @@ fn many(c: &mut Criterion) {
         let (checks, mut rng) = (signed(count), ChaCha20Rng::seed_from_u64(4));
         group.throughput(Throughput::Elements(count as u64));
         group.bench_function(format!("{count}"), |b| b.iter(|| schnorr::verify_many(&checks, &mut rng)));
+        group.bench_function(format!("{count}, admitted"), |b| b.iter(|| schnorr::admit_many(&checks, &mut rng)));
         if count == 256 {
             let spoilt = |mut checks: Vec<Check>| {
                 checks[100].m += Fr::from(1u64);
                 checks
             };
             let setup = || spoilt(checks.clone());
-            group.bench_function(format!("{count}, one forged"), |b| b.iter_batched(setup, |bad| schnorr::verify_many(&bad, &mut rng), BatchSize::LargeInput));
+            group.bench_function(format!("{count}, one forged"), |b| {
+                b.iter_batched(setup, |bad| schnorr::verify_many(&bad, &mut rng), BatchSize::LargeInput)
+            });
         }
     }
     group.finish();

@@ -2,7 +2,7 @@
 //! Needs `python3` on the PATH.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId};
 use sheaf_protocol::field::{from_hex, to_hex};
 use sheaf_protocol::header;
@@ -41,7 +41,20 @@ fn assert_agrees(made: &Value, op: Op) {
     assert_eq!(schnorr::verify(key.public().0, domain, op_tag, m, &read.signature), Ok(()));
     assert_eq!(read, SignedOp { op, signature: schnorr::sign(&key, domain, op_tag, m, &RANDOM) });
     assert_eq!(made["hash"], op.hash(domain).to_string());
-    assert_eq!(made["transaction"]["signature"], to_hex(&read.signature.to_bytes()));
+    assert_eq!(made["transaction"], json_for_the_api(&read));
+}
+
+/// The body of POST /v1/transactions: every number a decimal string.
+fn json_for_the_api(signed: &SignedOp) -> Value {
+    let op = &signed.op;
+    let (name, own_field, own) = match op {
+        Op::Transfer(transfer) => ("transfer", "to", transfer.to.to_string()),
+        Op::Withdraw(withdraw) => ("withdraw", "address", withdraw.address.to_string()),
+    };
+    json!({
+        "op": name, "from": op.from().to_string(), own_field: own, "token": op.token().to_string(), "nonce": op.nonce().to_string(),
+        "amount": op.amount().to_string(), "fee": op.fee().to_string(), "signature": to_hex(&signed.signature.to_bytes()),
+    })
 }
 
 #[test]

@@ -30,11 +30,12 @@ fn good(seed: u64) -> Check {
     signed(&SecretKey::generate(&mut rng), &mut rng)
 }
 
-/// The one verdict of all three ways to check.
+/// The one verdict of all ways to check.
 fn verdict(check: &Check) -> Result<(), SignatureError> {
     let Check { pk, domain, op_tag, m, signature } = check;
     let verdict = schnorr::verify(*pk, *domain, *op_tag, *m, signature);
     assert_eq!(schnorr::verify_many(&[*check], &mut rng(9)), [verdict]);
+    assert_eq!(schnorr::admit_many(&[*check], &mut rng(9)), [verdict]);
     assert_eq!(schnorr::witness(*pk, *domain, *op_tag, *m, signature).map(|_| ()), verdict);
     verdict
 }
@@ -104,7 +105,8 @@ proptest! {
             1 => Err(SignatureError::KeyOffCurve),
             _ => Ok(()),
         }).collect();
-        prop_assert_eq!(schnorr::verify_many(&checks, &mut rng(seed)), expected);
+        prop_assert_eq!(&schnorr::verify_many(&checks, &mut rng(seed)), &expected);
+        prop_assert_eq!(schnorr::admit_many(&checks, &mut rng(seed)), expected);
     }
 }
 

@@ -4,10 +4,13 @@
 //! sum z_i (S_i G + c_i A_i - R_i) = 0        z_i odd, 128 bits, drawn after the signatures are fixed
 //! ```
 //!
+//! Admission to a batch also asks whether the circuit can prove the signature ([`admit_many`]): for a good signature the chain of
+//! additions can be walked down from R, which is at hand here, so that asking costs no challenge multiple.
+//!
 //! If the sum is not zero, the halves are summed on their own, down to single signatures; so `n` signatures with `b` bad ones cost
 //! at most about `b log2 n` further sums, and a verdict is the one that [`verify`](super::verify) gives, but for a chance of 2^-127.
 
-use super::{Affine, Projective, Scalar, Signature, SignatureError, challenge, challenge_hash, key_point, point_at};
+use super::{Affine, Projective, Scalar, Signature, SignatureError, challenge, challenge_hash, key_point, point_at, recode};
 use crate::field::Fr;
 use ark_ec::{AffineRepr, VariableBaseMSM};
 use ark_ff::Zero;
@@ -34,7 +37,7 @@ pub struct Check {
 struct Term {
     index: usize,
     a: Affine,
-    minus_r: Affine,
+    r: Affine,
     z: Scalar,
     zs: Scalar,
     zc: Scalar,
@@ -44,13 +47,28 @@ struct Term {
 ///
 /// `rng` must be unpredictable to whoever made the signatures.
 pub fn verify_many(checks: &[Check], rng: &mut (impl RngCore + CryptoRng)) -> Vec<Result<(), SignatureError>> {
+    examine(checks, rng).1
+}
+
+/// [`verify_many`] for signatures that are to be proved: a good one that no recoding can prove is
+/// [`SignatureError::Unprovable`]. The verdicts are those of [`witness`](super::witness), which takes longer.
+pub fn admit_many(checks: &[Check], rng: &mut (impl RngCore + CryptoRng)) -> Vec<Result<(), SignatureError>> {
+    let (terms, mut verdicts) = examine(checks, rng);
+    let is_unprovable = |term: &&Term| verdicts[term.index].is_ok() && !recode::can_reach(term.r, checks[term.index].signature.s);
+    let unprovable: Vec<usize> = terms.par_iter().filter(is_unprovable).map(|term| term.index).collect();
+    unprovable.into_iter().for_each(|index| verdicts[index] = Err(SignatureError::Unprovable));
+    verdicts
+}
+
+/// The terms of all signatures whose points exist, and the verdicts on all.
+fn examine(checks: &[Check], rng: &mut (impl RngCore + CryptoRng)) -> (Vec<Term>, Vec<Result<(), SignatureError>>) {
     let weights: Vec<Scalar> = checks.iter().map(|_| weight(rng)).collect();
     let terms: Vec<Result<Term, SignatureError>> =
         (checks, &weights).into_par_iter().enumerate().map(|(index, (check, &z))| Term::new(index, check, z)).collect();
     let mut verdicts: Vec<_> = terms.iter().map(|term| term.as_ref().map(|_| ()).map_err(|&error| error)).collect();
     let terms: Vec<Term> = terms.into_iter().flatten().collect();
     mark_forged(&terms, &mut verdicts);
-    verdicts
+    (terms, verdicts)
 }
 
 fn weight(rng: &mut impl RngCore) -> Scalar {
@@ -65,7 +83,7 @@ impl Term {
         let a = key_point(check.pk)?;
         let r = point_at(r_x, r_y_odd).ok_or(SignatureError::Forged)?;
         let c = challenge(challenge_hash(check.domain, check.op_tag, r_x, check.pk, check.m)).scalar;
-        Ok(Self { index, a, minus_r: r.neg(), z, zs: z * s, zc: z * c })
+        Ok(Self { index, a, r, z, zs: z * s, zc: z * c })
     }
 }
 
@@ -84,7 +102,7 @@ fn mark_forged(terms: &[Term], verdicts: &mut [Result<(), SignatureError>]) {
 
 fn sum(terms: &[Term]) -> Projective {
     let generator = (Affine::generator(), terms.iter().map(|term| term.zs).sum());
-    let pairs = terms.iter().flat_map(|term| [(term.a, term.zc), (term.minus_r, term.z)]);
+    let pairs = terms.iter().flat_map(|term| [(term.a, term.zc), (term.r.neg(), term.z)]);
     let (points, scalars): (Vec<_>, Vec<_>) = std::iter::once(generator).chain(pairs).unzip();
     Projective::msm_unchecked(&points, &scalars)
 }

@@ -9,15 +9,15 @@
 //!
 //! Elements here are canonical by type: bytes at or above a modulus are refused by [`Signature::from_bytes`]. Verification fails
 //! with [`SignatureError`] and never panics on input from outside. Proving needs more than verifying: [`witness`] also finds the
-//! windows of `S` ([`recode`]). One signature: [`verify`]. Many, of which most are good: [`verify_many`]. Admission to a
-//! batch: [`witness`], which verifies on the way. Signing is not constant-time: it must not share a core with an attacker.
+//! windows of `S` ([`recode`]), and verifies on the way. One signature: [`verify`]. Many, of which most are good: [`verify_many`].
+//! Many that are to be proved: [`admit_many`]. Signing is not constant-time: it must not share a core with an attacker.
 
 mod batch;
 mod challenge;
 mod recode;
 mod sqrt;
 
-pub use batch::{Check, verify_many};
+pub use batch::{Check, admit_many, verify_many};
 pub use challenge::{BETA, BETA_SQUARED, CHALLENGE_DIGITS, Challenge, LAMBDA, challenge, challenge_hash, endomorphism};
 pub use recode::{Digit, LATTICE_VECTOR, REPRESENTATIVES, UNITS, WINDOWS, recode, windows};
 

@@ -29,10 +29,7 @@ pub const UNITS: [(i64, i64); 6] = [(1, 0), (0, 1), (-1, -1), (-1, 0), (0, -1), 
 pub const LATTICE_VECTOR: (i128, i128) = (9_931_322_734_385_697_762, -147_946_756_881_789_319_000_765_030_803_803_410_729);
 
 /// `floor((a - b) 2^256 / q)` and `floor(-b 2^256 / q)` for the lattice vector (a, b): its inverse, scaled; limbs little-endian.
-const RECIPROCAL: [[u64; 3]; 2] = [
-    [0x5398_fd03_00ff_655f, 0x4cce_f014_a773_d2d2, 2],
-    [0x7a7b_d9d4_391e_b18d, 0x4cce_f014_a773_d2cf, 2],
-];
+const RECIPROCAL: [[u64; 3]; 2] = [[0x5398_fd03_00ff_655f, 0x4cce_f014_a773_d2d2, 2], [0x7a7b_d9d4_391e_b18d, 0x4cce_f014_a773_d2cf, 2]];
 /// Windows whose digits are decided by the remainders modulo `5^LOW_WINDOWS`, so that what is left fits an i128.
 const LOW_WINDOWS: u32 = 8;
 const LOW_MODULUS: i64 = 5i64.pow(LOW_WINDOWS);
@@ -121,6 +118,21 @@ fn add_all(start: Projective, digits: &[Digit; WINDOWS]) -> Option<Projective> {
     Some(acc)
 }
 
+/// Whether some form of `s` leads from `end - s G` to `end` without an exceptional addition. Walks down from the end.
+pub(super) fn can_reach(end: Affine, s: Scalar) -> bool {
+    forms(s).any(|digits| subtract_all(end.into_group(), &digits))
+}
+
+/// [`add_all`] backwards: false if one addition meets equal x-coordinates.
+fn subtract_all(end: Projective, digits: &[Digit; WINDOWS]) -> bool {
+    let mut acc = end;
+    digits.iter().enumerate().rev().all(|(window, digit)| {
+        let point = digit.point(window);
+        acc -= point;
+        acc.x != point.x * acc.z.square()
+    })
+}
+
 /// Every form of `s` that the search covers, in a fixed order.
 fn forms(s: Scalar) -> impl Iterator<Item = [Digit; WINDOWS]> {
     let base = reduce(s);
@@ -129,9 +141,7 @@ fn forms(s: Scalar) -> impl Iterator<Item = [Digit; WINDOWS]> {
 
 /// The (k, l) with max(|k|, |l|) = radius.
 fn ring(radius: i64) -> impl Iterator<Item = (i64, i64)> {
-    (-radius..=radius)
-        .flat_map(move |k| (-radius..=radius).map(move |l| (k, l)))
-        .filter(move |&(k, l)| k.abs() == radius || l.abs() == radius)
+    (-radius..=radius).flat_map(move |k| (-radius..=radius).map(move |l| (k, l))).filter(move |&(k, l)| k.abs() == radius || l.abs() == radius)
 }
 
 /// An Eisenstein integer, each coordinate as low + 5^8 high.
@@ -336,6 +346,7 @@ mod tests {
             let start = Projective::generator() * (nonce - s);
             let first = forms(s).next().unwrap();
             avoided += usize::from(add_all(start, &first).is_none());
+            assert_eq!(add_all(start, &first).is_some(), subtract_all(Projective::generator() * nonce, &first));
             let (digits, end) = chain(s, start).unwrap();
             assert_eq!(end, Projective::generator() * nonce);
             assert_eq!(combine(&digits), s);
@@ -350,6 +361,10 @@ mod tests {
         assert!(add_all(first.into_group(), &digits).is_none());
         assert!(add_all(-first.into_group(), &digits).is_none());
         assert!(add_all(-first.into_group() * Scalar::from(3u64), &digits).is_some());
+        let sum = Projective::generator() * Scalar::from(77u64);
+        assert!(!subtract_all(sum + first, &digits));
+        assert!(!subtract_all(sum - first, &digits));
+        assert!(subtract_all(sum - first * Scalar::from(3u64), &digits));
         assert!(recode(Scalar::ONE, Affine::identity()).is_none());
     }
 
