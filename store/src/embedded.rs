@@ -54,7 +54,7 @@ pub enum Durability {
     /// Everything acknowledged.
     #[default]
     Full,
-    /// Nothing: for tests. Survives a crash of the server, not of the machine.
+    /// Nothing, though all of it survives a crash of the server alone: for tests.
     Disposable,
 }
 
@@ -325,7 +325,7 @@ impl Launch {
         command.arg("-D").arg(&self.data).arg("-k").arg(sockets).args(["-p", &PORT.to_string(), "-c", "listen_addresses="]);
         command.args(["-c", "max_connections=200", "-c", "timezone=UTC", "-c", "log_timezone=UTC"]);
         if self.durability == Durability::Disposable {
-            command.args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]);
+            command.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
         }
         let log = self.log_file()?;
         command.stdout(log.try_clone().map_err(|source| file("write", &self.log, source))?).stderr(log);

@@ -24,7 +24,7 @@ async fn audit_entries(url: &str) -> i64 {
 #[tokio::test]
 async fn postgres_is_killed_and_loses_nothing_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
-    let mut cluster = Cluster::start(folder.path()).await.unwrap();
+    let mut cluster = start(folder.path()).await;
     let (url, pid) = (cluster.url().to_owned(), cluster.pid());
     let pool = connect(&url).await.unwrap();
     sqlx::query("INSERT INTO audit_log (actor, action) VALUES ('test', 'before the crash')").execute(&pool).await.unwrap();
