@@ -27,7 +27,7 @@ use std::time::Instant;
 /// `sheaf bench`
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  sheaf bench circuit --json\n  sheaf bench prove --shape small --threads 2 --runs 5 --json\n  sheaf bench commit --json")]
-pub(crate) struct BenchArgs {
+pub struct BenchArgs {
     #[command(subcommand)]
     what: What,
 }
@@ -78,7 +78,7 @@ enum What {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
+pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     match args.what {
         What::Circuit { json } => circuit(json),
         What::Prove { keys, shape, threads, runs, json } => print(prove(&keys, &shape, threads, runs)?, json),
@@ -86,7 +86,7 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     }
 }
 
-pub(crate) fn print(row: Value, json: bool) -> anyhow::Result<()> {
+pub fn print(row: Value, json: bool) -> anyhow::Result<()> {
     if json {
         println!("{row}");
         return Ok(());
@@ -142,7 +142,7 @@ fn prove_runs(prover: &Prover, name: &str, threads: usize, runs: usize) -> anyho
     Ok(json!({ "shape": name, "threads": threads, "ours_ms": median(ours), "stock_ms": median(stock), "peak_mb": peak_mb() }))
 }
 
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default().round()
 }

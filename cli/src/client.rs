@@ -19,7 +19,7 @@ const WAIT_S: u64 = 20;
 
 /// A node's API.
 #[derive(Clone, Debug)]
-pub(crate) struct Client {
+pub struct Client {
     base: String,
     http: reqwest::Client,
     patience: Duration,
@@ -27,19 +27,19 @@ pub(crate) struct Client {
 
 impl Client {
     /// A client of the API at `base`, which waits `patience` for a node that does not answer.
-    pub(crate) fn new(base: &str, patience: Duration) -> anyhow::Result<Self> {
+    pub fn new(base: &str, patience: Duration) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(WAIT_S + 15)).build()?;
         Ok(Self { base: base.trim_end_matches('/').to_owned(), http, patience })
     }
 
     /// Sends one signed operation and returns its receipt.
-    pub(crate) async fn submit(&self, signed: &SignedOp) -> anyhow::Result<Value> {
+    pub async fn submit(&self, signed: &SignedOp) -> anyhow::Result<Value> {
         let body = to_json(signed);
         self.retried(|http| http.post(format!("{}/v1/transactions", self.base)).json(&body)).await
     }
 
     /// The transaction as soon as it reached `state`, or an error if it was not reached before the deadline.
-    pub(crate) async fn wait_for(&self, hash: &str, state: &str, deadline: Duration) -> anyhow::Result<Value> {
+    pub async fn wait_for(&self, hash: &str, state: &str, deadline: Duration) -> anyhow::Result<Value> {
         let end = Instant::now() + deadline;
         loop {
             let path = format!("/v1/transactions/{hash}?wait={state}&timeout_s={WAIT_S}");
@@ -54,14 +54,14 @@ impl Client {
     }
 
     /// The slot of exactly this key, owner and token, or `None`.
-    pub(crate) async fn find_slot(&self, triple: &Triple) -> anyhow::Result<Option<Value>> {
+    pub async fn find_slot(&self, triple: &Triple) -> anyhow::Result<Option<Value>> {
         let key = to_hex(&sheaf_protocol::field::to_word(triple.key));
         let found: Value = self.get(&format!("/v1/slots?key={key}&owner={}&token={}", triple.owner, triple.token)).await?;
-        Ok(found["slots"].get(0).cloned())
+        Ok(found["items"].get(0).cloned())
     }
 
     /// `GET path`, decoded.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.retried(|http| http.get(format!("{}{path}", self.base))).await
     }
 
@@ -80,7 +80,7 @@ impl Client {
 }
 
 /// The operation as the API takes it: numbers are decimal strings.
-pub(crate) fn to_json(signed: &SignedOp) -> Value {
+pub fn to_json(signed: &SignedOp) -> Value {
     let signature = to_hex(&signed.signature.to_bytes());
     match &signed.op {
         Op::Transfer(t) => json!({

@@ -3,13 +3,15 @@
 //! What is configured is checked as configured; where nothing is configured, the check is whether `sheaf node --dev` can bring its own.
 
 use crate::dev::DevDeployment;
-use crate::keys::{KeyOptions, prepare};
+use crate::keys::KeyOptions;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use serde::Serialize;
 use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::keys::Keys;
+use sheaf_protocol::manifest::Manifest;
 use sheaf_protocol::shape;
+use sheaf_prover::worker::KeyCache;
 use sheaf_settlement::anvil::{Anvil, AnvilOptions};
 use sheaf_settlement::key::L1Key;
 use sheaf_settlement::rollup::Rollup;
@@ -44,11 +46,14 @@ pub struct DoctorArgs {
     /// Deployment file of the node.
     #[arg(long, env = "SHEAF_DEPLOYMENT")]
     deployment: Option<PathBuf>,
+    /// Its manifest; default: manifest.json beside the deployment file.
+    #[arg(long, env = "SHEAF_MANIFEST")]
+    manifest: Option<PathBuf>,
     /// The operator's L1 key.
     #[arg(long, env = "SHEAF_OPERATOR_KEY", hide_env_values = true, hide = true)]
     operator_key: Option<String>,
     /// Address where the node is to listen.
-    #[arg(long, env = "SHEAF_LISTEN", default_value = "127.0.0.1:0")]
+    #[arg(long, env = "SHEAF_LISTEN", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
     /// Print JSON.
     #[arg(long)]
@@ -83,10 +88,10 @@ pub async fn run(args: DoctorArgs) -> anyhow::Result<()> {
     let findings = [
         Finding::of("database", database(args.database_url.as_deref()).await),
         Finding::of("l1", l1(args.l1_url.as_deref()).await),
-        Finding::of("keys", keys(&args.keys)),
+        Finding::of("keys", keys(&args)),
         Finding::of("deployment", deployment(&args).await),
         Finding::of("operator", operator(&args).await),
-        Finding::of("port", port(args.listen)),
+        Finding::of("port", port(args.listen).await),
     ];
     if args.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
@@ -145,25 +150,32 @@ async fn connect(url: &str) -> anyhow::Result<Rpc> {
         .context("the L1 node does not answer as it should; is SHEAF_L1_URL right?")
 }
 
-fn keys(options: &KeyOptions) -> anyhow::Result<String> {
+/// With a deployment: its keys, every digest checked. Without: which development keys are there.
+fn keys(args: &DoctorArgs) -> anyhow::Result<String> {
+    let directory = args.keys.keys_dir.display();
+    if let Some(manifest) = read_manifest(args)? {
+        KeyCache::open(&args.keys.keys_dir, &manifest, &[])?;
+        let names: Vec<&str> = manifest.circuits.iter().map(|circuit| circuit.name.as_str()).collect();
+        return Ok(format!("{} in {directory} are the deployment's ({})", names.join(", "), manifest.setup.label()));
+    }
     let mut found = Vec::new();
-    for (name, id) in options.shapes.iter().zip(1..) {
+    for (name, id) in args.keys.shapes.iter().zip(1..) {
         let names: Vec<&str> = shape::SHAPES.iter().map(|named| named.name).collect();
         let named = shape::by_name(name).with_context(|| format!("unknown shape {name}; --shapes takes {}", names.join(", ")))?;
-        let path = Keys::insecure_dev_path(&options.keys_dir, name, &Circuit::new(named.shape, id)?, &options.seed);
-        if path.is_file() {
-            found.push(name.as_str());
-        }
+        let path = Keys::insecure_dev_path(&args.keys.keys_dir, name, &Circuit::new(named.shape, id)?, &args.keys.seed);
+        found.extend(path.is_file().then_some(name.as_str()));
     }
-    if found.len() == options.shapes.len() {
-        return Ok(format!("{} in {} (INSECURE development keys)", found.join(", "), options.keys_dir.display()));
+    if found.len() == args.keys.shapes.len() {
+        return Ok(format!("{} in {directory} (INSECURE-DEV)", found.join(", ")));
     }
-    Ok(format!(
-        "{} of {} in {}; `sheaf keys make` makes the others, and so does the first start",
-        found.len(),
-        options.shapes.len(),
-        options.keys_dir.display()
-    ))
+    Ok(format!("{} of {} in {directory}; `sheaf keys make` makes the others, and so does the first start", found.len(), args.keys.shapes.len()))
+}
+
+fn read_manifest(args: &DoctorArgs) -> anyhow::Result<Option<Manifest>> {
+    let beside = args.deployment.as_ref().map(|file| file.with_file_name("manifest.json"));
+    let Some(file) = args.manifest.clone().or(beside) else { return Ok(None) };
+    let text = std::fs::read(&file).with_context(|| format!("cannot read {}; name the deployment's manifest with --manifest", file.display()))?;
+    serde_json::from_slice(&text).map(Some).with_context(|| format!("{} is not a manifest", file.display()))
 }
 
 fn read_deployment(args: &DoctorArgs) -> anyhow::Result<Option<DevDeployment>> {
@@ -180,7 +192,7 @@ async fn rollup(args: &DoctorArgs, deployment: &DevDeployment) -> anyhow::Result
     Ok(Rollup::at(rpc, deployment.deployment.contract))
 }
 
-/// File, contract and keys must name the same thing.
+/// Deployment file, contract and manifest must name the same thing.
 async fn deployment(args: &DoctorArgs) -> anyhow::Result<String> {
     let Some(file) = read_deployment(args)? else { return Ok("none named; `sheaf node --dev` makes one".to_owned()) };
     let rollup = rollup(args, &file).await?;
@@ -188,10 +200,11 @@ async fn deployment(args: &DoctorArgs) -> anyhow::Result<String> {
     let domain = rollup.domain().await.context("the contract does not answer; is this deployment on another chain, or was the chain reset?")?;
     let expected = sheaf_protocol::header::domain(deployment.chain_id, &deployment.contract);
     ensure!(domain == expected, "the contract at {} belongs to another protocol version", deployment.contract);
-    let manifest = prepare(&args.keys)?.manifest.digest();
+    let manifest =
+        read_manifest(args)?.map(|manifest| manifest.digest()).context("no manifest beside the deployment file; name it with --manifest")?;
     ensure!(
         manifest == deployment.manifest,
-        "keys have manifest {manifest}, the deployment {}; use the --shapes, --seed and --k it was made with",
+        "the manifest has digest {manifest}, the deployment names {}; use the one it was made with",
         deployment.manifest
     );
     let progress = rollup.progress().await?;
@@ -210,7 +223,12 @@ async fn operator(args: &DoctorArgs) -> anyhow::Result<String> {
     Ok(format!("{operator} with {balance} wei"))
 }
 
-fn port(address: SocketAddr) -> anyhow::Result<String> {
-    TcpListener::bind(address).with_context(|| format!("cannot listen on {address}; stop what listens there, or choose another with --listen"))?;
-    Ok(format!("{address} is free"))
+/// Free, or taken by a node of ours.
+async fn port(address: SocketAddr) -> anyhow::Result<String> {
+    let Err(error) = TcpListener::bind(address) else { return Ok(format!("{address} is free")) };
+    let answer = reqwest::Client::builder().timeout(PATIENCE).build()?.get(format!("http://{address}/v1/status")).send().await;
+    if answer.is_ok_and(|answer| answer.status().is_success()) {
+        return Ok(format!("a node answers on {address}"));
+    }
+    bail!("cannot listen on {address}: {error}; stop what listens there, or choose another with --listen")
 }

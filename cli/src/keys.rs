@@ -19,25 +19,33 @@ use std::sync::Arc;
 
 /// Where keys are cached and what they are made from.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct KeyOptions {
+pub struct KeyOptions {
     /// Folder of cached keys and SRS.
     #[arg(long, env = "SHEAF_KEYS", default_value = ".sheaf/keys")]
-    pub(crate) keys_dir: PathBuf,
+    pub keys_dir: PathBuf,
     /// Public seed of the INSECURE development set-up.
     #[arg(long, env = "SHEAF_SEED", default_value = "sheaf")]
-    pub(crate) seed: String,
+    pub seed: String,
     /// Circuits of the deployment by shape, in order; their ids count from 1.
     #[arg(long, env = "SHEAF_SHAPES", value_delimiter = ',', default_value = "small,small-hot")]
-    pub(crate) shapes: Vec<String>,
+    pub shapes: Vec<String>,
     /// The state has 2^k slots, 16 to 24.
     #[arg(long, env = "SHEAF_K", default_value_t = 16, value_parser = clap::value_parser!(u32).range(16..=24))]
-    pub(crate) k: u32,
+    pub k: u32,
+}
+
+impl KeyOptions {
+    /// The defaults, with SHEAF_KEYS and SHEAF_SEED of the environment.
+    pub fn from_environment() -> Self {
+        let read = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+        Self { keys_dir: read("SHEAF_KEYS", ".sheaf/keys").into(), seed: read("SHEAF_SEED", "sheaf"), shapes: Vec::new(), k: 16 }
+    }
 }
 
 /// `sheaf keys`
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  sheaf keys make                       keys of the default circuits\n  sheaf keys make --shapes test         the smallest circuit\n  sheaf keys list --shapes test --json  the manifest\n  sheaf keys verify                     recompute every digest of the cache")]
-pub(crate) struct KeysArgs {
+pub struct KeysArgs {
     #[command(flatten)]
     options: KeyOptions,
     #[command(subcommand)]
@@ -59,14 +67,14 @@ enum Verb {
 }
 
 /// Keys of a deployment: manifest, SRS and provers by circuit.
-pub(crate) struct KeySet {
-    pub(crate) manifest: Manifest,
-    pub(crate) srs: Arc<Srs>,
-    pub(crate) provers: Vec<Arc<Prover>>,
+pub struct KeySet {
+    pub manifest: Manifest,
+    pub srs: Arc<Srs>,
+    pub provers: Vec<Arc<Prover>>,
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &KeysArgs) -> anyhow::Result<()> {
+pub fn run(args: &KeysArgs) -> anyhow::Result<()> {
     if matches!(args.verb, Verb::Verify) {
         return verify_cache(&args.options.keys_dir);
     }
@@ -82,7 +90,7 @@ pub(crate) fn run(args: &KeysArgs) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// If a shape is unknown, the cache cannot be written, or a cached file is not what its digest says.
-pub(crate) fn prepare(options: &KeyOptions) -> anyhow::Result<KeySet> {
+pub fn prepare(options: &KeyOptions) -> anyhow::Result<KeySet> {
     let dir = &options.keys_dir;
     std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}; choose another folder with --keys-dir", dir.display()))?;
     let provers = options.shapes.iter().zip(1..).map(|(name, id)| prover(options, name, id)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -99,7 +107,7 @@ fn circuit(name: &str, id: u32) -> anyhow::Result<Circuit> {
 }
 
 /// The prover of one shape under one id, its key cached or made.
-pub(crate) fn prover(options: &KeyOptions, name: &str, id: u32) -> anyhow::Result<Prover> {
+pub fn prover(options: &KeyOptions, name: &str, id: u32) -> anyhow::Result<Prover> {
     let circuit = circuit(name, id)?;
     let mut progress = Progress::new(format!("making the INSECURE development key of circuit {name}"));
     let keys = Keys::insecure_dev(&options.keys_dir, name, &circuit, &options.seed, &mut |done, all| progress.step(done, all))?;

@@ -1,15 +1,7 @@
-//! The one binary of Sheaf: every role, the wallet, keys, doctor, benchmarks and the demonstration.
-
-mod bench;
-mod client;
-mod demo;
-mod dev;
-mod keys;
-mod process;
-mod progress;
-mod root;
+//! Parses the command line of `sheaf` and hands over to the library.
 
 use clap::{Parser, Subcommand};
+use sheaf_cli::{bench, demo, doctor, keys, node, wallet, worker};
 
 /// Sheaf: a ZK-rollup for payments with real proofs on a laptop.
 #[derive(Parser, Debug)]
@@ -24,12 +16,24 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Sequencer and settlement in one process; with --dev everything.
+    Node(Box<node::NodeArgs>),
+    /// The HTTP API, executor and committer, with the prover gateway.
+    Sequencer(Box<node::SequencerArgs>),
+    /// Watcher and submitter of L1.
+    Settlement(Box<node::SettlementArgs>),
     /// Development keys, SRS and their manifest.
     Keys(keys::KeysArgs),
     /// Figures of docs/performance.md.
     Bench(bench::BenchArgs),
     /// The main job once, with real proofs and a crash half-way.
     Demo(demo::DemoArgs),
+    /// Keys, deposits, transfers, withdrawals, claims.
+    Wallet(wallet::WalletArgs),
+    /// What is wrong and how to mend it.
+    Doctor(doctor::DoctorArgs),
+    /// Workers of the prover fleet.
+    Prover(worker::ProverArgs),
 }
 
 fn main() -> std::process::ExitCode {
@@ -53,9 +57,15 @@ fn main() -> std::process::ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
+        Command::Node(args) => node::run_node(*args).await,
+        Command::Sequencer(args) => node::run_sequencer(*args).await,
+        Command::Settlement(args) => node::run_settlement(*args).await,
         Command::Keys(args) => keys::run(&args),
         Command::Bench(args) => bench::run(args).await,
         Command::Demo(args) => demo::run(args).await,
+        Command::Wallet(args) => wallet::run(args).await,
+        Command::Doctor(args) => doctor::run(args).await,
+        Command::Prover(args) => worker::run(args).await,
     }
 }
 

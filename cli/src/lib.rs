@@ -1,0 +1,19 @@
+//! The one binary of Sheaf as a library: every role, the wallet, keys, doctor, benchmarks and the demonstration.
+//!
+//! `main.rs` only parses and dispatches; whole-stack tests use the same [`dev`], [`process`] and [`client`].
+
+pub mod bench;
+pub mod client;
+pub mod demo;
+pub mod dev;
+pub mod dev_node;
+pub mod doctor;
+pub mod keys;
+mod keystore;
+pub mod node;
+pub mod process;
+mod progress;
+mod root;
+pub mod scenario;
+pub mod wallet;
+pub mod worker;

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.30;
+
+import {IRollup} from "../IRollup.sol";
+
+/// @title The BN254 groups through the precompiles of EIP-196 and EIP-197
+/// @dev Points are checked before a precompile sees them where that is cheap: a precompile that is given a bad point takes all the gas it was sent.
+/// The gas sent is never a constant, because prices of precompiles change.
+library Bn254 {
+    /// @notice Prime of the coordinates.
+    uint256 internal constant P = 0x30644e72e131a029b85045b68181585d97816a916871ca8d3c208c16d87cfd47;
+    /// @notice Order of the groups.
+    uint256 internal constant R = 0x30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001;
+
+    /// @notice The generator of G2.
+    uint256 internal constant G2_X1 = 0x198e9393920d483a7260bfb731fb5d25f1aa493335a9e71297e485b7aef312c2;
+    uint256 internal constant G2_X0 = 0x1800deef121f1e76426a00665e5c4479674322d4f75edadd46debd5cd992f6ed;
+    uint256 internal constant G2_Y1 = 0x090689d0585ff075ec9e99ad690c3395bc4b313370b38ef355acdadcd122975b;
+    uint256 internal constant G2_Y0 = 0x12c85ea5db8c6deb4aab71808dcb408fe3d1e7690c43d37b4ce6cc0166fa7daa;
+
+    uint256 private constant WORDS_PER_PAIR = 6;
+
+    /// @notice A running sum of G1 points; starts at the identity.
+    /// @dev The scratch words lie right behind the point, so that both precompiles read their input and write their output in place.
+    struct Sum {
+        uint256 x;
+        uint256 y;
+        uint256 scratch0;
+        uint256 scratch1;
+        uint256 scratch2;
+    }
+
+    /// @notice The input of one pairing check.
+    struct Pairs {
+        uint256[] words;
+        uint256 count;
+    }
+
+    /// @notice True for points of G1, the identity (0, 0) included. The curve's order is prime, so there is no subgroup.
+    function isOnCurve(uint256 x, uint256 y) internal pure returns (bool) {
+        if (x >= P || y >= P) return false;
+        if (x == 0 && y == 0) return true;
+        return mulmod(y, y, P) == addmod(mulmod(mulmod(x, x, P), x, P), 3, P);
+    }
+
+    /// @notice Reverts unless the point is in G1.
+    function requireOnCurve(uint256 x, uint256 y) internal pure {
+        if (!isOnCurve(x, y)) revert IRollup.PointNotOnCurve(x, y);
+    }
+
+    /// @notice y of the opposite point; the point must be in G1.
+    function negate(uint256 y) internal pure returns (uint256) {
+        return y == 0 ? 0 : P - y;
+    }
+
+    /// @notice sum += scalar (x, y); the point must be in G1.
+    function addMul(Sum memory sum, uint256 x, uint256 y, uint256 scalar) internal view {
+        bool ok;
+        assembly ("memory-safe") {
+            let scratch := add(sum, 0x40)
+            mstore(scratch, x)
+            mstore(add(scratch, 0x20), y)
+            mstore(add(scratch, 0x40), scalar)
+            ok := staticcall(gas(), 7, scratch, 0x60, scratch, 0x40)
+            ok := and(ok, staticcall(gas(), 6, sum, 0x80, sum, 0x40))
+        }
+        if (!ok) revert IRollup.PointNotOnCurve(x, y);
+    }
+
+    /// @notice scalar (x, y); the point must be in G1.
+    function mul(uint256 x, uint256 y, uint256 scalar) internal view returns (uint256, uint256) {
+        Sum memory sum;
+        addMul(sum, x, y, scalar);
+        return (sum.x, sum.y);
+    }
+
+    /// @notice Room for `count` pairs.
+    function newPairs(uint256 count) internal pure returns (Pairs memory pairs) {
+        pairs.words = new uint256[](WORDS_PER_PAIR * count);
+    }
+
+    /// @notice Adds the pair (x, y), (x1, x0, y1, y0).
+    function push(Pairs memory pairs, uint256 x, uint256 y, uint256 x1, uint256 x0, uint256 y1, uint256 y0) internal pure {
+        uint256 at = WORDS_PER_PAIR * pairs.count++;
+        uint256[] memory words = pairs.words;
+        (words[at], words[at + 1], words[at + 2]) = (x, y, x1);
+        (words[at + 3], words[at + 4], words[at + 5]) = (x0, y1, y0);
+    }
+
+    /// @notice True if the product of the pairings is 1. False also if a point is not in its group.
+    function productIsOne(Pairs memory pairs) internal view returns (bool ok) {
+        uint256[] memory words = pairs.words;
+        uint256 length = 32 * WORDS_PER_PAIR * pairs.count;
+        assembly ("memory-safe") {
+            // the result goes to the scratch space at 0
+            ok := staticcall(gas(), 8, add(words, 0x20), length, 0, 0x20)
+            ok := and(ok, mload(0))
+        }
+    }
+
+    /// @notice True for points of G2 other than the identity: the pairing precompile checks curve and subgroup even beside a G1 identity.
+    function isUsableG2(uint256[4] memory point) internal view returns (bool) {
+        if (point[0] | point[1] | point[2] | point[3] == 0) return false;
+        Pairs memory pairs = newPairs(1);
+        push(pairs, 0, 0, point[0], point[1], point[2], point[3]);
+        return productIsOne(pairs);
+    }
+
+    /// @notice True for the generator of G2.
+    function isGenerator(uint256[4] memory point) internal pure returns (bool) {
+        return point[0] == G2_X1 && point[1] == G2_X0 && point[2] == G2_Y1 && point[3] == G2_Y0;
+    }
+}

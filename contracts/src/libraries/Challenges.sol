@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.30;
+
+import {IRollup} from "../IRollup.sol";
+
+/// @title Everything the protocol hashes on L1
+/// @dev Order is security: data, h and the new commitments come before rho; the quotient before zeta; the claims before gamma.
+/// Every challenge is below 2^248, hence below r.
+library Challenges {
+    uint256 private constant TOP_BYTE_CLEARED = (1 << 248) - 1;
+
+    /// @notice H("sheaf.v1", chain id, contract).
+    function domain(uint256 chainId, address rollup) internal pure returns (uint256) {
+        return uint256(keccak256(abi.encode(bytes32("sheaf.v1"), chainId, rollup))) & TOP_BYTE_CLEARED;
+    }
+
+    /// @notice keccak256 of k and the six coordinates.
+    function stateRoot(uint256 k, uint256[6] calldata commitments) internal pure returns (bytes32) {
+        return keccak256(abi.encode(k, commitments));
+    }
+
+    /// @notice keccak256 of the seven words of an entry.
+    function entryHash(IRollup.QueueEntry memory entry) internal pure returns (bytes32) {
+        return keccak256(abi.encode(entry));
+    }
+
+    /// @notice The digest after an entry.
+    function queueDigest(bytes32 before, bytes32 hash) internal pure returns (bytes32) {
+        return keccak256(abi.encode(before, hash));
+    }
+
+    /// @notice H("rho", domain, header hash).
+    function rho(uint256 domain_, bytes32 header) internal pure returns (uint256) {
+        return uint256(keccak256(abi.encode(bytes32("rho"), domain_, header))) & TOP_BYTE_CLEARED;
+    }
+
+    /// @notice H("zeta", rho, C_q).
+    function zeta(uint256 rho_, uint256[2] calldata cq) internal pure returns (uint256) {
+        return uint256(keccak256(abi.encode(bytes32("zeta"), rho_, cq))) & TOP_BYTE_CLEARED;
+    }
+
+    /// @notice H("gamma", zeta, E, Z, Delta, y_da, y_ops).
+    function gamma(uint256 zeta_, IRollup.BatchProof calldata batch) internal pure returns (uint256) {
+        bytes32 hash = keccak256(abi.encode(bytes32("gamma"), zeta_, batch.e, batch.z, batch.delta, batch.record.yDa, batch.record.yOps));
+        return uint256(hash) & TOP_BYTE_CLEARED;
+    }
+
+    /// @notice An odd 128-bit weight for one equation of a batched check; `seed` depends on everything that is checked.
+    function weight(uint256 seed, uint256 index) internal pure returns (uint256) {
+        return (uint256(keccak256(abi.encode(seed, index))) >> 128) | 1;
+    }
+
+    /// @notice keccak256 of the header's 14 words.
+    function headerHash(IRollup.Record calldata record) internal pure returns (bytes32) {
+        return wordsHash(record, 14);
+    }
+
+    /// @notice keccak256 of the record's 18 words: what is stored.
+    function recordHash(IRollup.Record calldata record) internal pure returns (bytes32) {
+        return wordsHash(record, 18);
+    }
+
+    function wordsHash(IRollup.Record calldata record, uint256 words) private pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            // a record holds only static types, so it lies in one piece in calldata; memory past the free pointer may be used as scratch
+            let free := mload(0x40)
+            let length := mul(words, 0x20)
+            calldatacopy(free, record, length)
+            hash := keccak256(free, length)
+        }
+    }
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.30;
+
+import {Bn254} from "./Bn254.sol";
+import {IRollup} from "../IRollup.sol";
+
+/// @title Verifying keys in the code of a contract of their own
+/// @dev Reading code costs 3 gas a word once the contract is warm, reading storage 2,100. The code is a STOP byte (it can never run), then words:
+///
+///     shared    alpha 2 | beta 4 | tau 4 | L_0 for k = 16 .. 24, 2 each
+///     circuit   shape, eight times 32 bits | delta 4 | IC_0 + domain IC_1, 2 | IC_2 .. IC_9, 2 each        (for each circuit)
+///
+/// The domain is the same in every proof of a deployment, so its term is folded into IC_0 when the keys are written.
+/// What cannot be checked here and is left to the deployer: that the L_0 belong to tau, e(L_0^(k), n([tau]_2 - G2)) = e([tau^n]_1 - [1]_1, G2),
+/// which needs the powers of tau.
+library Keys {
+    uint256 private constant SHARED_WORDS = 28;
+    uint256 private constant CIRCUIT_WORDS = 23;
+    /// @notice As many as the size limit of code (24,576 bytes) allows.
+    uint256 internal constant MAX_CIRCUITS = 32;
+    uint256 internal constant MIN_K = 16;
+    uint256 internal constant MAX_K = 24;
+    uint256 private constant MAX_SLOTS_OF_A_KIND = type(uint16).max;
+
+    /// @notice What all circuits share, with the L_0 of one k.
+    struct Shared {
+        uint256[2] alpha;
+        uint256[4] beta;
+        uint256[4] tau;
+        uint256[2] l0;
+    }
+
+    /// @notice A circuit's verifying key as stored.
+    struct Circuit {
+        uint256[4] delta;
+        uint256[18] ic;
+    }
+
+    // ---- writing ----
+
+    /// @notice Checks the keys and puts them into the code of a new contract.
+    function store(IRollup.Params memory params, uint256 domain) internal returns (address keys) {
+        uint256 count = params.circuits.length;
+        if (count == 0 || count > MAX_CIRCUITS) revert IRollup.CircuitCountOutOfRange(count);
+        bytes memory code = abi.encodePacked(hex"00", shared(params));
+        for (uint256 id = 1; id <= count; ++id) {
+            code = bytes.concat(code, circuit(id, params.circuits[id - 1], domain));
+        }
+        // push2 length, dup1, push1 10, returndatasize (0), codecopy, returndatasize (0), return: returns all that follows these ten bytes
+        bytes memory creation = abi.encodePacked(hex"61", uint16(code.length), hex"80600a3d393df3", code);
+        assembly ("memory-safe") {
+            keys := create(0, add(creation, 0x20), mload(creation))
+        }
+        if (keys == address(0)) revert IRollup.KeysNotStored();
+    }
+
+    function shared(IRollup.Params memory params) private view returns (bytes memory) {
+        requireUsableG1(params.alpha[0], params.alpha[1]);
+        requireUsableG2(params.beta);
+        requireUsableG2(params.tau);
+        // tau = 1 would open every polynomial to everything
+        if (Bn254.isGenerator(params.tau)) revertUnusableG2(params.tau);
+        for (uint256 i; i < 18; i += 2) {
+            requireUsableG1(params.l0[i], params.l0[i + 1]);
+        }
+        return abi.encode(params.alpha, params.beta, params.tau, params.l0);
+    }
+
+    function circuit(uint256 id, IRollup.VerifyingKey memory key, uint256 domain) private view returns (bytes memory) {
+        if (Bn254.isGenerator(key.delta)) revert IRollup.DeltaIsGamma(id);
+        requireUsableG2(key.delta);
+        for (uint256 i; i < 20; i += 2) {
+            requireUsableG1(key.ic[i], key.ic[i + 1]);
+        }
+        Bn254.Sum memory folded = Bn254.Sum(key.ic[0], key.ic[1], 0, 0, 0);
+        Bn254.addMul(folded, key.ic[2], key.ic[3], domain);
+        bytes memory out = abi.encodePacked(packShape(id, key.shape), key.delta, folded.x, folded.y);
+        for (uint256 i = 4; i < 20; ++i) {
+            out = bytes.concat(out, bytes32(key.ic[i]));
+        }
+        return out;
+    }
+
+    function packShape(uint256 id, IRollup.Shape memory shape) private pure returns (uint256 packed) {
+        uint32[8] memory counts = [
+            shape.transfers,
+            shape.accounts,
+            shape.fees,
+            shape.deposits,
+            shape.withdrawals,
+            shape.registers,
+            shape.exits,
+            shape.rotations
+        ];
+        for (uint256 i; i < 8; ++i) {
+            if (counts[i] > MAX_SLOTS_OF_A_KIND) revert IRollup.ShapeNotSupported(id);
+            packed = packed << 32 | counts[i];
+        }
+        bool known = shape.registers == 0 && shape.exits == 0 && shape.rotations == 0;
+        if (!known || shape.deposits == 0) revert IRollup.ShapeNotSupported(id);
+    }
+
+    function requireUsableG1(uint256 x, uint256 y) private pure {
+        if (!Bn254.isOnCurve(x, y) || (x == 0 && y == 0)) revert IRollup.UnusableG1Point(x, y);
+    }
+
+    function requireUsableG2(uint256[4] memory point) private view {
+        if (!Bn254.isUsableG2(point)) revertUnusableG2(point);
+    }
+
+    function revertUnusableG2(uint256[4] memory point) private pure {
+        revert IRollup.UnusableG2Point(point[0], point[1], point[2], point[3]);
+    }
+
+    // ---- reading ----
+
+    /// @notice What all circuits share, for states of 2^k slots.
+    function readShared(address keys, uint256 k) internal view returns (Shared memory out) {
+        readG1(keys, out.alpha, 0);
+        readG2(keys, out.beta, 2);
+        readG2(keys, out.tau, 6);
+        readG1(keys, out.l0, 10 + 2 * (k - MIN_K));
+    }
+
+    /// @notice A circuit's key; the id must be one of the deployment's.
+    function readCircuit(address keys, uint256 id) internal view returns (Circuit memory out) {
+        uint256 start = SHARED_WORDS + CIRCUIT_WORDS * (id - 1);
+        readG2(keys, out.delta, start + 1);
+        uint256[18] memory ic = out.ic;
+        assembly ("memory-safe") {
+            extcodecopy(keys, ic, add(1, mul(0x20, add(start, 5))), 0x240)
+        }
+    }
+
+    /// @notice A circuit's shape; the id must be one of the deployment's.
+    function readShape(address keys, uint256 id) internal view returns (IRollup.Shape memory shape) {
+        uint256 packed;
+        uint256 start = SHARED_WORDS + CIRCUIT_WORDS * (id - 1);
+        assembly ("memory-safe") {
+            extcodecopy(keys, 0, add(1, mul(0x20, start)), 0x20)
+            packed := mload(0)
+        }
+        shape.transfers = uint32(packed >> 224);
+        shape.accounts = uint32(packed >> 192);
+        shape.fees = uint32(packed >> 160);
+        shape.deposits = uint32(packed >> 128);
+        shape.withdrawals = uint32(packed >> 96);
+        shape.registers = uint32(packed >> 64);
+        shape.exits = uint32(packed >> 32);
+        shape.rotations = uint32(packed);
+    }
+
+    function readG1(address keys, uint256[2] memory out, uint256 start) private view {
+        assembly ("memory-safe") {
+            extcodecopy(keys, out, add(1, mul(0x20, start)), 0x40)
+        }
+    }
+
+    function readG2(address keys, uint256[4] memory out, uint256 start) private view {
+        assembly ("memory-safe") {
+            extcodecopy(keys, out, add(1, mul(0x20, start)), 0x80)
+        }
+    }
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.30;
+
+import {Bn254} from "./Bn254.sol";
+import {IRollup} from "../IRollup.sol";
+
+/// @title Many KZG checks of state changes in one pairing check
+/// @dev For batch i, with F = C_key + rho C_dyn + rho^2 C_owner before it, F' the same after it, C_q the quotient's commitment and g = gamma, the opening W shows
+/// that (1 - g) F + g F' - Z C_q - (E + g Delta)(zeta - 1) L_0 vanishes at zeta:
+///
+///     e(sum b_i [(1 - g_i) F_i + g_i F'_i - Z_i C_q,i + zeta_i W_i - (E_i + g_i Delta_i)(zeta_i - 1) L_0], G2) * e(-sum b_i W_i, [tau]_2) = 1
+///
+/// The commitments after batch i are those before batch i + 1, so each is multiplied once, by both weights together.
+library Kzg {
+    /// @notice The checks added so far.
+    struct Sum {
+        /// paired with the G2 generator
+        Bn254.Sum g2;
+        /// sum b_i W_i
+        Bn254.Sum openings;
+        /// weights that the next batch's old commitments carry from the batch before it
+        uint256[3] carried;
+        /// sum b_i (E_i + g_i Delta_i)(zeta_i - 1)
+        uint256 value;
+    }
+
+    /// @notice The challenges of a batch.
+    struct Challenge {
+        uint256 rho;
+        uint256 zeta;
+        uint256 gamma;
+    }
+
+    /// @notice Adds a batch with weight `weight`; `before` are the commitments before it. They and C_q were checked to be in G1 by the commit.
+    function add(Sum memory sum, uint256[6] calldata before, IRollup.BatchProof calldata batch, Challenge memory challenge, uint256 weight)
+        internal
+        view
+    {
+        Bn254.requireOnCurve(batch.opening[0], batch.opening[1]);
+        uint256 right = mulmod(weight, challenge.gamma, Bn254.R);
+        addCommitments(sum, before, challenge.rho, addmod(weight, Bn254.R - right, Bn254.R), right);
+        Bn254.addMul(sum.g2, batch.record.cq[0], batch.record.cq[1], Bn254.R - mulmod(weight, batch.z, Bn254.R));
+        Bn254.addMul(sum.g2, batch.opening[0], batch.opening[1], mulmod(weight, challenge.zeta, Bn254.R));
+        Bn254.addMul(sum.openings, batch.opening[0], batch.opening[1], weight);
+        uint256 claim = addmod(batch.e, mulmod(challenge.gamma, batch.delta, Bn254.R), Bn254.R);
+        uint256 zetaMinusOne = addmod(challenge.zeta, Bn254.R - 1, Bn254.R);
+        sum.value = addmod(sum.value, mulmod(weight, mulmod(claim, zetaMinusOne, Bn254.R), Bn254.R), Bn254.R);
+    }
+
+    /// @dev left = b (1 - g) goes to the commitments before the batch, right = b g to those after it, which the next call adds.
+    function addCommitments(Sum memory sum, uint256[6] calldata before, uint256 rho, uint256 left, uint256 right) private view {
+        for (uint256 c; c < 3; ++c) {
+            Bn254.addMul(sum.g2, before[2 * c], before[2 * c + 1], addmod(sum.carried[c], left, Bn254.R));
+            sum.carried[c] = right;
+            left = mulmod(left, rho, Bn254.R);
+            right = mulmod(right, rho, Bn254.R);
+        }
+    }
+
+    /// @notice Adds what is left: the last batch's new commitments and the value; pushes the pair with [tau]_2.
+    function close(Sum memory sum, Bn254.Pairs memory pairs, uint256[6] calldata last, uint256[2] memory l0, uint256[4] memory tau) internal view {
+        for (uint256 c; c < 3; ++c) {
+            Bn254.addMul(sum.g2, last[2 * c], last[2 * c + 1], sum.carried[c]);
+        }
+        Bn254.addMul(sum.g2, l0[0], l0[1], Bn254.R - sum.value);
+        Bn254.push(pairs, sum.openings.x, Bn254.negate(sum.openings.y), tau[0], tau[1], tau[2], tau[3]);
+    }
+}
