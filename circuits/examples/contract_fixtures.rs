@@ -11,13 +11,13 @@ use sheaf_circuits::keys::Keys;
 use sheaf_circuits::prove::{Prover, proof_words, verify};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
 use sheaf_protocol::batch::{Batch, Challenges, Deposit, Signed};
-use sheaf_protocol::field::{Fr, G1Affine, Word, g1_words, g2_words, to_hex, to_word};
+use sheaf_protocol::field::{Fr, G1Affine, Word, g1_words, g2_words, to_hex, to_word, word_address, word_u128};
 use sheaf_protocol::header::{self, Choice, Header, QueueEntry, QueueKind, Record};
 use sheaf_protocol::kzg::{Srs, StateVector};
 use sheaf_protocol::ledger::{Ledger, Triple};
 use sheaf_protocol::ops::{OpTag, Transfer, Withdraw};
 use sheaf_protocol::schnorr::{SecretKey, sign};
-use sheaf_protocol::shape::by_name;
+use sheaf_protocol::shape::{Shape, by_name};
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
@@ -158,8 +158,13 @@ impl Chain {
         let proof = self.prover.prove(&batch, &challenges, &mut self.rng)?;
         verify(self.prover.keys().verifying(), &inputs, &proof)?;
         let record = Record { header, quotient: *quotient.commitment(), y_da, y_ops };
+        let groth16 = proof_words(&proof);
         self.batches.push(json!({
             "name": plan.name,
+            "abi": {
+                "commit": commit_abi(&record, &plan.entries, &choices, &batch, &data),
+                "proof": batch_proof_abi(&record, &groth16, claims.to_array(), &opening),
+            },
             "commit": commit_json(&record, &plan.entries, &choices, &batch, &data),
             "words": batch.used_ops_words().into_iter().map(number).collect::<Vec<_>>(),
             "record": record.words().iter().map(|word| to_hex(word)).collect::<Vec<_>>(),
@@ -169,7 +174,7 @@ impl Chain {
             "newRoot": to_hex(&header::state_root(K, step.after())),
             "challenges": { "rho": number(rho), "zeta": number(challenges.zeta), "gamma": number(gamma) },
             "inputs": inputs.map(number),
-            "groth16": proof_words(&proof).map(|word| to_hex(&word)),
+            "groth16": groth16.map(|word| to_hex(&word)),
             "e": number(claims.e), "z": number(claims.z), "delta": number(claims.delta),
             "opening": points(&[opening]),
         }));
@@ -177,6 +182,59 @@ impl Chain {
         batch.accounts.iter().for_each(|account| self.ledger.set(account.id, account.new));
         Ok(())
     }
+}
+
+/// `abi.encode` of a record, proof, claims and opening: `IRollup.BatchProof` has static parts only.
+fn batch_proof_abi(record: &Record, groth16: &[Word; 8], claims: [Fr; 3], opening: &G1Affine) -> String {
+    let words = [&record.words()[..], groth16, &claims.map(to_word), &g1_words(opening)].concat();
+    to_hex(words.as_flattened())
+}
+
+/// `abi.encode` of `IRollup.Commit`: fixed words, four offsets, four tails.
+fn commit_abi(record: &Record, entries: &[(QueueEntry, Option<SlotId>)], choices: &[Choice], batch: &Batch, data: &[u8]) -> String {
+    let header = &record.header;
+    let mut words = vec![word_u128(32), word_u128(header.number.into()), word_u128(header.circuit.into())];
+    words.extend(header.commitments.iter().flat_map(g1_words));
+    words.push(to_word(header.h));
+    words.extend(g1_words(&record.quotient));
+    words.push(header.queue_digest);
+    let mut data_words: Vec<Word> = data.chunks(32).map(|chunk| std::array::from_fn(|i| chunk.get(i).copied().unwrap_or(0))).collect();
+    data_words.insert(0, word_u128(data.len() as u128));
+    let list = |length: usize, items: Vec<Word>| [vec![word_u128(length as u128)], items].concat();
+    let tails = [
+        list(entries.len(), entries.iter().flat_map(|(entry, _)| entry_words(entry)).collect()),
+        list(choices.len(), choices.iter().map(Choice::word).collect()),
+        list(batch.withdrawals.len(), batch.withdrawals.iter().flat_map(|w| w.op.words()).map(to_word).collect()),
+        data_words,
+    ];
+    let mut offset = 32 * (words.len() + tails.len() - 1);
+    for tail in &tails {
+        words.push(word_u128(offset as u128));
+        offset += 32 * tail.len();
+    }
+    words.extend(tails.into_iter().flatten());
+    to_hex(words.as_flattened())
+}
+
+fn entry_words(entry: &QueueEntry) -> [Word; 7] {
+    [
+        word_u128(entry.kind as u128),
+        word_address(&entry.sender.0),
+        word_u128(entry.token.0.into()),
+        word_u128(entry.amount.0),
+        word_u128(entry.slot.0.into()),
+        word_address(&entry.owner.0),
+        to_word(entry.key),
+    ]
+}
+
+/// `abi.encode` of `IRollup.VerifyingKey`.
+fn verifying_key_abi(prover: &Prover) -> String {
+    let (shape, key) = (prover.circuit().shape(), prover.keys().verifying());
+    let Shape { transfers, accounts, fees, deposits, withdrawals, registers, exits, rotations } = *shape;
+    let counts = [transfers, accounts, fees, deposits, withdrawals, registers, exits, rotations].map(|count| word_u128(count.into()));
+    let points: Vec<Word> = key.gamma_abc_g1.iter().flat_map(g1_words).collect();
+    to_hex([&counts[..], &g2_words(&key.delta_g2), &points].concat().as_flattened())
 }
 
 fn number(value: Fr) -> String {
@@ -249,10 +307,9 @@ fn run(chain: &mut Chain) -> Result<(), Box<dyn Error>> {
 fn params_json(chain: &Chain) -> Value {
     let (srs, vk) = (chain.state.srs(), chain.prover.keys().verifying());
     let g2 = |point| g2_words(point).map(|word| to_hex(&word));
-    let shape = chain.prover.circuit().shape();
     json!({
         "k": K, "alpha": points(&[vk.alpha_g1]), "beta": g2(&vk.beta_g2), "tau": g2(&srs.tau_g2), "l0": points(&srs.l0),
-        "circuits": [{ "shape": shape, "delta": g2(&vk.delta_g2), "ic": points(&vk.gamma_abc_g1) }],
+        "circuits": [verifying_key_abi(&chain.prover)],
     })
 }
 

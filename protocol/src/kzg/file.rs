@@ -396,7 +396,9 @@ mod tests {
 
     #[test]
     fn a_wrong_header_or_length_is_refused_by_name() {
-        for (at, expected) in [(0, "wrong magic or version"), (11, "wrong magic or version"), (15, "wrong length"), (12, "k is outside 1..=24"), (20, "unknown origin")] {
+        for (at, expected) in
+            [(0, "wrong magic or version"), (11, "wrong magic or version"), (15, "wrong length"), (12, "k is outside 1..=24"), (20, "unknown origin")]
+        {
             let (_folder, path, _, digest) = saved();
             spoil(&path, at);
             assert!(matches!(Srs::load(&path, &digest).unwrap_err(), SrsFileError::Header { reason, .. } if reason == expected), "byte {at}");

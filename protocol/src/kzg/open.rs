@@ -187,8 +187,11 @@ impl Srs {
         });
         // inversion leaves the zero at `at` as it is, so the sum runs over the others
         let sum: Fr = quotients.iter().map(|(quotient, root)| *quotient * root).sum();
-        let entries: Vec<(usize, Fr)> =
-            quotients.into_iter().enumerate().map(|(position, (quotient, _))| (position, if position == at { -sum / point } else { quotient })).collect();
+        let entries: Vec<(usize, Fr)> = quotients
+            .into_iter()
+            .enumerate()
+            .map(|(position, (quotient, _))| (position, if position == at { -sum / point } else { quotient }))
+            .collect();
         self.commit_positions(&entries).into_affine()
     }
 }

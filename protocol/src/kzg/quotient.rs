@@ -73,10 +73,7 @@ fn scaled_vanishing_derivative(roots: &[Fr]) -> Vec<Fr> {
 }
 
 /// Splits the domain into ranges of positions, calls `task(range, w^start)` on all cores, and joins the results in order.
-pub(super) fn over_domain<T: Send>(
-    domain: &Radix2EvaluationDomain<Fr>,
-    task: impl Fn(std::ops::Range<usize>, Fr) -> Vec<T> + Sync,
-) -> Vec<T> {
+pub(super) fn over_domain<T: Send>(domain: &Radix2EvaluationDomain<Fr>, task: impl Fn(std::ops::Range<usize>, Fr) -> Vec<T> + Sync) -> Vec<T> {
     let size = domain.size();
     let starts: Vec<usize> = (0..size).step_by(CHUNK).collect();
     let root = |start: usize| domain.group_gen.pow([start as u64]);

@@ -221,9 +221,8 @@ fn every_number_and_point_of_the_statement_is_bound() {
 
 /// The best a cheating operator can do: divide the false polynomial anyway.
 fn forged_opening(walk: &Walk, statement: &Statement, f_new: &[Fr], f: &[Fr]) -> G1Affine {
-    let mut values: Vec<Fr> = (0..f.len())
-        .map(|j| f[j] + statement.gamma * (f_new[j] - f[j]) - statement.claims.z * walk.quotient.values()[j])
-        .collect();
+    let mut values: Vec<Fr> =
+        (0..f.len()).map(|j| f[j] + statement.gamma * (f_new[j] - f[j]) - statement.claims.z * walk.quotient.values()[j]).collect();
     values[0] -= statement.zero_slot();
     SRS.divided_commitment(statement.zeta, &values)
 }
@@ -378,7 +377,8 @@ fn points_hex(points: &[G1Affine]) -> Vec<[String; 2]> {
 
 fn set_up_case() -> serde_json::Value {
     let srs = Srs::insecure_dev(K, "golden").unwrap();
-    let points = [1u32, 2, 3, 5, 1000, 65_535, (1 << 24) - 1].map(|idx| serde_json::json!({ "idx": idx.to_string(), "point": hex(domain_point(idx)) }));
+    let points =
+        [1u32, 2, 3, 5, 1000, 65_535, (1 << 24) - 1].map(|idx| serde_json::json!({ "idx": idx.to_string(), "point": hex(domain_point(idx)) }));
     serde_json::json!({
         "seed": "golden", "k": K, "digest": srs.digest().to_string(), "l0": g1_hex(&srs.lagrange[0]),
         "tau_g2": crate::field::g2_words(&srs.tau_g2).map(|word| to_hex(&word)), "l0_16_to_24": points_hex(&srs.l0),
