@@ -206,13 +206,19 @@ pub async fn deploy(
 ) -> Result<Deployment, DeployError> {
     check_setup(&manifest.setup, rpc.chain_id())?;
     check_manifest(manifest, tau_powers).map_err(DeployError::Manifest)?;
-    let mut code = abi::ROLLUPCONTRACT_BYTECODE.to_vec();
-    code.extend(encode(&[params(manifest, options).into_token()]));
+    let code = creation_code(manifest, options);
     let (_, receipt) = send(rpc, payer, None, U256::zero(), code.into()).await.map_err(DeployError::Send)?;
     let contract = receipt.contract_address.map(|h160| Address(h160.0)).ok_or(DeployError::NoAddress)?;
     let k = Rollup::at(rpc.clone(), contract).k().await.map_err(DeployError::View)?;
     let block = receipt.block_number.as_u64();
     Ok(Deployment { chain_id: rpc.chain_id(), contract, block, k, manifest: manifest.digest() })
+}
+
+/// What [`deploy`] sends: the contract's creation code and its parameters.
+pub fn creation_code(manifest: &Manifest, options: &DeployOptions) -> Vec<u8> {
+    let mut code = abi::ROLLUPCONTRACT_BYTECODE.to_vec();
+    code.extend(encode(&[params(manifest, options).into_token()]));
+    code
 }
 
 fn params(manifest: &Manifest, options: &DeployOptions) -> abi::Params {

@@ -348,8 +348,9 @@ impl Submitter {
         // after the receipts: what is mined by now counts at most twice, never not at all
         let progress = self.rollup.progress().await.map_err(SubmitError::View)?;
         let live = self.live(round).await?;
-        let mut connection = self.lead.pool().acquire().await.map_err(store)?;
-        let ready = l1::ready(&mut connection, progress.proven, self.settled).await.map_err(store)?;
+        let mut rows = self.lead.begin().await.map_err(store)?;
+        let ready = l1::ready(&mut rows, progress.proven, self.settled).await.map_err(store)?;
+        rows.commit().await.map_err(store)?;
         self.settled = ready.unsettled.first().map_or(progress.proven, |first| first - 1);
         let waiting: Vec<Job> = live.iter().filter(|transaction| transaction.mined().is_none()).map(Job::of).collect();
         self.board.edit(|status| {

@@ -606,24 +606,31 @@ fn gas_total(row: &PgRow) -> Result<GasTotal, sqlx::Error> {
 ///
 /// # Errors
 /// [`sqlx::Error`].
-pub async fn ready(connection: &mut PgConnection, proven: u64, settled: u64) -> Result<Ready, sqlx::Error> {
+pub async fn ready(tx: &mut PgTransaction<'_>, proven: u64, settled: u64) -> Result<Ready, sqlx::Error> {
     let query = "WITH last AS (SELECT coalesce(max(number), 0) AS number FROM batches)
         SELECT coalesce((SELECT min(number) - 1 FROM batches WHERE computed_at IS NULL), last.number) AS committable,
                coalesce((SELECT min(b.number) - 1 FROM batches b LEFT JOIN proofs p ON p.batch_number = b.number
-                         WHERE b.number > $1 AND p.batch_number IS NULL), last.number) AS provable,
-               coalesce((SELECT array_agg(w.number ORDER BY w.number) FROM (
-                         SELECT t.batch_number AS number, count(*) AS due FROM transactions t
-                         WHERE t.op_tag = 2 AND t.batch_number > $2 AND t.batch_number <= $1 GROUP BY 1) w
-                         WHERE w.due > (SELECT count(*) FROM l1_events e WHERE e.kind = 'credited' AND e.batch_number = w.number)),
-                        '{}') AS unsettled
+                         WHERE b.number > $1 AND p.batch_number IS NULL), last.number) AS provable
         FROM last";
-    let row = sqlx::query(query).bind(int(proven)).bind(int(settled)).fetch_one(connection).await?;
-    let unsettled: Vec<i64> = row.try_get("unsettled")?;
-    Ok(Ready {
-        committable: count(&row, "committable")?,
-        provable: count(&row, "provable")?,
-        unsettled: unsettled.into_iter().filter_map(|number| u64::try_from(number).ok()).collect(),
-    })
+    let row = sqlx::query(query).bind(int(proven)).fetch_one(&mut **tx).await?;
+    let unsettled = unsettled(tx, proven, settled).await?;
+    Ok(Ready { committable: count(&row, "committable")?, provable: count(&row, "provable")?, unsettled })
+}
+
+/// Batches above `settled`, up to `proven`, with more withdrawals than L1 has credited.
+async fn unsettled(tx: &mut PgTransaction<'_>, proven: u64, settled: u64) -> Result<Vec<u64>, sqlx::Error> {
+    let query = "SELECT number, choices, ops_words,
+                        (SELECT count(*) FROM l1_events e WHERE e.kind = 'credited' AND e.batch_number = b.number) AS credited
+                 FROM batches b WHERE number > $2 AND number <= $1 AND octet_length(ops_words) > 0 ORDER BY number";
+    let rows = sqlx::query(query).bind(int(proven)).bind(int(settled)).fetch_all(&mut **tx).await?;
+    let mut out = Vec::new();
+    for row in &rows {
+        let due = withdrawals(&words(row, "choices")?, &words(row, "ops_words")?) as u64;
+        if due > count(row, "credited")? {
+            out.push(count(row, "number")?);
+        }
+    }
+    Ok(out)
 }
 
 /// Everything of the `commit` call of a batch, `None` if its committer has not finished.

@@ -6,4 +6,5 @@ mod common;
 mod deployment;
 mod following;
 mod incidents;
+mod proven;
 mod reorgs;

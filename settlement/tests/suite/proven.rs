@@ -1,0 +1,257 @@
+//! Real batches with real proofs (the fixtures of the contract's own tests) through the whole stream: commits, one proof call, settlements.
+//!
+//! The fixtures are bound to a contract address, so the contract is created in place: its creation code is set there and called, which runs the
+//! constructor with that address, and what it returns becomes the code.
+
+use crate::common::{World, catch_up, operator};
+use serde_json::{Value, json};
+use sheaf_protocol::amount::{Address, Amount, NATIVE, TokenId};
+use sheaf_protocol::batch::{Batch, Challenges, ProverInput};
+use sheaf_protocol::field::{Fr, Word, from_hex, keccak, to_hex, word_address, word_u128};
+use sheaf_protocol::header::QueueEntry;
+use sheaf_protocol::manifest::{CircuitEntry, HexWord, Manifest, Setup, SrsEntry};
+use sheaf_protocol::shape::by_name;
+use sheaf_settlement::deploy::{DeployOptions, Deployment, creation_code, deploy_test_token};
+use sheaf_settlement::rollup::{Rollup, mint_test_token};
+use sheaf_store::batches::{self, Computed, Seal};
+use sheaf_store::jobs::{ClaimRules, NewProof, claim, store_proof};
+use sheaf_store::l1::{self, TxKind};
+use sheaf_store::queue::{self, Taken};
+use sqlx::PgPool;
+use std::time::Duration;
+
+struct Fixture(Value);
+
+impl Fixture {
+    fn read() -> Self {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../contracts/test/fixtures/batches.json");
+        Self(serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())
+    }
+
+    fn contract(&self) -> Address {
+        Address(from_hex(self.0["contract"].as_str().unwrap()).unwrap())
+    }
+
+    fn manifest(&self) -> Manifest {
+        let (params, digest) = (&self.0["params"], HexWord([0; 32]));
+        let circuit = &params["circuits"][0];
+        Manifest {
+            setup: Setup::InsecureDevelopment { seed: "fixtures".into() },
+            srs: SrsEntry { k: 16, digest, tau: array(&params["tau"]), l0: pairs(&params["l0"]) },
+            alpha: array(&params["alpha"]),
+            beta: array(&params["beta"]),
+            circuits: vec![CircuitEntry {
+                id: 1,
+                name: "test".into(),
+                shape: by_name("test").unwrap().shape,
+                circuit: digest,
+                proving_key: digest,
+                verifying_key: digest,
+                delta: array(&circuit["delta"]),
+                ic: pairs(&circuit["ic"]),
+            }],
+        }
+    }
+
+    fn batches(&self) -> &Vec<Value> {
+        self.0["batches"].as_array().unwrap()
+    }
+
+    fn root_after(&self, batch: usize) -> Word {
+        word(&self.batches()[batch - 1]["newRoot"])
+    }
+}
+
+fn word(value: &Value) -> Word {
+    from_hex(value.as_str().unwrap()).unwrap()
+}
+
+fn words(value: &Value) -> Vec<Word> {
+    value.as_array().unwrap().iter().map(word).collect()
+}
+
+fn array<const N: usize>(value: &Value) -> [HexWord; N] {
+    let words = words(value);
+    std::array::from_fn(|i| HexWord(words[i]))
+}
+
+fn pairs<const N: usize>(value: &Value) -> [[HexWord; 2]; N] {
+    let words = words(value);
+    std::array::from_fn(|i| [HexWord(words[2 * i]), HexWord(words[2 * i + 1])])
+}
+
+fn call(signature: &str, arguments: &[Word]) -> String {
+    let mut data = keccak(signature.as_bytes())[..4].to_vec();
+    data.extend(arguments.concat());
+    to_hex(&data)
+}
+
+/// Creates the fixture's contract at the fixture's address.
+async fn create_in_place(world: &mut World, fixture: &Fixture) {
+    let at = json!(fixture.contract().to_string());
+    let code = creation_code(&fixture.manifest(), &DeployOptions::new(operator().address()));
+    world.anvil("anvil_setCode", vec![at.clone(), json!(to_hex(&code))]).await;
+    let request = json!({ "from": operator().address().to_string(), "to": at, "gas": "0xf42400" });
+    let runtime = world.anvil("eth_call", vec![request.clone(), json!("latest")]).await;
+    world.anvil("eth_sendTransaction", vec![request]).await;
+    world.anvil("anvil_setCode", vec![at, runtime]).await;
+    world.rollup = Rollup::at(world.rpc.clone(), fixture.contract());
+    let block = world.rpc.block_number().await.unwrap();
+    world.deployment = Deployment { contract: fixture.contract(), block, ..world.deployment.clone() };
+}
+
+/// Sends from an account whose key nobody holds.
+async fn send_as(world: &World, from: Address, to: Address, value: u128, data: String) {
+    let from = json!(from.to_string());
+    world.anvil("anvil_impersonateAccount", vec![from.clone()]).await;
+    world.anvil("anvil_setBalance", vec![from.clone(), json!("0x21e19e0c9bab2400000")]).await;
+    let request = json!({ "from": from, "to": to.to_string(), "value": format!("{value:#x}"), "data": data });
+    world.anvil("eth_sendTransaction", vec![request]).await;
+}
+
+async fn make_deposits(world: &World, fixture: &Fixture) {
+    let erc20 = deploy_test_token(&world.rollup, &operator(), Amount(1)).await.unwrap().erc20;
+    let (rollup, fee) = (world.rollup.address(), world.rollup.queue_fee().await.unwrap().0);
+    for entry in fixture.0["queue"].as_array().unwrap() {
+        let address = |name: &str| Address(from_hex(entry[name].as_str().unwrap()).unwrap());
+        let (sender, owner) = (address("sender"), address("owner"));
+        let amount: u128 = entry["amount"].as_str().unwrap().parse().unwrap();
+        let (key, owner) = (word(&entry["key"]), word_address(&owner.0));
+        if entry["token"] == 1 {
+            send_as(world, sender, rollup, fee + amount, call("deposit(uint256,address)", &[key, owner])).await;
+            continue;
+        }
+        mint_test_token(&world.rpc, &operator(), erc20, sender, Amount(amount)).await.unwrap();
+        let approve = call("approve(address,uint256)", &[word_address(&rollup.0), word_u128(amount)]);
+        send_as(world, sender, erc20, 0, approve).await;
+        let deposit = call("depositToken(uint16,uint256,uint256,address)", &[word_u128(2), word_u128(amount), key, owner]);
+        send_as(world, sender, rollup, fee, deposit).await;
+    }
+}
+
+/// What a sequencer and a prover would have left in the database.
+async fn store_batches(world: &World, fixture: &Fixture) {
+    let mut queued = world.queued().await.into_iter();
+    for (number, batch) in (1u64..).zip(fixture.batches()) {
+        let commit = &batch["commit"];
+        let taken = queued.by_ref().take(commit["taken"].as_array().unwrap().len()).collect();
+        store_batch(world, batch, number, taken).await;
+    }
+}
+
+async fn store_batch(world: &World, batch: &Value, number: u64, taken: Vec<(u64, QueueEntry)>) {
+    let commit = &batch["commit"];
+    let mut tx = world.pool.begin().await.unwrap();
+    let rows: Vec<Taken> = taken.into_iter().map(|(index, entry)| Taken { index, seq: index, slot: None, entry }).collect();
+    queue::insert(&mut tx, &rows).await.unwrap();
+    batches::seal(&mut tx, &Seal { number, circuit: 1, reason: "asked", last_seq: 1_000 }).await.unwrap();
+    let opening: Vec<Word> = words(&batch["opening"]);
+    let computed = Computed {
+        number,
+        record: words(&batch["record"]),
+        new_root: word(&batch["newRoot"]),
+        opening: [opening[0], opening[1]],
+        claims: [word(&batch["e"]), word(&batch["z"]), word(&batch["delta"])],
+        posted_data: hex::decode(commit["data"].as_str().unwrap().trim_start_matches("0x")).unwrap(),
+        choices: words(&commit["choices"]),
+        ops_words: words(&batch["words"]),
+        input: serde_json::to_value(no_input()).unwrap(),
+        slots: vec![],
+    };
+    batches::store_computed(&mut tx, &computed).await.unwrap();
+    let rules = ClaimRules { worker: "test", circuits: &[1], lease: Duration::from_secs(60), same_worker_pause: Duration::ZERO };
+    let job = claim(&mut tx, &rules).await.unwrap().unwrap();
+    let proof = words(&batch["groth16"]).try_into().unwrap();
+    store_proof(&mut tx, &NewProof { batch: number, lease: job.lease, words: proof, witness_ms: 1, prove_ms: 1 }).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// The proofs are made already: no prover will read this.
+fn no_input() -> ProverInput {
+    let shape = by_name("test").unwrap().shape;
+    let nothing = Batch { shape, circuit: 1, domain: Fr::from(0u64), transfers: vec![], withdrawals: vec![], deposits: vec![], fees: vec![], accounts: vec![] };
+    ProverInput { batch: nothing, challenges: Challenges { rho: Fr::from(0u64), zeta: Fr::from(0u64) } }
+}
+
+async fn bind(world: &World, fixture: &Fixture) {
+    let deployment = sheaf_store::deployment::Deployment {
+        chain_id: 31_337,
+        contract: fixture.contract(),
+        domain: word(&fixture.0["domain"]),
+        deploy_block: world.deployment.block,
+        manifest_digest: [0; 32],
+        k: 16,
+        finality_depth: 1,
+    };
+    sheaf_store::deployment::bind(&mut world.pool.acquire().await.unwrap(), &deployment).await.unwrap();
+}
+
+async fn fixture_world(pool: PgPool) -> (World, Fixture) {
+    let (mut world, fixture) = (World::new(pool).await, Fixture::read());
+    create_in_place(&mut world, &fixture).await;
+    bind(&world, &fixture).await;
+    make_deposits(&world, &fixture).await;
+    catch_up(&world.watcher(|_| {})).await;
+    store_batches(&world, &fixture).await;
+    (world, fixture)
+}
+
+async fn state_of(world: &World, number: u64) -> String {
+    batches::status(&mut world.pool.acquire().await.unwrap(), number).await.unwrap().unwrap().state
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn proven_batches_share_one_call_and_their_withdrawals_are_paid(pool: PgPool) {
+    let (world, fixture) = fixture_world(pool).await;
+    let count = fixture.batches().len() as u64;
+    let (watcher, mut submitter) = (world.watcher(|_| {}), world.submitter(|_| {}));
+    world.anvil("evm_setAutomine", vec![json!(false)]).await;
+    for _ in ["commits", "proof", "settlements"] {
+        submitter.step().await.unwrap();
+        assert_eq!(world.status().blocked, None);
+        world.mine(1).await;
+    }
+    submitter.step().await.unwrap();
+    catch_up(&watcher).await;
+
+    let progress = world.rollup.progress().await.unwrap();
+    assert_eq!((progress.committed, progress.proven, progress.state_root), (count, count, fixture.root_after(6)));
+    assert_eq!((state_of(&world, 1).await, state_of(&world, count).await), ("final".into(), "final".into()));
+    let claimable = async |token, account: u8| world.rollup.claimable(token, Address([account; 20])).await.unwrap().0;
+    assert_eq!(claimable(NATIVE, 0xa1).await, 250_000_000_000_000_000);
+    assert_eq!(claimable(NATIVE, 0xa3).await, 1_000_000_000_000_000_000);
+    assert!(claimable(TokenId(2), 0xa1).await + claimable(TokenId(2), 0xa2).await + claimable(TokenId(2), 0xa3).await > 0);
+
+    let nonce = world.operator_nonce().await;
+    submitter.step().await.unwrap();
+    world.mine(1).await;
+    assert_eq!(world.operator_nonce().await, nonce, "nothing is left to do");
+    let totals = l1::gas_totals(&mut world.pool.acquire().await.unwrap()).await.unwrap();
+    let number = |kind| totals.iter().find(|total| total.kind == kind).map(|total| total.transactions);
+    assert_eq!([TxKind::Commit, TxKind::Prove, TxKind::Settle].map(number), [Some(count), Some(1), Some(2)]);
+    assert!(totals.iter().all(|total| total.used == total.calldata + total.execution + 21_000 * total.transactions));
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_reorg_takes_everything_back_and_it_is_done_again(pool: PgPool) {
+    let (world, fixture) = fixture_world(pool).await;
+    let (watcher, mut submitter) = (world.watcher(|options| options.finality_depth = 64), world.submitter(|_| {}));
+    let before = world.rpc.block_number().await.unwrap();
+    let finish = async |submitter: &mut sheaf_settlement::submitter::Submitter| {
+        for _ in 0..40 {
+            submitter.step().await.unwrap();
+            catch_up(&watcher).await;
+        }
+    };
+    finish(&mut submitter).await;
+    assert_eq!(world.rollup.progress().await.unwrap().state_root, fixture.root_after(6));
+    let depth = world.rpc.block_number().await.unwrap() - before;
+
+    world.anvil("anvil_reorg", vec![json!(depth), json!([])]).await;
+    catch_up(&watcher).await;
+    assert_eq!(state_of(&world, 1).await, "sealed");
+    finish(&mut submitter).await;
+    assert_eq!(world.rollup.progress().await.unwrap().state_root, fixture.root_after(6));
+    assert_eq!(world.rollup.claimable(NATIVE, Address([0xa1; 20])).await.unwrap().0, 250_000_000_000_000_000);
+    assert_eq!(world.status().alarm, None);
+}
