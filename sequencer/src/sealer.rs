@@ -254,16 +254,19 @@ mod tests {
 
     #[test]
     fn hot_traffic_gets_the_hot_circuit() {
-        let waiting: Vec<Footprint> = (0..136).map(|i| transfer(10 + i % 20, 40)).collect();
-        assert_eq!(plan(&waiting, &circuits(&["small", "small-hot"]), NO_LIMIT, Pressure::None), Some(Plan { count: 136, circuit: 2, reason: Reason::Size }));
+        let circuits = circuits(&["small", "small-hot"]);
+        let full = circuits[1].shape.transfers;
+        let waiting: Vec<Footprint> = (0..full).map(|i| transfer(10 + i % 20, 40)).collect();
+        assert_eq!(plan(&waiting, &circuits, NO_LIMIT, Pressure::None), Some(Plan { count: full as usize, circuit: 2, reason: Reason::Size }));
     }
 
     #[test]
     fn spread_traffic_gets_the_wide_circuit() {
-        let waiting: Vec<Footprint> = (0..101).map(|i| transfer(10 + 2 * i, 11 + 2 * i)).collect();
-        let plan = plan(&waiting, &circuits(&["small", "small-hot"]), NO_LIMIT, Pressure::None).unwrap();
-        assert_eq!((plan.circuit, plan.reason), (1, Reason::Size));
-        assert_eq!(plan.count, 100);
+        let circuits = circuits(&["small", "small-hot"]);
+        // one account slot is the fee slot
+        let full = (circuits[0].shape.accounts - 1) / 2;
+        let waiting: Vec<Footprint> = (0..=full).map(|i| transfer(10 + 2 * i, 11 + 2 * i)).collect();
+        assert_eq!(plan(&waiting, &circuits, NO_LIMIT, Pressure::None), Some(Plan { count: full as usize, circuit: 1, reason: Reason::Size }));
     }
 
     #[test]

@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_quoted_fee_is_representable_and_not_below_the_minimum() {
-        for (minimum, fee) in [(0, 0), (1, 1), (4095, 4095), (4096, 4100), (40_959, 40_960), (1_000_000_000_000_001, 1_001_000_000_000_000)] {
+        for (minimum, fee) in [(0, 0), (1, 1), (4095, 4095), (4096, 4100), (40_949, 40_950), (40_959, 41_000), (1_000_000_000_000_001, 1_001_000_000_000_000)] {
             assert_eq!(round_up(Amount(minimum)), Amount(fee));
             assert!(FeeFloat::from_amount(Amount(fee)).is_ok());
         }

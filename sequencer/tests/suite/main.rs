@@ -1,0 +1,9 @@
+//! The sequencer on a real Postgres, over real HTTP, with real signatures. `DATABASE_URL` names the server (tools/with-postgres makes one).
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod accepts;
+mod batches;
+mod rates;
+mod refuses;
+mod survives;
+mod support;
