@@ -34,7 +34,9 @@ impl Fixture {
 
     fn manifest(&self) -> Manifest {
         let (params, digest) = (&self.0["params"], HexWord([0; 32]));
-        let circuit = &params["circuits"][0];
+        // a verifying key as the contract's constructor takes it: eight capacities, delta, ic
+        let key = bytes(&params["circuits"][0]);
+        let key: Vec<HexWord> = key.as_chunks().0.iter().map(|word| HexWord(*word)).collect();
         Manifest {
             setup: Setup::InsecureDevelopment { seed: "fixtures".into() },
             srs: SrsEntry { k: 16, digest, tau: array(&params["tau"]), l0: pairs(&params["l0"]) },
@@ -47,8 +49,8 @@ impl Fixture {
                 circuit: digest,
                 proving_key: digest,
                 verifying_key: digest,
-                delta: array(&circuit["delta"]),
-                ic: pairs(&circuit["ic"]),
+                delta: std::array::from_fn(|i| key[8 + i]),
+                ic: std::array::from_fn(|i| [key[12 + 2 * i], key[13 + 2 * i]]),
             }],
         }
     }
@@ -64,6 +66,10 @@ impl Fixture {
 
 fn word(value: &Value) -> Word {
     from_hex(value.as_str().unwrap()).unwrap()
+}
+
+fn bytes(value: &Value) -> Vec<u8> {
+    hex::decode(value.as_str().unwrap().trim_start_matches("0x")).unwrap()
 }
 
 fn words(value: &Value) -> Vec<Word> {
@@ -152,7 +158,7 @@ async fn store_batch(world: &World, batch: &Value, number: u64, taken: Vec<(u64,
         new_root: word(&batch["newRoot"]),
         opening: [opening[0], opening[1]],
         claims: [word(&batch["e"]), word(&batch["z"]), word(&batch["delta"])],
-        posted_data: hex::decode(commit["data"].as_str().unwrap().trim_start_matches("0x")).unwrap(),
+        posted_data: bytes(&commit["data"]),
         choices: words(&commit["choices"]),
         ops_words: words(&batch["words"]),
         input: serde_json::to_value(no_input()).unwrap(),
