@@ -5,6 +5,7 @@
 //! POST /prover/v1/jobs/{batch}/heartbeat       Heartbeat  -> 200 Lease | 409 stale_lease
 //! POST /prover/v1/jobs/{batch}/proof           Submission -> 200 Accepted | 422 proof_invalid
 //! POST /prover/v1/jobs/{batch}/failure         Failure    -> 200 Released | 409 stale_lease
+//! GET  /prover/v1/openapi.json                               200 this, for programs; the only route without a token
 //! ```
 //!
 //! A lease is a number that grows with every claim of a batch: the *fencing token*. Only the newest one can extend the lease or give it

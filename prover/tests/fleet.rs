@@ -367,11 +367,12 @@ async fn a_batch_that_has_no_witness_is_given_back_with_the_reason(pool: PgPool)
     assert_eq!(honest.await.unwrap().failed, 1);
 }
 
-#[test]
-fn the_openapi_document_names_every_route() {
-    use utoipa::OpenApi;
-    let document = serde_json::to_value(sheaf_prover::gateway::ApiDoc::openapi()).unwrap();
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn the_openapi_document_names_every_route_and_the_token(pool: PgPool) {
+    let server = Server::start(&pool, 0, usual).await;
+    let document: Value = reqwest::get(server.url("openapi.json")).await.unwrap().json().await.unwrap();
     for route in ["claim", "jobs/{batch}/heartbeat", "jobs/{batch}/proof", "jobs/{batch}/failure"] {
         assert!(document["paths"][format!("/prover/v1/{route}")]["post"].is_object(), "{route}");
     }
+    assert_eq!(document["components"]["securitySchemes"]["token"]["scheme"], "bearer");
 }

@@ -14,7 +14,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use sheaf_protocol::field::Word;
 use sheaf_protocol::manifest::HexWord;
@@ -22,15 +22,28 @@ use sheaf_store::jobs::{self, ClaimRules, ClaimedJob, NewProof, Stored};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
 /// The gateway's part of the OpenAPI document.
 #[derive(OpenApi)]
 #[openapi(
     paths(claim, heartbeat, submit, fail),
     components(schemas(ProblemBody, Phase, FailureReason, Outcome)),
-    tags((name = "prover", description = "Work for prover workers. Every call needs `Authorization: Bearer <token>`."))
+    tags((name = "prover", description = "Work for prover workers.")),
+    security(("token" = [])),
+    modifiers(&TokenScheme)
 )]
 pub struct ApiDoc;
+
+/// Declares the worker's bearer token.
+struct TokenScheme;
+
+impl utoipa::Modify for TokenScheme {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        document.components.get_or_insert_default().add_security_scheme("token", scheme);
+    }
+}
 
 pub(super) fn router(gateway: Gateway) -> Router {
     let routes = Router::new()
@@ -42,7 +55,12 @@ pub(super) fn router(gateway: Gateway) -> Router {
         .method_not_allowed_fallback(not_found)
         .layer(from_fn_with_state(gateway.clone(), let_in))
         .with_state(gateway);
-    Router::new().nest(PREFIX, routes)
+    Router::new().nest(PREFIX, routes.route("/openapi.json", get(openapi)))
+}
+
+/// The description of these routes, for anybody.
+async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(ApiDoc::openapi())
 }
 
 /// The token is checked before anything of the body is read.

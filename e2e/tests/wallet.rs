@@ -1,0 +1,111 @@
+//! The wallet and the doctor as a person uses them: the real binary against a running town.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use serde_json::Value;
+use sheaf_e2e::{Town, sheaf_binary, test_keys};
+use sheaf_settlement::anvil::DEV_KEYS;
+use std::path::Path;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+/// Accounts of Anvil that nothing else in a town uses.
+const ALICE: &str = DEV_KEYS[5];
+const BOB: &str = DEV_KEYS[6];
+
+struct Purse<'a> {
+    folder: &'a Path,
+    name: &'a str,
+    town: &'a Town,
+}
+
+impl Purse<'_> {
+    async fn run(&self, args: &[&str]) -> Output {
+        let mut command = tokio::process::Command::new(sheaf_binary().unwrap());
+        command.arg("wallet").args(args).arg("--json").arg("--keystore").arg(self.folder.join(self.name));
+        command.env("SHEAF_NODE", self.town.url()).env("SHEAF_L1_URL", &self.town.stack.l1_url).env("SHEAF_PASSWORD", "a password");
+        command.kill_on_drop(true).output().await.unwrap()
+    }
+
+    async fn ok(&self, args: &[&str]) -> Value {
+        let output = self.run(args).await;
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    async fn refused(&self, args: &[&str]) -> String {
+        let output = self.run(args).await;
+        assert!(!output.status.success(), "{args:?} was not refused");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    async fn waits_to_claim(&self, amount: &str) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while self.ok(&["balance"]).await["accounts"][0]["claimable"] != amount {
+            assert!(Instant::now() < end, "{amount} is not claimable after a minute");
+        }
+    }
+
+    async fn new_with(&self, l1_key: &str) -> Value {
+        let file = self.folder.join(format!("{}.l1", self.name));
+        std::fs::write(&file, l1_key).unwrap();
+        self.ok(&["keygen", "--l1-key-file", file.to_str().unwrap()]).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_goes_in_moves_and_comes_out() {
+    let town = Town::found(2).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let [alice, bob] = ["alice", "bob"].map(|name| Purse { folder: folder.path(), name, town: &town });
+    alice.new_with(ALICE).await;
+    let payee = bob.new_with(BOB).await;
+    let (key, owner) = (payee["key"].as_str().unwrap(), payee["owner"].as_str().unwrap());
+
+    assert_eq!(alice.ok(&["deposit", "--amount", "0.5ether"]).await["balance"], "500000000000000000");
+    bob.ok(&["deposit", "--amount", "3gwei"]).await;
+    let transfer = alice.ok(&["transfer", "--to-key", key, "--to-owner", owner, "--amount", "5000000000", "--fee", "1000", "--wait", "final"]).await;
+    assert_eq!((transfer["state"].as_str(), transfer["amount"].as_str()), (Some("final"), Some("5000000000")));
+    assert_eq!(bob.ok(&["balance"]).await["accounts"][0]["balance"], "8000000000");
+
+    bob.ok(&["withdraw", "--amount", "7000000001", "--fee", "0", "--wait", "final"]).await;
+    bob.waits_to_claim("7000000001").await;
+    assert_eq!(bob.ok(&["claim"]).await["amount"], "7000000001");
+    assert_eq!(bob.ok(&["balance"]).await["accounts"][0]["claimable"], "0");
+
+    let history = bob.ok(&["history"]).await;
+    let ops: Vec<&str> = history.as_array().unwrap().iter().map(|line| line["op"].as_str().unwrap()).collect();
+    assert_eq!(ops, ["withdraw", "transfer", "deposit"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_are_told_with_their_remedy() {
+    let town = Town::found(2).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let poor = Purse { folder: folder.path(), name: "poor", town: &town };
+    assert!(poor.refused(&["balance"]).await.contains("sheaf wallet keygen"));
+    poor.new_with(ALICE).await;
+    assert!(poor.refused(&["keygen"]).await.contains("never overwritten"));
+    assert!(poor.refused(&["transfer", "--to", "1", "--amount", "5"]).await.contains("deposit first"));
+    assert!(poor.refused(&["claim"]).await.contains("nothing of token 1 to claim"));
+    poor.ok(&["deposit", "--amount", "1000"]).await;
+    assert!(poor.refused(&["transfer", "--to", "1", "--amount", "5000"]).await.contains("insufficient_funds"));
+    assert!(poor.refused(&["transfer", "--to", "9000", "--amount", "5"]).await.contains("9000"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_finds_a_running_town_well_and_a_missing_l1_ill() {
+    let town = Town::found(2).await.unwrap();
+    let keys = test_keys();
+    let doctor = async |l1_url: &str| {
+        let mut command = tokio::process::Command::new(sheaf_binary().unwrap());
+        command.args(["doctor", "--json", "--listen", town.url().trim_start_matches("http://"), "--shapes", "test", "--deployment"]);
+        command.arg(&town.stack.deployment_file).arg("--keys-dir").arg(&keys.keys_dir).args(["--seed", &keys.seed]);
+        command.env("DATABASE_URL", &town.stack.database_url).env("SHEAF_L1_URL", l1_url).env("SHEAF_OPERATOR_KEY", DEV_KEYS[0]);
+        let output = command.kill_on_drop(true).output().await.unwrap();
+        let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let failed: Vec<String> = findings.iter().filter(|f| f["ok"] == false).map(|f| f["check"].as_str().unwrap().to_owned()).collect();
+        (output.status.success(), failed)
+    };
+    assert_eq!(doctor(&town.stack.l1_url).await, (true, vec![]));
+    assert_eq!(doctor("http://127.0.0.1:1").await, (false, ["l1", "deployment", "operator"].map(str::to_owned).to_vec()));
+}
