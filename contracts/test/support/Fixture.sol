@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.30;
+
+import {IRollup} from "../../src/IRollup.sol";
+import {Rollup} from "../../src/Rollup.sol";
+import {TestToken} from "../../src/TestToken.sol";
+import {Vm} from "./Vm.sol";
+
+/// @title A deployment with the keys of fixtures/batches.json, and the six batches proven for it
+/// @dev Nothing is mocked: keys, queue, commits and proofs are what the Rust side made. Batches count from 1.
+abstract contract Fixture {
+    /// forge calls the functions of contracts that say so.
+    bool public constant IS_TEST = true;
+
+    Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
+    uint256 internal constant R = 0x30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001;
+    uint256 internal constant P = 0x30644e72e131a029b85045b68181585d97816a916871ca8d3c208c16d87cfd47;
+
+    uint256 internal constant BATCHES = 6;
+    uint256 internal constant ENTRIES = 6;
+    uint16 internal constant NATIVE = 1;
+    uint16 internal constant TOKEN = 2;
+    uint256 internal constant LISTING_FEE = 0.01 ether;
+    uint256 internal constant QUEUE_FEE = 0.0001 ether;
+    address internal constant OPERATOR = address(0x0909);
+    /// Holders of the fixtures: they deposit, own slots and get withdrawals.
+    address internal constant ALICE = 0xA1A1a1a1A1A1A1A1A1a1a1a1a1a1A1A1a1A1a1a1;
+    address internal constant BOB = 0xA3A3A3a3a3A3a3A3a3A3A3A3A3a3a3A3A3A3A3A3;
+
+    string internal json;
+    IRollup internal rollup;
+    TestToken internal token;
+
+    /// @dev The contract as the fixtures want it, token 2 listed, all their queue entries queued.
+    function deployWithQueue() internal {
+        json = vm.readFile("test/fixtures/batches.json");
+        vm.chainId(vm.parseJsonUint(json, ".chainId"));
+        address target = vm.parseJsonAddress(json, ".contract");
+        construct(target, params());
+        rollup = IRollup(target);
+        token = new TestToken();
+        vm.deal(address(this), LISTING_FEE);
+        rollup.listToken{value: LISTING_FEE}(address(token));
+        for (uint256 index = 1; index <= ENTRIES; ++index) {
+            enqueue(index);
+        }
+    }
+
+    /// @dev Runs the constructor at an address of our choice: the domain depends on it.
+    function construct(address target, IRollup.Params memory params_) internal {
+        vm.etch(target, abi.encodePacked(type(Rollup).creationCode, abi.encode(params_)));
+        (bool ok, bytes memory result) = target.call("");
+        if (!ok) {
+            assembly ("memory-safe") {
+                revert(add(result, 0x20), mload(result))
+            }
+        }
+        vm.etch(target, result);
+    }
+
+    // ---- fixtures ----
+
+    function params() internal view returns (IRollup.Params memory out) {
+        out.k = vm.parseJsonUint(json, ".params.k");
+        out.operator = OPERATOR;
+        out.listingFee = LISTING_FEE;
+        out.queueFee = QUEUE_FEE;
+        out.forceTimeout = 7 days;
+        out.proveTimeout = 7 days;
+        copy(out.alpha, ".params.alpha");
+        copy(out.beta, ".params.beta");
+        copy(out.tau, ".params.tau");
+        uint256[] memory l0 = vm.parseJsonUintArray(json, ".params.l0");
+        for (uint256 i; i < 18; ++i) {
+            out.l0[i] = l0[i];
+        }
+        out.circuits = new IRollup.VerifyingKey[](1);
+        out.circuits[0] = abi.decode(vm.parseJsonBytes(json, ".params.circuits[0]"), (IRollup.VerifyingKey));
+    }
+
+    function copy(uint256[2] memory to, string memory key) private view {
+        uint256[] memory from = vm.parseJsonUintArray(json, key);
+        (to[0], to[1]) = (from[0], from[1]);
+    }
+
+    function copy(uint256[4] memory to, string memory key) private view {
+        uint256[] memory from = vm.parseJsonUintArray(json, key);
+        (to[0], to[1], to[2], to[3]) = (from[0], from[1], from[2], from[3]);
+    }
+
+    function path(uint256 number, string memory field) internal pure returns (string memory) {
+        return string.concat(".batches[", vm.toString(number - 1), "].", field);
+    }
+
+    function commitOf(uint256 number) internal view returns (IRollup.Commit memory) {
+        return abi.decode(vm.parseJsonBytes(json, path(number, "abi.commit")), (IRollup.Commit));
+    }
+
+    function proofOf(uint256 number) internal view returns (IRollup.BatchProof memory) {
+        return abi.decode(vm.parseJsonBytes(json, path(number, "abi.proof")), (IRollup.BatchProof));
+    }
+
+    /// @dev Proofs of batches first .. last.
+    function proofsOf(uint256 first, uint256 last) internal view returns (IRollup.BatchProof[] memory proofs) {
+        proofs = new IRollup.BatchProof[](last + 1 - first);
+        for (uint256 i; i < proofs.length; ++i) {
+            proofs[i] = proofOf(first + i);
+        }
+    }
+
+    function oldCommitments(uint256 number) internal view returns (uint256[6] memory out) {
+        uint256[] memory from = vm.parseJsonUintArray(json, path(number, "oldCommitments"));
+        for (uint256 i; i < 6; ++i) {
+            out[i] = from[i];
+        }
+    }
+
+    function newRoot(uint256 number) internal view returns (bytes32) {
+        return vm.parseJsonBytes32(json, path(number, "newRoot"));
+    }
+
+    function wordsOf(uint256 number) internal view returns (uint256[] memory) {
+        return vm.parseJsonUintArray(json, path(number, "words"));
+    }
+
+    function choicesOf(uint256 number) internal view returns (uint256[] memory) {
+        return commitOf(number).choices;
+    }
+
+    function entryOf(uint256 index) internal view returns (IRollup.QueueEntry memory entry) {
+        string memory at = string.concat(".queue[", vm.toString(index - 1), "]");
+        entry.kind = uint8(vm.parseJsonUint(json, string.concat(at, ".kind")));
+        entry.sender = vm.parseJsonAddress(json, string.concat(at, ".sender"));
+        entry.token = uint16(vm.parseJsonUint(json, string.concat(at, ".token")));
+        entry.amount = uint112(vm.parseJsonUint(json, string.concat(at, ".amount")));
+        entry.idx = uint24(vm.parseJsonUint(json, string.concat(at, ".idx")));
+        entry.owner = vm.parseJsonAddress(json, string.concat(at, ".owner"));
+        entry.key = vm.parseJsonUint(json, string.concat(at, ".key"));
+    }
+
+    // ---- steps ----
+
+    /// @dev Sends a queue entry of the fixtures.
+    function enqueue(uint256 index) internal {
+        IRollup.QueueEntry memory entry = entryOf(index);
+        uint256 value = QUEUE_FEE + (entry.token == NATIVE ? entry.amount : 0);
+        vm.deal(entry.sender, entry.sender.balance + value);
+        if (entry.token == NATIVE) {
+            vm.prank(entry.sender);
+            rollup.deposit{value: value}(entry.key, entry.owner);
+        } else {
+            token.mint(entry.sender, entry.amount);
+            vm.prank(entry.sender);
+            token.approve(address(rollup), entry.amount);
+            vm.prank(entry.sender);
+            rollup.depositToken{value: value}(entry.token, entry.amount, entry.key, entry.owner);
+        }
+    }
+
+    function commit(IRollup.Commit memory batch) internal {
+        vm.prank(OPERATOR, OPERATOR);
+        rollup.commit(batch);
+    }
+
+    /// @dev Commits batches first .. last.
+    function commitFixtures(uint256 first, uint256 last) internal {
+        for (uint256 number = first; number <= last; ++number) {
+            commit(commitOf(number));
+        }
+    }
+
+    /// @dev Proves batches first .. last in one call.
+    function proveFixtures(uint256 first, uint256 last) internal {
+        rollup.prove(oldCommitments(first), proofsOf(first, last));
+    }
+
+    function settleFixture(uint256 number, uint256 first, uint256 count) internal {
+        rollup.settle(proofOf(number).record, choicesOf(number), wordsOf(number), first, count);
+    }
+}
