@@ -17,8 +17,8 @@ pub enum KeyError {
     #[error("not an L1 private key: expected 0x and 64 hex digits")]
     Malformed,
     /// The signer failed.
-    #[error("the L1 key could not sign")]
-    Sign(#[source] ethers_signers::WalletError),
+    #[error("the L1 key could not sign: {0}")]
+    Sign(String),
 }
 
 /// A secp256k1 key held in memory.
@@ -47,7 +47,8 @@ impl L1Key {
 
     pub(crate) fn sign(&self, draft: &Draft) -> Result<Signed, KeyError> {
         let typed = draft.typed();
-        let signature = self.0.clone().with_chain_id(draft.chain_id).sign_transaction_sync(&typed).map_err(KeyError::Sign)?;
+        let signature = self.0.clone().with_chain_id(draft.chain_id).sign_transaction_sync(&typed);
+        let signature = signature.map_err(|error| KeyError::Sign(error.to_string()))?;
         let raw = typed.rlp_signed(&signature);
         Ok(Signed { hash: H256(keccak256(&raw)), raw })
     }

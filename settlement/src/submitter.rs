@@ -9,9 +9,9 @@
 //! ```
 //!
 //! A transaction is saved with its nonce before it is sent, so a crash at any point leaves a row to go on from. Whether a sending arrived is
-//! never guessed: it is asked by hash (any attempt) and by nonce. Sending the same bytes twice is harmless. A transaction stays *stuck* no
+//! never guessed: it is asked by hash (any attempt) and by nonce. Sending the same bytes twice is harmless. The first in line is *stuck* no
 //! longer than `resubmit_after_ms`: then it is replaced at the same nonce for at least 12.5 % more, up to the cap, and either attempt may be
-//! mined. What to send next is decided afresh from the contract each time, so a failed or lost transaction needs no repair: its job is simply
+//! mined; those behind it are replaced only if they offer less than the base fee. What to send next is decided afresh from the contract each time, so a failed or lost transaction needs no repair: its job is simply
 //! due again. A refusal by the contract is a state shown on the board, not a crash.
 
 use crate::calldata;
@@ -225,11 +225,26 @@ impl Submitter {
         if attempt.mined == Some(mined) {
             return Ok(());
         }
+        let reason = if mined.succeeded { None } else { self.reason(attempt).await? };
         let mut rows = self.lead.begin().await.map_err(store)?;
-        l1::set_mined(&mut rows, &self.address(), transaction.nonce, attempt.id, &mined).await.map_err(store)?;
+        l1::set_mined(&mut rows, &self.address(), transaction.nonce, attempt.id, &mined, reason.as_deref()).await.map_err(store)?;
         rows.commit().await.map_err(store)?;
-        count_mined(transaction, &mined);
+        count_mined(transaction, &mined, reason.as_deref());
         Ok(())
+    }
+
+    /// Why the contract would refuse a failed transaction now; most often that is also why it did.
+    async fn reason(&self, attempt: &Attempt) -> Result<Option<String>, SubmitError> {
+        let draft = Draft::from_raw(&attempt.raw).ok_or(SubmitError::Corrupt(attempt.id))?;
+        match self.rollup.rpc().call(&self.request(draft.data)).await {
+            Err(error @ RpcError::Unreachable { .. }) => Err(SubmitError::Rpc(error)),
+            Err(error) => Ok(Revert::of(&error).map(|revert| revert.to_string())),
+            Ok(_) => Ok(None),
+        }
+    }
+
+    fn request(&self, data: Bytes) -> CallRequest {
+        CallRequest { from: H160(self.address().0), to: Some(self.rollup.h160()), value: U256::zero(), data }
     }
 
     async fn unmined(&self, nonce: u64) -> Result<(), SubmitError> {
@@ -266,7 +281,8 @@ impl Submitter {
         let since = *self.seen.entry(newest.id).or_insert_with(Instant::now);
         let overdue = since.elapsed() >= Duration::from_millis(self.options.resubmit_after_ms);
         let underpaid = newest.max_fee_wei < next_base_fee(&round.fees);
-        if overdue || (underpaid && !delivered) {
+        let first_in_line = transaction.nonce == round.mined_nonce;
+        if (overdue && (first_in_line || underpaid)) || (underpaid && !delivered) {
             return self.replace(transaction, newest, round).await;
         }
         Ok(())
@@ -409,8 +425,7 @@ impl Submitter {
 
     /// Gas limit for the call on top of the newest block; `None` if it would be refused, which is shown on the board.
     async fn simulate(&mut self, job: Job, data: &Bytes) -> Result<Option<u64>, SubmitError> {
-        let request = CallRequest { from: H160(self.address().0), to: Some(self.rollup.h160()), value: U256::zero(), data: data.clone() };
-        let reason = match self.rollup.rpc().estimate_gas(&request).await {
+        let reason = match self.rollup.rpc().estimate_gas(&self.request(data.clone())).await {
             Ok(gas) => return Ok(Some((gas + gas / 4).max(floor_gas(data)))),
             Err(error @ RpcError::Refused { .. }) => Revert::of(&error).map_or_else(|| error.to_string(), |revert| revert.to_string()),
             Err(error) => return Err(SubmitError::Rpc(error)),
@@ -451,7 +466,7 @@ fn store(error: impl Into<StoreError>) -> SubmitError {
     SubmitError::Store(error.into())
 }
 
-fn count_mined(transaction: &Transaction, mined: &Mined) {
+fn count_mined(transaction: &Transaction, mined: &Mined, reason: Option<&str>) {
     let kind = transaction.kind.name();
     metrics::counter!("sheaf_l1_gas_used_total", "kind" => kind).increment(mined.gas_used);
     metrics::counter!("sheaf_l1_transactions_total", "kind" => kind, "succeeded" => mined.succeeded.to_string()).increment(1);
@@ -460,6 +475,6 @@ fn count_mined(transaction: &Transaction, mined: &Mined) {
     if succeeded {
         tracing::info!(kind, nonce, gas, first, last, "mined");
     } else {
-        tracing::error!(kind, nonce, gas, first, last, "mined, but it reverted; its job is due again");
+        tracing::error!(kind, nonce, gas, first, last, reason, "mined, but it reverted; its job is due again");
     }
 }

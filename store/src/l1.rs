@@ -516,14 +516,21 @@ pub async fn set_sent(connection: &mut PgConnection, id: i64) -> Result<(), sqlx
     sqlx::query(query).bind(id).execute(connection).await.map(drop)
 }
 
-/// Records in which block and at what cost an attempt was mined; the others of its nonce are replaced.
+/// Records in which block and at what cost an attempt was mined, and why it failed if it did; the others of its nonce are replaced.
 ///
 /// # Errors
 /// [`sqlx::Error`].
-pub async fn set_mined(tx: &mut PgTransaction<'_>, sender: &Address, nonce: u64, id: i64, mined: &Mined) -> Result<(), sqlx::Error> {
+pub async fn set_mined(
+    tx: &mut PgTransaction<'_>,
+    sender: &Address,
+    nonce: u64,
+    id: i64,
+    mined: &Mined,
+    reason: Option<&str>,
+) -> Result<(), sqlx::Error> {
     retire(tx, sender, nonce).await?;
-    let query = "UPDATE l1_transactions SET state = $2, block_number = $3, block_hash = $4, gas_used = $5, effective_gas_price = $6::numeric
-                 WHERE id = $1";
+    let query = "UPDATE l1_transactions SET state = $2, block_number = $3, block_hash = $4, gas_used = $5, effective_gas_price = $6::numeric,
+                     reason = $7 WHERE id = $1";
     sqlx::query(query)
         .bind(id)
         .bind(if mined.succeeded { "mined" } else { "failed" })
@@ -531,6 +538,7 @@ pub async fn set_mined(tx: &mut PgTransaction<'_>, sender: &Address, nonce: u64,
         .bind(mined.block_hash.as_slice())
         .bind(int(mined.gas_used))
         .bind(mined.gas_price_wei.to_string())
+        .bind(reason)
         .execute(&mut **tx)
         .await
         .map(drop)

@@ -156,6 +156,25 @@ async fn a_foreign_transaction_at_our_nonce_costs_an_alarm_and_no_batch(pool: Pg
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_commit_that_reverts_is_not_paid_for_twice(pool: PgPool) {
+    let world = World::new(pool).await;
+    manual(&world).await;
+    world.empty_batches(1..=1).await;
+    world.batch(2, &[], [7; 32]).await;
+    world.empty_batches(3..=3).await;
+    let nonce = world.operator_nonce().await;
+    let mut submitter = world.submitter(|_| {});
+    submitter.step().await.unwrap();
+    world.mine(1).await;
+    for _ in 0..3 {
+        submitter.step().await.unwrap();
+    }
+    assert_eq!(live(&world).await.iter().map(Transaction::succeeded).collect::<Vec<_>>(), [true, false, false]);
+    assert_eq!(world.operator_nonce().await, nonce + 3, "nothing more is sent");
+    assert!(world.status().blocked.unwrap().contains("QueueMismatch"));
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_process_that_lost_the_lead_writes_nothing(pool: PgPool) {
     let world = World::new(pool).await;
     world.empty_batches(1..=1).await;

@@ -3,7 +3,7 @@
 //! The fixtures are bound to a contract address, so the contract is created in place: its creation code is set there and called, which runs the
 //! constructor with that address, and what it returns becomes the code.
 
-use crate::common::{World, catch_up, operator};
+use crate::common::{World, catch_up, eventually, operator};
 use serde_json::{Value, json};
 use sheaf_protocol::amount::{Address, Amount, NATIVE, TokenId};
 use sheaf_protocol::batch::{Batch, Challenges, ProverInput};
@@ -99,7 +99,7 @@ async fn create_in_place(world: &mut World, fixture: &Fixture) {
     world.anvil("anvil_setCode", vec![at.clone(), json!(to_hex(&code))]).await;
     let request = json!({ "from": operator().address().to_string(), "to": at, "gas": "0xf42400" });
     let runtime = world.anvil("eth_call", vec![request.clone(), json!("latest")]).await;
-    world.anvil("eth_sendTransaction", vec![request]).await;
+    send_mined(world, request).await;
     world.anvil("anvil_setCode", vec![at, runtime]).await;
     world.rollup = Rollup::at(world.rpc.clone(), fixture.contract());
     let block = world.rpc.block_number().await.unwrap();
@@ -111,8 +111,14 @@ async fn send_as(world: &World, from: Address, to: Address, value: u128, data: S
     let from = json!(from.to_string());
     world.anvil("anvil_impersonateAccount", vec![from.clone()]).await;
     world.anvil("anvil_setBalance", vec![from.clone(), json!("0x21e19e0c9bab2400000")]).await;
-    let request = json!({ "from": from, "to": to.to_string(), "value": format!("{value:#x}"), "data": data });
-    world.anvil("eth_sendTransaction", vec![request]).await;
+    send_mined(world, json!({ "from": from, "to": to.to_string(), "value": format!("{value:#x}"), "data": data })).await;
+}
+
+/// Sends and waits: two senders' transactions may otherwise change places.
+async fn send_mined(world: &World, request: Value) {
+    let hash = world.anvil("eth_sendTransaction", vec![request]).await;
+    let receipt = async || Some(world.anvil("eth_getTransactionReceipt", vec![hash.clone()]).await).filter(Value::is_object);
+    assert_eq!(eventually("the transaction is mined", receipt).await["status"], "0x1");
 }
 
 async fn make_deposits(world: &World, fixture: &Fixture) {
