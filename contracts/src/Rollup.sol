@@ -329,10 +329,11 @@ contract Rollup is IRollup {
         if (!ok) revert TransferFailed(NATIVE);
     }
 
-    /// Tokens that return nothing are taken at their word; those that return false have refused.
+    /// Tokens that return nothing are taken at their word, unless their code is gone; anything but `true` is a refusal.
     function callToken(uint16 token, address erc20, bytes memory data) private {
         (bool ok, bytes memory answer) = erc20.call(data);
-        if (!ok || (answer.length != 0 && !abi.decode(answer, (bool)))) revert TransferFailed(token);
+        bool agreed = answer.length == 0 ? erc20.code.length != 0 : answer.length >= 32 && uint256(bytes32(answer)) == 1;
+        if (!ok || !agreed) revert TransferFailed(token);
     }
 
     // ---------------------------------------------------------------------------------------------------------------------------------------------

@@ -67,6 +67,18 @@ library Bn254 {
         if (!ok) revert IRollup.PointNotOnCurve(x, y);
     }
 
+    /// @notice sum += (x, y); the point must be in G1.
+    function add(Sum memory sum, uint256 x, uint256 y) internal view {
+        bool ok;
+        assembly ("memory-safe") {
+            let scratch := add(sum, 0x40)
+            mstore(scratch, x)
+            mstore(add(scratch, 0x20), y)
+            ok := staticcall(gas(), 6, sum, 0x80, sum, 0x40)
+        }
+        if (!ok) revert IRollup.PointNotOnCurve(x, y);
+    }
+
     /// @notice scalar (x, y); the point must be in G1.
     function mul(uint256 x, uint256 y, uint256 scalar) internal view returns (uint256, uint256) {
         Sum memory sum;

@@ -36,11 +36,15 @@ library Groth16 {
         for (uint256 j; j < INPUTS; ++j) {
             sum.scalars[j + 1] = addmod(sum.scalars[j + 1], mulmod(weight, inputs[j], Bn254.R), Bn254.R);
         }
-        // the multiplication by 1 is worth skipping: most calls prove one batch
-        (uint256 x, uint256 y) =
-            weight == 1 ? (proof[0], Bn254.negate(proof[1])) : Bn254.mul(proof[0], proof[1], Bn254.R - weight);
-        Bn254.push(pairs, x, y, proof[2], proof[3], proof[4], proof[5]);
-        Bn254.addMul(sum.c, proof[6], proof[7], weight);
+        (uint256 x, uint256 y) = scaled(proof[0], proof[1], weight);
+        Bn254.push(pairs, x, Bn254.negate(y), proof[2], proof[3], proof[4], proof[5]);
+        (x, y) = scaled(proof[6], proof[7], weight);
+        Bn254.add(sum.c, x, y);
+    }
+
+    /// @dev Multiplying by 1 is worth skipping: most calls prove one batch.
+    function scaled(uint256 x, uint256 y, uint256 weight) private view returns (uint256, uint256) {
+        return weight == 1 ? (x, y) : Bn254.mul(x, y, weight);
     }
 
     /// @notice Closes a circuit: adds its inputs to `g2` (the sum paired with the G2 generator), pushes its pair with delta.
