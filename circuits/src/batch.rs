@@ -106,7 +106,11 @@ fn signature_witness(key: Fr, domain: Fr, tag: OpTag, message: Fr, signature: &S
     Some(SignatureWitness { key, key_y: witness.a_y, h0: witness.h0, h1: witness.h1, windows: witness.windows.map(|point| (point.x, point.y)) })
 }
 
-fn transfer_witness(signed: &Signed<Transfer>, domain: Fr) -> Result<TransferWitness, CircuitError> {
+/// Slot witness of a signed transfer.
+///
+/// # Errors
+/// [`CircuitError::Signature`] if the signature does not verify.
+pub fn transfer_witness(signed: &Signed<Transfer>, domain: Fr) -> Result<TransferWitness, CircuitError> {
     let Transfer { from, to, token, nonce, amount, fee } = signed.op;
     let signature = signature_witness(signed.key, domain, OpTag::Transfer, signed.op.message(), &signed.signature);
     Ok(TransferWitness {
@@ -120,7 +124,11 @@ fn transfer_witness(signed: &Signed<Transfer>, domain: Fr) -> Result<TransferWit
     })
 }
 
-fn withdraw_witness(signed: &Signed<Withdraw>, domain: Fr) -> Result<WithdrawWitness, CircuitError> {
+/// Slot witness of a signed withdrawal.
+///
+/// # Errors
+/// [`CircuitError::Signature`] if the signature does not verify.
+pub fn withdraw_witness(signed: &Signed<Withdraw>, domain: Fr) -> Result<WithdrawWitness, CircuitError> {
     let Withdraw { from, token, nonce, fee, amount, address } = signed.op;
     let signature = signature_witness(signed.key, domain, OpTag::Withdraw, signed.op.message(domain), &signed.signature);
     Ok(WithdrawWitness {

@@ -3,6 +3,7 @@
 
 mod counts;
 mod equivalence;
+mod forgery;
 mod keys;
 mod snarkjs;
 mod world;
