@@ -61,14 +61,7 @@ pub(crate) fn settle(input: &SettleInput) -> Bytes {
 
 fn batch_proof(input: &ProofInput) -> abi::BatchProof {
     let [e, z, delta] = input.claims.map(U256::from);
-    abi::BatchProof {
-        record: record(&input.record),
-        groth_16: input.groth16.map(U256::from),
-        e,
-        z,
-        delta,
-        opening: input.opening.map(U256::from),
-    }
+    abi::BatchProof { record: record(&input.record), groth_16: input.groth16.map(U256::from), e, z, delta, opening: input.opening.map(U256::from) }
 }
 
 fn record(words: &RecordWords) -> abi::Record {
@@ -124,13 +117,8 @@ mod tests {
     #[test]
     fn a_commit_names_the_words_of_its_record() {
         let record: RecordWords = std::array::from_fn(|i| word_u128(100 + i as u128));
-        let input = CommitInput {
-            record,
-            taken: vec![],
-            choices: vec![],
-            withdrawals: vec![[word_u128(1), word_u128(2), word_u128(3)]],
-            data: vec![0; 6],
-        };
+        let input =
+            CommitInput { record, taken: vec![], choices: vec![], withdrawals: vec![[word_u128(1), word_u128(2), word_u128(3)]], data: vec![0; 6] };
         let commit = abi::CommitCall::decode(commit(&input)).unwrap().batch;
         assert_eq!((commit.number, commit.circuit, commit.h), (100.into(), 101.into(), 109.into()));
         assert_eq!(commit.commitments, [103, 104, 105, 106, 107, 108].map(U256::from));

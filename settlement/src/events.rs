@@ -54,12 +54,9 @@ fn event(decoded: RollupContractEvents) -> Result<Event, &'static str> {
         E::CreditedFilter(e) => {
             Event::Credited(number(e.number)?, Credited { to: address(e.to), token: TokenId(e.token), amount: amount(e.amount)? })
         }
-        E::ClaimedFilter(e) => Event::Claimed(Claimed {
-            account: address(e.account),
-            token: TokenId(e.token),
-            amount: amount(e.amount)?,
-            to: address(e.to),
-        }),
+        E::ClaimedFilter(e) => {
+            Event::Claimed(Claimed { account: address(e.account), token: TokenId(e.token), amount: amount(e.amount)?, to: address(e.to) })
+        }
     })
 }
 

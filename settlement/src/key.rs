@@ -72,10 +72,8 @@ impl Draft {
     pub(crate) fn from_raw(raw: &[u8]) -> Option<Self> {
         let (typed, _) = TypedTransaction::decode_signed(&Rlp::new(raw)).ok()?;
         let TypedTransaction::Eip1559(request) = typed else { return None };
-        let fees = Fees {
-            max_fee_per_gas: to_u128(request.max_fee_per_gas?)?,
-            max_priority_fee_per_gas: to_u128(request.max_priority_fee_per_gas?)?,
-        };
+        let fees =
+            Fees { max_fee_per_gas: to_u128(request.max_fee_per_gas?)?, max_priority_fee_per_gas: to_u128(request.max_priority_fee_per_gas?)? };
         Some(Self {
             chain_id: request.chain_id?.as_u64(),
             nonce: request.nonce.unwrap_or_default().low_u64(),

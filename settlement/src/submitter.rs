@@ -17,8 +17,8 @@
 use crate::calldata;
 use crate::fees::{Fees, bump, next_base_fee, suggest};
 use crate::gas::{STANDARD_TOKEN_GAS, TRANSACTION_GAS, calldata_tokens, floor_gas};
-use crate::lead::Lead;
 use crate::key::{Draft, KeyError, L1Key};
+use crate::lead::Lead;
 use crate::policy::{Job, Limits, Situation};
 use crate::revert::Revert;
 use crate::rollup::{Rollup, ViewError};
@@ -26,9 +26,9 @@ use crate::rpc::{BlockHead, CallRequest, FeeHistory, Receipt, RpcError};
 use crate::status::Board;
 use ethers_core::types::{Bytes, H160, H256, U256};
 use sheaf_protocol::amount::Address;
-use sheaf_store::l1::{self, Attempt, Mined, NewTransaction, Transaction, TxKind};
 use sheaf_store::StoreError;
 use sheaf_store::hints::Hints;
+use sheaf_store::l1::{self, Attempt, Mined, NewTransaction, Transaction, TxKind};
 use sqlx::PgTransaction;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -57,14 +57,7 @@ impl SubmitterOptions {
     pub fn new(chain_id: u64) -> Self {
         let development = chain_id == crate::anvil::DEV_CHAIN_ID;
         let (poll_ms, resubmit_after_ms, finality_depth) = if development { (200, 5_000, 1) } else { (4_000, 48_000, 64) };
-        Self {
-            poll_ms,
-            resubmit_after_ms,
-            max_fee_wei: 500_000_000_000,
-            finality_depth,
-            max_commits_in_flight: 8,
-            max_batches_per_proof: 16,
-        }
+        Self { poll_ms, resubmit_after_ms, max_fee_wei: 500_000_000_000, finality_depth, max_commits_in_flight: 8, max_batches_per_proof: 16 }
     }
 
     fn limits(&self) -> Limits {
@@ -412,7 +405,9 @@ impl Submitter {
     async fn build(&self, job: Job) -> Result<Option<(Bytes, u64)>, SubmitError> {
         let mut rows = self.lead.begin().await.map_err(store)?;
         let built = match job.kind {
-            TxKind::Commit => l1::commit_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::commit(&i), calldata::commit_gas(&i)))),
+            TxKind::Commit => {
+                l1::commit_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::commit(&i), calldata::commit_gas(&i))))
+            }
             TxKind::Prove => l1::proof_inputs(&mut rows, job.first, job.last).await.map(|found| found.map(|(old, i)| (calldata::prove(&old, &i), 0))),
             TxKind::Settle => l1::settle_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::settle(&i), 0))),
         };

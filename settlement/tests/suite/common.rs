@@ -154,7 +154,8 @@ impl World {
     /// Seals and computes the next batch. It takes `taken` and says nothing provable, but all that a commit checks is right.
     pub(crate) async fn batch(&self, number: u64, taken: &[(u64, QueueEntry)], queue_digest: Word) {
         let mut tx = self.pool.begin().await.unwrap();
-        let rows: Vec<Taken> = taken.iter().map(|(index, entry)| Taken { index: *index, seq: *index, slot: Some(SlotId(1)), entry: *entry }).collect();
+        let rows: Vec<Taken> =
+            taken.iter().map(|(index, entry)| Taken { index: *index, seq: *index, slot: Some(SlotId(1)), entry: *entry }).collect();
         queue::insert(&mut tx, &rows).await.unwrap();
         batches::seal(&mut tx, &Seal { number, circuit: 1, reason: "asked", last_seq: 1_000 }).await.unwrap();
         batches::store_computed(&mut tx, &computed(number, taken, queue_digest)).await.unwrap();

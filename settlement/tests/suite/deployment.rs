@@ -6,7 +6,7 @@ use sheaf_protocol::field::{g2_words, word_u128};
 use sheaf_protocol::header::domain;
 use sheaf_protocol::manifest::{HexWord, Setup};
 use sheaf_settlement::deploy::{DeployError, ManifestError, check_manifest, check_setup, deploy_test_token};
-use sheaf_settlement::rollup::{SendError, Rollup, ViewError, token_balance};
+use sheaf_settlement::rollup::{Rollup, SendError, ViewError, token_balance};
 use sqlx::PgPool;
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]

@@ -124,7 +124,10 @@ async fn a_crash_between_saving_and_sending_loses_nothing(pool: PgPool) {
     let mut restarted = world.submitter(|_| {});
     until_committed(&world, &mut restarted, 2).await;
     restarted.step().await.unwrap();
-    assert_eq!(live(&world).await.iter().map(|tx| (tx.nonce, tx.attempts.len())).collect::<Vec<_>>(), saved.iter().map(|tx| (tx.nonce, 1)).collect::<Vec<_>>());
+    assert_eq!(
+        live(&world).await.iter().map(|tx| (tx.nonce, tx.attempts.len())).collect::<Vec<_>>(),
+        saved.iter().map(|tx| (tx.nonce, 1)).collect::<Vec<_>>()
+    );
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
