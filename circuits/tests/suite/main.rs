@@ -5,5 +5,6 @@ mod counts;
 mod equivalence;
 mod forgery;
 mod keys;
+mod perturbation;
 mod snarkjs;
 mod world;

@@ -114,7 +114,7 @@ pub(crate) fn token_of(slot: u32) -> TokenId {
     if slot % 2 == 1 { NATIVE } else { TOKEN }
 }
 
-/// A batch with every kind of slot used and unused: slots 1..=6 hold something, 7 is opened, 0 pads.
+/// A batch with every kind of slot used and unused: slots 1..=6 hold something, 7 is opened, 8 pads.
 pub(crate) fn rich_batch() -> (World, Batch, Challenges) {
     let mut world = World::new(1, 6);
     let transfers = vec![world.transfer(1, 3, 0, 5_000, 30), world.transfer(1, 5, 1, 70_000, 20), world.transfer(2, 4, 0, 12_345, 10)];

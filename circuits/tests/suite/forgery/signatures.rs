@@ -259,21 +259,22 @@ fn key_off_the_curve(f: &mut Forge, mut t: Target) {
     let multiples = small_group(&mut t.rng);
     let (x, y) = multiples[1].unwrap();
     t.key = Affine::new_unchecked(x, y);
-    f.witness.accounts[t.slot as usize].key = x;
+    f.witness.accounts.iter_mut().filter(|account| account.idx == Fr::from(t.slot)).for_each(|account| account.key = x);
     let lambda = multiples.iter().position(|point| *point == Some((BETA * x, y))).unwrap();
     let honest = signature(f, t.section.0).windows;
-    let guess = 5;
-    let before = honest[..WINDOWS - 2].iter().fold(multiples[guess], |sum, point| add_anywhere(sum, Some(*point)));
     let choices = |window: usize| {
         (0..24u8).map(move |i| schnorr::Digit { unit: i % 6, representative: i / 6 }.point(window)).map(|point| (point.x, point.y))
     };
-    let pairs = choices(WINDOWS - 2).flat_map(|first| choices(WINDOWS - 1).map(move |second| [first, second]));
-    let mut found = pairs.filter_map(|pair| {
-        let r = pair.iter().fold(before, |sum, point| add_anywhere(sum, Some(*point)))?;
-        let c = challenge(t.hash(Affine::new_unchecked(r.0, r.1)));
-        (challenge_in(c, lambda) == guess).then_some((c, pair))
+    let found = (1..SMALL_ORDER).find_map(|guess| {
+        let before = honest[..WINDOWS - 2].iter().fold(multiples[guess], |sum, point| add_anywhere(sum, Some(*point)));
+        let mut pairs = choices(WINDOWS - 2).flat_map(|first| choices(WINDOWS - 1).map(move |second| [first, second]));
+        pairs.find_map(|pair| {
+            let r = pair.iter().fold(before, |sum, point| add_anywhere(sum, Some(*point)))?;
+            let c = challenge(t.hash(Affine::new_unchecked(r.0, r.1)));
+            (challenge_in(c, lambda) == guess).then_some((c, pair))
+        })
     });
-    let (c, pair) = found.next().expect("another seed");
+    let (c, pair) = found.unwrap();
     let mut windows = honest;
     windows[WINDOWS - 2..].copy_from_slice(&pair);
     install(f, &t, t.witness(c, windows));

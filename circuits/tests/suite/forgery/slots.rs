@@ -4,7 +4,7 @@
 //! transfers    1 -> 3: 5,000 fee 30 | 1 -> 5: 70,000 fee 20 | 2 -> 4: 12,345 fee 10 | unused
 //! withdrawals  4: 777 fee 5 | unused           deposits  7: 4,000, which opens it | unused
 //! fees         token 1: 50 to slot 1 | token 2: 15 to slot 2
-//! accounts     0 (empty padding) .. 7
+//! accounts     1 .. 7, and 8, which is empty and pads
 //! ```
 
 use super::{Forge, Forgery, forgery, variables_of};
@@ -29,8 +29,20 @@ fn fr(value: i64) -> Fr {
 }
 
 impl Forge {
+    /// Where the account slot of this index stands.
+    fn position(&self, idx: usize) -> usize {
+        self.witness.accounts.iter().position(|account| account.idx == fr(idx as i64)).unwrap()
+    }
+
     fn account(&mut self, idx: usize) -> &mut AccountWitness {
-        &mut self.witness.accounts[idx]
+        let position = self.position(idx);
+        &mut self.witness.accounts[position]
+    }
+
+    /// Replaces the padding slot by `account`, in front of all others.
+    fn replace_padding(&mut self, account: AccountWitness) {
+        self.witness.accounts.pop();
+        self.witness.accounts.insert(0, account);
     }
 
     /// Moves a final balance.
@@ -129,7 +141,7 @@ fn balances() -> Vec<Forgery> {
     vec![
         forgery("inflated_balance", &["batch.balance_bus"], |f| f.balance(3, 1)),
         forgery("inflated_balance_behind_a_wrong_fraction", &["account.balance_bus"], |f| {
-            let fraction = variables_of(("account", 3), "balance_bus")[0];
+            let fraction = variables_of(("account", f.position(3)), "balance_bus")[0];
             let honest = f.value(fraction);
             f.balance(3, 1);
             f.set(fraction, honest);
@@ -249,7 +261,7 @@ fn disabled_slots() -> Vec<Forgery> {
             // empty word, so no debit of anybody; the amount is taken from the void slot (0, token 0)
             let signed = f.world.sign_withdrawal(Withdraw { amount: Amount(500), ..Withdraw::default() }, 6);
             f.use_withdrawal(1, &signed);
-            f.account(0).dyn_old = fr(500);
+            f.replace_padding(AccountWitness { dyn_old: fr(500), ..AccountWitness::default() });
         }),
         forgery("disabled_deposit_with_effect", &["deposit.enabled"], |f| {
             f.witness.deposits[1] = DepositWitness { pole: account_pole(SlotId(3), NATIVE), amount: fr(100), owner: fr(9), key: fr(9) };
@@ -262,7 +274,7 @@ fn disabled_slots() -> Vec<Forgery> {
             f.set(en, Fr::ONE);
             let unused = &f.witness.transfers[3];
             let (key, nonce) = (unused.signature.key, unused.nonce);
-            *f.account(0) = AccountWitness { key, nonce: nonce + Fr::ONE, signatures: Fr::ONE, ..AccountWitness::default() };
+            f.replace_padding(AccountWitness { key, nonce: nonce + Fr::ONE, signatures: Fr::ONE, ..AccountWitness::default() });
         }),
     ]
 }
@@ -274,15 +286,15 @@ fn openings() -> Vec<Forgery> {
         forgery("deposit_to_a_slot_with_another_token", &["batch.balance_bus", "batch.open_bus"], |f| f.witness.deposits[0].pole += Fr::ONE),
         forgery("opening_counted_twice", &["batch.open_bus"], |f| f.account(7).openings += Fr::ONE),
         forgery("credit_to_an_empty_slot", &["batch.balance_bus"], |f| {
-            f.change_transfer(1, |op| op.to = SlotId(0));
+            f.change_transfer(1, |op| op.to = SlotId(8));
             f.balance(3, -5_000);
-            f.balance(0, 5_000);
-            f.account(0).token = Fr::from(NATIVE.0);
+            f.balance(8, 5_000);
+            f.account(8).token = Fr::from(NATIVE.0);
         }),
         forgery("slot_opened_by_nobody", &["account.new_needs_an_opening"], |f| {
-            f.change_transfer(1, |op| op.to = SlotId(0));
+            f.change_transfer(1, |op| op.to = SlotId(8));
             f.balance(3, -5_000);
-            *f.account(0) = AccountWitness { token: Fr::from(NATIVE.0), balance: fr(5_000), is_new: Fr::ONE, key: fr(9), owner: fr(9), ..AccountWitness::default() };
+            *f.account(8) = AccountWitness { idx: fr(8), token: Fr::from(NATIVE.0), balance: fr(5_000), is_new: Fr::ONE, key: fr(9), owner: fr(9), ..AccountWitness::default() };
         }),
         forgery("slot_opened_over_another", &["account.new_was_empty"], |f| f.richer(7, fr(5))),
         forgery("slot_opened_with_a_nonce", &["account.new_nonce_starts_at_zero"], |f| {
@@ -291,7 +303,7 @@ fn openings() -> Vec<Forgery> {
             f.witness.deposits[0].amount += pow2(128);
         }),
         forgery("slot_opened_with_money_from_nowhere", &["account.old_balance"], |f| {
-            let product = variables_of(("account", 7), "old_balance")[0];
+            let product = variables_of(("account", f.position(7)), "old_balance")[0];
             f.shift(product, -fr(5) / pow2(168));
             f.balance(7, -5);
         }),
@@ -301,7 +313,7 @@ fn openings() -> Vec<Forgery> {
             f.account(7).token = Fr::ZERO;
             f.account(7).is_new = fr(2);
         }),
-        forgery("exit_without_a_request", &["batch.exit_bus"], |f| f.account(0).exits = Fr::ONE),
+        forgery("exit_without_a_request", &["batch.exit_bus"], |f| f.account(8).exits = Fr::ONE),
         forgery("exit_that_leaves_a_balance", &["account.exit_empties", "batch.exit_bus"], |f| f.account(3).exits = Fr::ONE),
         forgery("read_without_a_request", &["batch.read_bus"], |f| f.account(3).reads = Fr::ONE),
         forgery("rotation_without_a_request", &["batch.rotate_bus"], |f| f.account(3).rotates = Fr::ONE),
@@ -314,7 +326,7 @@ fn state_and_words() -> Vec<Forgery> {
         forgery("duplicate_slot", &["batch.sorted"], |f| {
             // slot 1 a second time, in place of padding, with values of the forger's choice
             let twin = AccountWitness { dyn_old: fr(123_456) + pow2(168), ..f.account(1).clone() };
-            *f.account(0) = AccountWitness { balance: fr(123_456), nonce: Fr::ZERO, signatures: Fr::ZERO, ..twin };
+            f.replace_padding(AccountWitness { balance: fr(123_456), nonce: Fr::ZERO, signatures: Fr::ZERO, ..twin });
         }),
         forgery("altered_old_value", &["batch.claim_e"], |f| {
             f.richer(6, Fr::ONE);
