@@ -2,7 +2,6 @@
 pragma solidity 0.8.30;
 
 import {IRollup} from "../../src/IRollup.sol";
-import {Rollup} from "../../src/Rollup.sol";
 import {TestToken} from "../../src/TestToken.sol";
 import {Vm} from "./Vm.sol";
 
@@ -31,24 +30,29 @@ abstract contract Fixture {
     IRollup internal rollup;
     TestToken internal token;
 
-    /// @dev The contract as the fixtures want it, token 2 listed, all their queue entries queued.
-    function deployWithQueue() internal {
+    /// @dev The contract as the fixtures want it, token 2 listed, nothing queued.
+    function deploy() internal {
         json = vm.readFile("test/fixtures/batches.json");
         vm.chainId(vm.parseJsonUint(json, ".chainId"));
         address target = vm.parseJsonAddress(json, ".contract");
         construct(target, params());
         rollup = IRollup(target);
         token = new TestToken();
-        vm.deal(address(this), LISTING_FEE);
         rollup.listToken{value: LISTING_FEE}(address(token));
+    }
+
+    /// @dev The same with all queue entries of the fixtures queued.
+    function deployWithQueue() internal {
+        deploy();
         for (uint256 index = 1; index <= ENTRIES; ++index) {
             enqueue(index);
         }
     }
 
-    /// @dev Runs the constructor at an address of our choice: the domain depends on it.
+    /// @dev Runs the constructor at an address of our choice: the domain depends on it. The code comes from forge's output, because naming the contract
+    /// would compile it once more into every test.
     function construct(address target, IRollup.Params memory params_) internal {
-        vm.etch(target, abi.encodePacked(type(Rollup).creationCode, abi.encode(params_)));
+        vm.etch(target, abi.encodePacked(vm.getCode("Rollup.sol:Rollup"), abi.encode(params_)));
         (bool ok, bytes memory result) = target.call("");
         if (!ok) {
             assembly ("memory-safe") {
@@ -136,6 +140,16 @@ abstract contract Fixture {
         entry.idx = uint24(vm.parseJsonUint(json, string.concat(at, ".idx")));
         entry.owner = vm.parseJsonAddress(json, string.concat(at, ".owner"));
         entry.key = vm.parseJsonUint(json, string.concat(at, ".key"));
+    }
+
+    /// @dev On the curve of G2, outside its group of order r: x = 1.
+    function strayG2() internal pure returns (uint256[4] memory) {
+        return [
+            uint256(0),
+            1,
+            0x0d1271953ed9ea0836846e70a1934187998c7f790cb4d7511b7f8da82de048a4,
+            0x2869111d5381f072f8e2728fdb825a51aadd70e52c9830e9ab4b871c0531f1bb
+        ];
     }
 
     // ---- steps ----

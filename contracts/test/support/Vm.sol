@@ -12,11 +12,16 @@ interface Vm {
     function warp(uint256 time) external;
     function chainId(uint256 id) external;
     function deal(address account, uint256 balance) external;
+    function store(address target, bytes32 slot, bytes32 value) external;
+    function record() external;
+    function accesses(address target) external returns (bytes32[] memory reads, bytes32[] memory writes);
+    function cool(address target) external;
     function etch(address target, bytes calldata code) external;
 
     // ---- what must happen ----
 
     function expectRevert(bytes calldata data) external;
+    function expectPartialRevert(bytes4 selector) external;
     function expectEmit(address emitter) external;
     function assume(bool condition) external pure;
     function assertTrue(bool value) external pure;
@@ -31,6 +36,7 @@ interface Vm {
 
     // ---- files ----
 
+    function getCode(string calldata artifact) external view returns (bytes memory);
     function readFile(string calldata path) external view returns (string memory);
     function toString(uint256 value) external pure returns (string memory);
     function parseJsonUint(string calldata json, string calldata key) external pure returns (uint256);

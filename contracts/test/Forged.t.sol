@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.30;
+
+import {IRollup} from "../src/IRollup.sol";
+import {Fixture} from "./support/Fixture.sol";
+import {Harness} from "./support/Harness.sol";
+
+/// @title Commits and proofs that are honest but for one value
+/// @dev A forged commit is stored like any other; its prover then sends the record that L1 stored, so that every hash fits and only the pairing decides.
+contract ForgedTest is Fixture {
+    /// A batch with transfers, a withdrawal, a deposit and a refund, and one whose quotient is not 0.
+    uint256 private constant BUSY = 2;
+    uint256 private constant WITH_QUOTIENT = 6;
+    /// Enough for any proof; a precompile that gets a bad point burns all of it.
+    uint256 private constant PROVE_GAS = 5_000_000;
+
+    Harness private harness;
+
+    function setUp() public {
+        deployWithQueue();
+        harness = new Harness();
+    }
+
+    // ---- forged commits ----
+
+    function test_commitment_of_another_state() public {
+        for (uint256 i; i < 3; ++i) {
+            IRollup.Commit memory batch = reach(BUSY);
+            (batch.commitments[2 * i], batch.commitments[2 * i + 1]) = (1, 2);
+            refusesForged(BUSY, batch);
+        }
+    }
+
+    function test_commitment_of_the_state_before() public {
+        IRollup.Commit memory batch = reach(BUSY);
+        batch.commitments = oldCommitments(BUSY);
+        refusesForged(BUSY, batch);
+    }
+
+    function test_commitment_that_is_the_identity() public {
+        IRollup.Commit memory batch = reach(BUSY);
+        (batch.commitments[0], batch.commitments[1]) = (0, 0);
+        refusesForged(BUSY, batch);
+    }
+
+    function test_quotient_where_there_is_none() public {
+        IRollup.Commit memory batch = reach(BUSY);
+        batch.cq = [uint256(1), 2];
+        refusesForged(BUSY, batch);
+    }
+
+    function test_quotient_negated() public {
+        IRollup.Commit memory batch = reach(WITH_QUOTIENT);
+        vm.assertTrue(batch.cq[1] != 0);
+        batch.cq[1] = P - batch.cq[1];
+        refusesForged(WITH_QUOTIENT, batch);
+    }
+
+    function test_quotient_left_out() public {
+        IRollup.Commit memory batch = reach(WITH_QUOTIENT);
+        batch.cq = [uint256(0), 0];
+        refusesForged(WITH_QUOTIENT, batch);
+    }
+
+    function test_transcript() public {
+        IRollup.Commit memory batch = reach(BUSY);
+        batch.h = addmod(batch.h, 1, R);
+        refusesForged(BUSY, batch);
+    }
+
+    function test_any_byte_of_the_data() public {
+        uint256 length = commitOf(BUSY).data.length;
+        for (uint256 i = 6; i < length; i += 5) {
+            IRollup.Commit memory batch = reach(BUSY);
+            batch.data[i] ^= 0x01;
+            refusesForged(BUSY, batch);
+        }
+    }
+
+    function test_transfer_left_out() public {
+        IRollup.Commit memory batch = reach(BUSY);
+        // one transfer of two: its half of the pair is 0
+        batch.data[1] = 0x01;
+        for (uint256 i = 6; i < 19; ++i) {
+            batch.data[i] = 0;
+        }
+        refusesForged(BUSY, batch);
+    }
+
+    function test_withdrawal_by_another_slot() public {
+        IRollup.Commit memory batch = reach(BUSY);
+        batch.withdrawals[0].w0 += 2;
+        refusesForged(BUSY, batch);
+    }
+
+    function test_withdrawal_of_more() public {
+        IRollup.Commit memory batch = reach(BUSY);
+        batch.withdrawals[0].amount += 1;
+        refusesForged(BUSY, batch);
+    }
+
+    function test_withdrawal_to_another_recipient() public {
+        IRollup.Commit memory batch = reach(BUSY);
+        batch.withdrawals[0].recipient = uint160(BOB);
+        refusesForged(BUSY, batch);
+    }
+
+    function test_withdrawal_twice() public {
+        IRollup.Commit memory batch = reach(BUSY);
+        IRollup.Withdrawal memory once = batch.withdrawals[0];
+        batch.withdrawals = new IRollup.Withdrawal[](2);
+        (batch.withdrawals[0], batch.withdrawals[1]) = (once, once);
+        refusesForged(BUSY, batch);
+    }
+
+    function test_deposit_into_another_slot() public {
+        IRollup.Commit memory batch = reach(BUSY);
+        batch.choices[0] = 0x0701;
+        refusesForged(BUSY, batch);
+    }
+
+    function test_deposit_refunded_that_was_credited() public {
+        IRollup.Commit memory batch = reach(BUSY);
+        batch.choices[0] = 0x0001;
+        refusesForged(BUSY, batch);
+    }
+
+    function test_deposit_credited_that_was_refunded() public {
+        IRollup.Commit memory batch = reach(BUSY);
+        batch.choices[1] = 0x0301;
+        refusesForged(BUSY, batch);
+    }
+
+    function test_entry_taken_that_the_proof_knows_nothing_of() public {
+        IRollup.Commit memory batch = reach(1);
+        // a third entry, refunded: no word of it is proven, but its digest is part of rho
+        IRollup.QueueEntry[] memory taken = new IRollup.QueueEntry[](3);
+        (taken[0], taken[1], taken[2]) = (entryOf(1), entryOf(2), entryOf(3));
+        uint256[] memory choices = new uint256[](3);
+        (choices[0], choices[1], choices[2]) = (batch.choices[0], batch.choices[1], 0x0001);
+        (batch.taken, batch.choices, batch.queueDigest) = (taken, choices, rollup.queueDigest(3));
+        refusesForged(1, batch);
+    }
+
+    // ---- forged proofs ----
+
+    function test_claims() public {
+        reachCommitted();
+        for (uint256 i; i < 3; ++i) {
+            for (uint256 number = 1; number <= BATCHES; ++number) {
+                IRollup.BatchProof[] memory proofs = proofsOf(1, BATCHES);
+                bump(proofs[number - 1], i, 1);
+                refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
+            }
+        }
+    }
+
+    function test_claims_not_reduced() public {
+        reachCommitted();
+        for (uint256 i; i < 3; ++i) {
+            IRollup.BatchProof[] memory proofs = proofsOf(1, 2);
+            bump(proofs[1], i, R);
+            uint256[3] memory values = [proofs[1].e, proofs[1].z, proofs[1].delta];
+            refuses(proofs, abi.encodeWithSelector(IRollup.PublicInputOutOfRange.selector, values[i]));
+        }
+    }
+
+    function test_points_of_the_proof() public {
+        reachCommitted();
+        for (uint256 number = 1; number <= 2; ++number) {
+            IRollup.BatchProof[] memory proofs = proofsOf(1, 2);
+            (proofs[number - 1].groth16[0], proofs[number - 1].groth16[1]) = (1, 2);
+            refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
+            proofs = proofsOf(1, 2);
+            (proofs[number - 1].groth16[6], proofs[number - 1].groth16[7]) = (1, 2);
+            refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
+            proofs = proofsOf(1, 2);
+            for (uint256 i = 2; i < 6; ++i) {
+                proofs[number - 1].groth16[i] = proofOf(3).groth16[i];
+            }
+            refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
+        }
+    }
+
+    function test_points_of_the_proof_that_are_the_identity() public {
+        reachCommitted();
+        IRollup.BatchProof[] memory proofs = proofsOf(1, 1);
+        for (uint256 i; i < 8; ++i) {
+            proofs[0].groth16[i] = 0;
+        }
+        refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
+    }
+
+    function test_points_of_the_proof_off_the_curve() public {
+        reachCommitted();
+        for (uint256 i; i < 8; ++i) {
+            if (i >= 2 && i < 6) continue;
+            IRollup.BatchProof[] memory proofs = proofsOf(1, 2);
+            proofs[1].groth16[i] = addmod(proofs[1].groth16[i], 1, P);
+            uint256 at = i < 2 ? 0 : 6;
+            refuses(proofs, abi.encodeWithSelector(IRollup.PointNotOnCurve.selector, proofs[1].groth16[at], proofs[1].groth16[at + 1]));
+        }
+    }
+
+    function test_b_off_the_curve_or_outside_its_group() public {
+        reachCommitted();
+        IRollup.BatchProof[] memory proofs = proofsOf(1, 1);
+        proofs[0].groth16[2] = addmod(proofs[0].groth16[2], 1, P);
+        refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
+        proofs = proofsOf(1, 1);
+        uint256[4] memory stray = strayG2();
+        for (uint256 i; i < 4; ++i) {
+            proofs[0].groth16[2 + i] = stray[i];
+        }
+        refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
+    }
+
+    function test_coordinate_not_reduced() public {
+        reachCommitted();
+        IRollup.BatchProof[] memory proofs = proofsOf(1, 1);
+        proofs[0].groth16[1] += P;
+        refuses(proofs, abi.encodeWithSelector(IRollup.PointNotOnCurve.selector, proofs[0].groth16[0], proofs[0].groth16[1]));
+    }
+
+    function test_opening() public {
+        reachCommitted();
+        uint256[2][3] memory openings = [[uint256(0), 0], [uint256(1), 2], proofOf(6).opening];
+        for (uint256 i; i < 3; ++i) {
+            IRollup.BatchProof[] memory proofs = proofsOf(1, 5);
+            proofs[4].opening = openings[i];
+            refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
+        }
+        IRollup.BatchProof[] memory off = proofsOf(1, 5);
+        off[4].opening = [uint256(1), 3];
+        refuses(off, abi.encodeWithSelector(IRollup.PointNotOnCurve.selector, 1, 3));
+    }
+
+    function test_errors_that_would_cancel_without_weights() public {
+        reachCommitted();
+        // C_1 + T and C_2 - T: an unweighted sum would not notice
+        IRollup.BatchProof[] memory proofs = proofsOf(1, 2);
+        (proofs[0].groth16[6], proofs[0].groth16[7]) = harness.add([proofs[0].groth16[6], proofs[0].groth16[7]], [uint256(1), 2]);
+        (proofs[1].groth16[6], proofs[1].groth16[7]) = harness.add([proofs[1].groth16[6], proofs[1].groth16[7]], [uint256(1), P - 2]);
+        refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
+        // W_1 + T and W_2 - T
+        proofs = proofsOf(1, 2);
+        (proofs[0].opening[0], proofs[0].opening[1]) = harness.add(proofs[0].opening, [uint256(1), 2]);
+        (proofs[1].opening[0], proofs[1].opening[1]) = harness.add(proofs[1].opening, [uint256(1), P - 2]);
+        refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
+    }
+
+    function test_proof_of_another_batch() public {
+        reachCommitted();
+        IRollup.BatchProof[] memory proofs = proofsOf(1, 2);
+        (proofs[0].opening, proofs[1].opening) = (proofs[1].opening, proofs[0].opening);
+        refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
+        proofs = proofsOf(1, 2);
+        (proofs[0].record, proofs[1].record) = (proofs[1].record, proofs[0].record);
+        refuses(proofs, abi.encodeWithSelector(IRollup.WrongNumber.selector, 2, 1));
+        proofs = proofsOf(1, 2);
+        IRollup.Record memory record = proofs[0].record;
+        proofs[0] = proofOf(2);
+        proofs[0].record = record;
+        refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
+    }
+
+    function test_record_with_any_word_changed() public {
+        reachCommitted();
+        for (uint256 word; word < 18; ++word) {
+            IRollup.BatchProof[] memory proofs = proofsOf(1, 1);
+            IRollup.Record memory record = proofs[0].record;
+            uint256[18] memory words = abi.decode(abi.encode(record), (uint256[18]));
+            words[word] += 1;
+            proofs[0].record = abi.decode(abi.encode(words), (IRollup.Record));
+            bytes memory error = word == 0
+                ? abi.encodeWithSelector(IRollup.WrongNumber.selector, 2, 1)
+                : abi.encodeWithSelector(IRollup.RecordMismatch.selector, 1);
+            refuses(proofs, error);
+        }
+    }
+
+    // ---- order ----
+
+    function test_order_and_gaps() public {
+        reachCommitted();
+        IRollup.BatchProof[] memory proofs = proofsOf(1, 3);
+        (proofs[1], proofs[2]) = (proofs[2], proofs[1]);
+        refuses(proofs, abi.encodeWithSelector(IRollup.WrongNumber.selector, 3, 2));
+        proofs = proofsOf(1, 2);
+        proofs[1] = proofs[0];
+        refuses(proofs, abi.encodeWithSelector(IRollup.WrongNumber.selector, 1, 2));
+        refuses(proofsOf(2, 2), abi.encodeWithSelector(IRollup.WrongNumber.selector, 2, 1));
+    }
+
+    function test_nothing_left() public {
+        reachCommitted();
+        proveFixtures(1, 3);
+        refuses(proofsOf(1, 3), abi.encodeWithSelector(IRollup.NothingToProve.selector));
+        refuses(new IRollup.BatchProof[](0), abi.encodeWithSelector(IRollup.NothingToProve.selector));
+    }
+
+    function test_skipped_batch_does_not_choose_the_start() public {
+        reachCommitted();
+        proveFixtures(1, 2);
+        // the record of a skipped batch is not read against its hash; its commitments must still be those of the state root
+        IRollup.BatchProof[] memory proofs = proofsOf(2, 3);
+        proofs[0].record.header.commitments[0] = 1;
+        refuses(proofs, abi.encodeWithSelector(IRollup.OldCommitmentsMismatch.selector));
+    }
+
+    function test_uncommitted() public {
+        commitFixtures(1, 2);
+        refuses(proofsOf(1, 3), abi.encodeWithSelector(IRollup.NotCommitted.selector, 3));
+    }
+
+    function test_commitments_of_another_state() public {
+        reachCommitted();
+        uint256[6] memory other = oldCommitments(2);
+        IRollup.BatchProof[] memory proofs = proofsOf(1, 1);
+        vm.expectRevert(abi.encodeWithSelector(IRollup.OldCommitmentsMismatch.selector));
+        rollup.prove(other, proofs);
+    }
+
+    function test_proof_for_another_contract() public {
+        address elsewhere = address(0x5e5e);
+        construct(elsewhere, params());
+        IRollup fixtures = rollup;
+        rollup = IRollup(elsewhere);
+        enqueue(1);
+        enqueue(2);
+        IRollup.BatchProof memory proof = commitForged(1, commitOf(1));
+        IRollup.BatchProof[] memory proofs = new IRollup.BatchProof[](1);
+        proofs[0] = proof;
+        refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
+        vm.assertTrue(rollup.domain() != fixtures.domain());
+    }
+
+    // ---- helpers ----
+
+    /// @dev Everything before the batch proven, once; returns its honest commit.
+    function reach(uint256 number) private returns (IRollup.Commit memory) {
+        if (rollup.committed() < number - 1) {
+            commitFixtures(1, number - 1);
+            proveFixtures(1, number - 1);
+        }
+        return commitOf(number);
+    }
+
+    function reachCommitted() private {
+        commitFixtures(1, BATCHES);
+    }
+
+    function bump(IRollup.BatchProof memory proof, uint256 claim, uint256 by) private pure {
+        if (claim == 0) proof.e += by;
+        if (claim == 1) proof.z += by;
+        if (claim == 2) proof.delta += by;
+    }
+
+    function refuses(IRollup.BatchProof[] memory proofs, bytes memory error) private {
+        uint256 first = rollup.proven() + 1;
+        uint256[6] memory old = oldCommitments(first);
+        if (proofs.length > 0 && proofs[0].record.header.number < first) old = oldCommitments(1);
+        vm.expectRevert(error);
+        rollup.prove{gas: PROVE_GAS}(old, proofs);
+    }
+
+    /// @dev Commits in a call that is undone, so that a test can go on with the next forgery.
+    function refusesForged(uint256 number, IRollup.Commit memory batch) private {
+        try this.attempt(number, batch) {}
+        catch (bytes memory reason) {
+            vm.assertEq(bytes32(bytes4(reason)), bytes32(Undone.selector), "the pairing must refuse, and nothing before it");
+        }
+    }
+
+    error Undone();
+
+    function attempt(uint256 number, IRollup.Commit memory batch) external {
+        IRollup.BatchProof[] memory proofs = new IRollup.BatchProof[](1);
+        proofs[0] = commitForged(number, batch);
+        uint256[6] memory old = oldCommitments(number);
+        try rollup.prove{gas: PROVE_GAS}(old, proofs) {
+            vm.assertTrue(false);
+        } catch (bytes memory reason) {
+            vm.assertEq(bytes32(bytes4(reason)), bytes32(IRollup.ProofInvalid.selector), "refused by another check");
+        }
+        revert Undone();
+    }
+
+    /// @dev Commits and returns the honest proof with the record that L1 stored.
+    function commitForged(uint256 number, IRollup.Commit memory batch) private returns (IRollup.BatchProof memory proof) {
+        proof = proofOf(number);
+        IRollup.Record memory record = proof.record;
+        IRollup.Header memory header = record.header;
+        header.commitments = batch.commitments;
+        header.h = batch.h;
+        header.queueDigest = batch.queueDigest;
+        header.taken = batch.taken.length;
+        header.dataHash = keccak256(batch.data);
+        uint256[] memory words = builtWords(batch);
+        header.opsHash = keccak256(abi.encode(batch.choices, words));
+        record.cq = batch.cq;
+        uint256 zeta = harness.zeta(harness.rho(rollup.domain(), harness.headerHash(record)), batch.cq);
+        IRollup.Shape memory shape = params().circuits[0].shape;
+        record.yDa = harness.posted(batch.data, shape, zeta);
+        record.yOps = harness.built(words, batch.withdrawals.length, shape, zeta);
+        commit(batch);
+        vm.assertEq(rollup.batchHash(number), harness.recordHash(record), "the forger must send what L1 stored");
+    }
+
+    function builtWords(IRollup.Commit memory batch) private pure returns (uint256[] memory words) {
+        uint256 deposits;
+        for (uint256 i; i < batch.choices.length; ++i) {
+            if (batch.choices[i] >> 8 != 0) ++deposits;
+        }
+        words = new uint256[](3 * batch.withdrawals.length + 4 * deposits);
+        uint256 at;
+        for (uint256 i; i < batch.withdrawals.length; ++i) {
+            words[at++] = batch.withdrawals[i].w0;
+            words[at++] = batch.withdrawals[i].amount;
+            words[at++] = batch.withdrawals[i].recipient;
+        }
+        for (uint256 i; i < batch.choices.length; ++i) {
+            if (batch.choices[i] >> 8 == 0) continue;
+            words[at++] = (batch.choices[i] >> 8) << 16 | batch.taken[i].token;
+            words[at++] = batch.taken[i].amount;
+            words[at++] = uint160(batch.taken[i].owner);
+            words[at++] = batch.taken[i].key;
+        }
+    }
+}

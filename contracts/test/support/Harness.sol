@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.30;
+
+import {IRollup} from "../../src/IRollup.sol";
+import {Bn254} from "../../src/libraries/Bn254.sol";
+import {Challenges} from "../../src/libraries/Challenges.sol";
+import {Words} from "../../src/libraries/Words.sol";
+
+/// @title The libraries, callable from outside: they want calldata
+contract Harness {
+    using Bn254 for Bn254.Pairs;
+
+    // ---- Words ----
+
+    function posted(bytes calldata data, IRollup.Shape memory shape, uint256 at) external pure returns (uint256) {
+        return Words.posted(data, shape, at);
+    }
+
+    function built(uint256[] memory words, uint256 withdrawals, IRollup.Shape memory shape, uint256 at) external pure returns (uint256) {
+        return Words.built(words, withdrawals, shape, at);
+    }
+
+    // ---- Challenges ----
+
+    function headerHash(IRollup.Record calldata record) external pure returns (bytes32) {
+        return Challenges.headerHash(record);
+    }
+
+    function recordHash(IRollup.Record calldata record) external pure returns (bytes32) {
+        return Challenges.recordHash(record);
+    }
+
+    function stateRoot(uint256 k, uint256[6] calldata commitments) external pure returns (bytes32) {
+        return Challenges.stateRoot(k, commitments);
+    }
+
+    function rho(uint256 domain, bytes32 header) external pure returns (uint256) {
+        return Challenges.rho(domain, header);
+    }
+
+    function zeta(uint256 rho_, uint256[2] calldata cq) external pure returns (uint256) {
+        return Challenges.zeta(rho_, cq);
+    }
+
+    function gamma(uint256 zeta_, IRollup.BatchProof calldata batch) external pure returns (uint256) {
+        return Challenges.gamma(zeta_, batch);
+    }
+
+    // ---- Bn254 ----
+
+    function requireOnCurve(uint256 x, uint256 y) external pure {
+        Bn254.requireOnCurve(x, y);
+    }
+
+    function mul(uint256 x, uint256 y, uint256 scalar) external view returns (uint256, uint256) {
+        return Bn254.mul(x, y, scalar);
+    }
+
+    /// @dev left + right
+    function add(uint256[2] memory left, uint256[2] memory right) external view returns (uint256, uint256) {
+        Bn254.Sum memory sum = Bn254.Sum(left[0], left[1], 0, 0, 0);
+        Bn254.add(sum, right[0], right[1]);
+        return (sum.x, sum.y);
+    }
+
+    /// @dev a P + b P, by one running sum
+    function addMul(uint256[2] memory point, uint256 a, uint256 b) external view returns (uint256, uint256) {
+        Bn254.Sum memory sum;
+        Bn254.addMul(sum, point[0], point[1], a);
+        Bn254.addMul(sum, point[0], point[1], b);
+        return (sum.x, sum.y);
+    }
+
+    /// @dev e(a G1, G2) e(-b G1, G2) = 1
+    function pairsCancel(uint256 a, uint256 b) external view returns (bool) {
+        Bn254.Pairs memory pairs = Bn254.newPairs(3);
+        (uint256 x, uint256 y) = Bn254.mul(1, 2, a);
+        pairs.push(x, y, Bn254.G2_X1, Bn254.G2_X0, Bn254.G2_Y1, Bn254.G2_Y0);
+        (x, y) = Bn254.mul(1, 2, b);
+        pairs.push(x, Bn254.negate(y), Bn254.G2_X1, Bn254.G2_X0, Bn254.G2_Y1, Bn254.G2_Y0);
+        return pairs.productIsOne();
+    }
+
+    function isUsableG2(uint256[4] memory point) external view returns (bool) {
+        return Bn254.isUsableG2(point);
+    }
+
+    function isOnCurve(uint256 x, uint256 y) external pure returns (bool) {
+        return Bn254.isOnCurve(x, y);
+    }
+}
