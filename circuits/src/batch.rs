@@ -28,13 +28,14 @@ use crate::slots::{Bus, Context, SlotCircuit, SlotOut};
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field};
 use ark_relations::gr1cs::{
-    ConstraintSynthesizer, ConstraintSystem, ConstraintSystemRef, Matrix, OptimizationGoal, R1CS_PREDICATE_LABEL, SynthesisError,
-    SynthesisMode,
+    ConstraintSynthesizer, ConstraintSystem, ConstraintSystemRef, Matrix, OptimizationGoal, R1CS_PREDICATE_LABEL, SynthesisError, SynthesisMode,
 };
 use rayon::prelude::*;
-use sheaf_protocol::amount::SLOT_BITS;
-use sheaf_protocol::batch::{AccountSlot, Batch, Challenges, Deposit, PUBLIC_INPUTS, PublicInput, PublicInputs, Signed, dummy_transfer, dummy_withdrawal};
 use sha2::{Digest, Sha256};
+use sheaf_protocol::amount::SLOT_BITS;
+use sheaf_protocol::batch::{
+    AccountSlot, Batch, Challenges, Deposit, PUBLIC_INPUTS, PublicInput, PublicInputs, Signed, dummy_transfer, dummy_withdrawal,
+};
 use sheaf_protocol::field::{Word, pow2, to_word};
 use sheaf_protocol::header::FeeCredit;
 use sheaf_protocol::ops::{OpTag, Transfer, Withdraw};
@@ -90,7 +91,12 @@ pub struct BatchWitness {
     pub accounts: Vec<AccountWitness>,
 }
 
-fn fill<T: Clone>(kind: &'static str, mut used: Vec<T>, capacity: u32, spare: impl FnOnce() -> Result<T, CircuitError>) -> Result<Vec<T>, CircuitError> {
+fn fill<T: Clone>(
+    kind: &'static str,
+    mut used: Vec<T>,
+    capacity: u32,
+    spare: impl FnOnce() -> Result<T, CircuitError>,
+) -> Result<Vec<T>, CircuitError> {
     let (got, capacity) = (used.len(), capacity as usize);
     if got > capacity {
         return Err(CircuitError::Capacity { kind, got, capacity });
@@ -238,7 +244,13 @@ impl<'a> Driver<'a> {
             Driver::Sequential(b) => slots.iter().enumerate().map(|(i, slot)| section(b, S::KIND, i, |b| slot.build(b, ctx))).collect(),
             Driver::Parallel { values } => {
                 let built: Vec<(S::Out, Vec<Fr>)> = slots.par_iter().enumerate().map(|(i, slot)| alone(S::KIND, i, |b| slot.build(b, ctx))).collect();
-                built.into_iter().map(|(out, own)| { values.extend(own); out }).collect()
+                built
+                    .into_iter()
+                    .map(|(out, own)| {
+                        values.extend(own);
+                        out
+                    })
+                    .collect()
             }
         }
     }

@@ -81,11 +81,21 @@ impl Prover {
     /// # Errors
     /// [`ProveError::Groth16`].
     pub fn prove_assignment(&self, assignment: &[Fr], rng: &mut (impl RngCore + CryptoRng)) -> Result<Proof<Bn254>, ProveError> {
-        let (r, s) = (Fr::rand(rng), Fr::rand(rng));
+        self.prove_blinded(assignment, Fr::rand(rng), Fr::rand(rng))
+    }
+
+    /// Not generic, so that it is compiled here, optimised, and not in the caller's crate.
+    fn prove_blinded(&self, assignment: &[Fr], r: Fr, s: Fr) -> Result<Proof<Bn254>, ProveError> {
         let instance = assignment.len() - self.circuit.witness_variables();
         let matrices = self.circuit.matrices();
         let proof = Groth16::<Bn254>::create_proof_with_reduction_and_matrices(
-            &self.keys.proving, r, s, matrices, instance, self.circuit.constraints(), assignment,
+            &self.keys.proving,
+            r,
+            s,
+            matrices,
+            instance,
+            self.circuit.constraints(),
+            assignment,
         )?;
         Ok(proof)
     }

@@ -159,8 +159,8 @@ pub fn proving_key(circuit: &Circuit, toxic: &Toxic, progress: &mut dyn FnMut(us
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use ark_groth16::Groth16;
     use ark_ff::UniformRand;
+    use ark_groth16::Groth16;
     use rand::SeedableRng;
     use rand_chacha::ChaCha20Rng;
     use sheaf_protocol::shape::Shape;

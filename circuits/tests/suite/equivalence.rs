@@ -38,7 +38,8 @@ struct Plan {
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
-    let transfer = (1u32..=4, 0u32..2, 0u128..200_000, 0u128..100).prop_map(|(from, hop, amount, fee)| (from, (from + 2 * hop - 1) % 4 + 1, amount, fee));
+    let transfer =
+        (1u32..=4, 0u32..2, 0u128..200_000, 0u128..100).prop_map(|(from, hop, amount, fee)| (from, (from + 2 * hop - 1) % 4 + 1, amount, fee));
     (0u64..1 << 32, vec(transfer, 0..=4), vec((1u32..=4, 0u128..200_000), 0..=2), vec((prop_oneof![1u32..=4, Just(5u32)], 1u128..1 << 60), 0..=2))
         .prop_map(|(seed, transfers, withdrawals, deposits)| Plan { seed, transfers, withdrawals, deposits })
 }
@@ -80,13 +81,27 @@ fn mutate(world: &World, batch: &mut Batch, kind: u8, which: usize, by: u32) {
         13 => (slot.old.triple.key, slot.new.triple.key) = (Fr::from(by), Fr::from(by)),
         14..=17 => mutate_transfer(world, batch, kind, which, by),
         18 | 19 => mutate_deposit(batch, kind, which, by),
-        20 => if let Some(fee) = batch.fees.first_mut() { fee.total.0 += u128::from(small) },
-        21 => if let Some(fee) = batch.fees.first_mut() { fee.slot.0 ^= 2 },
-        22 => if let Some(withdrawal) = batch.withdrawals.first_mut() {
-            let op = Withdraw { amount: Amount(u128::from(by)), ..withdrawal.op };
-            *withdrawal = world.sign_withdrawal(op, op.from.0);
-        },
-        _ => if let Some(transfer) = batch.transfers.first_mut() { transfer.op.to.0 ^= 2 },
+        20 => {
+            if let Some(fee) = batch.fees.first_mut() {
+                fee.total.0 += u128::from(small)
+            }
+        }
+        21 => {
+            if let Some(fee) = batch.fees.first_mut() {
+                fee.slot.0 ^= 2
+            }
+        }
+        22 => {
+            if let Some(withdrawal) = batch.withdrawals.first_mut() {
+                let op = Withdraw { amount: Amount(u128::from(by)), ..withdrawal.op };
+                *withdrawal = world.sign_withdrawal(op, op.from.0);
+            }
+        }
+        _ => {
+            if let Some(transfer) = batch.transfers.first_mut() {
+                transfer.op.to.0 ^= 2
+            }
+        }
     }
 }
 

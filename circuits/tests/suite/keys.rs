@@ -92,7 +92,12 @@ fn a_weak_verifying_key_is_refused() {
     assert_eq!(refused(&|key| key.delta_g2 = G2Affine::identity()), VerifyingKeyError::Delta);
     assert_eq!(refused(&|key| key.gamma_g2 = key.beta_g2), VerifyingKeyError::Gamma);
     assert_eq!(refused(&|key| (key.gamma_g2, key.delta_g2) = (key.beta_g2, G2Affine::generator())), VerifyingKeyError::Delta);
-    assert_eq!(refused(&|key| { key.gamma_abc_g1.pop(); }), VerifyingKeyError::Inputs(9));
+    assert_eq!(
+        refused(&|key| {
+            key.gamma_abc_g1.pop();
+        }),
+        VerifyingKeyError::Inputs(9)
+    );
 }
 
 #[test]

@@ -103,7 +103,12 @@ impl World {
         Deposit { slot: SlotId(slot), triple, amount: Amount(amount) }
     }
 
-    pub(crate) fn assemble(&self, transfers: Vec<Signed<Transfer>>, withdrawals: Vec<Signed<Withdraw>>, deposits: Vec<Deposit>) -> Result<Batch, BatchError> {
+    pub(crate) fn assemble(
+        &self,
+        transfers: Vec<Signed<Transfer>>,
+        withdrawals: Vec<Signed<Withdraw>>,
+        deposits: Vec<Deposit>,
+    ) -> Result<Batch, BatchError> {
         let fee_slot = |token: TokenId| Some(SlotId(if token == NATIVE { 1 } else { 2 }));
         Batch::assemble(&self.ledger, (ID, shape("test")), self.domain, transfers, withdrawals, deposits, fee_slot)
     }

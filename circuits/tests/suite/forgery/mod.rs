@@ -62,7 +62,14 @@ impl Forge {
         let (_, computed) = circuit.assign_tampered(&self.witness, &self.tampering).unwrap();
         let [e, z, delta] = computed.claims;
         let [y_da, y_ops] = computed.words;
-        let forged = [(PublicInput::H, computed.h), (PublicInput::E, e), (PublicInput::Z, z), (PublicInput::Delta, delta), (PublicInput::YDa, y_da), (PublicInput::YOps, y_ops)];
+        let forged = [
+            (PublicInput::H, computed.h),
+            (PublicInput::E, e),
+            (PublicInput::Z, z),
+            (PublicInput::Delta, delta),
+            (PublicInput::YDa, y_da),
+            (PublicInput::YOps, y_ops),
+        ];
         let mut witness = self.witness.clone();
         for (input, value) in forged {
             if !self.pinned.contains(&input) {

@@ -262,9 +262,8 @@ fn key_off_the_curve(f: &mut Forge, mut t: Target) {
     f.witness.accounts.iter_mut().filter(|account| account.idx == Fr::from(t.slot)).for_each(|account| account.key = x);
     let lambda = multiples.iter().position(|point| *point == Some((BETA * x, y))).unwrap();
     let honest = signature(f, t.section.0).windows;
-    let choices = |window: usize| {
-        (0..24u8).map(move |i| schnorr::Digit { unit: i % 6, representative: i / 6 }.point(window)).map(|point| (point.x, point.y))
-    };
+    let choices =
+        |window: usize| (0..24u8).map(move |i| schnorr::Digit { unit: i % 6, representative: i / 6 }.point(window)).map(|point| (point.x, point.y));
     let found = (1..SMALL_ORDER).find_map(|guess| {
         let before = honest[..WINDOWS - 2].iter().fold(multiples[guess], |sum, point| add_anywhere(sum, Some(*point)));
         let mut pairs = choices(WINDOWS - 2).flat_map(|first| choices(WINDOWS - 1).map(move |second| [first, second]));

@@ -294,7 +294,15 @@ fn openings() -> Vec<Forgery> {
         forgery("slot_opened_by_nobody", &["account.new_needs_an_opening"], |f| {
             f.change_transfer(1, |op| op.to = SlotId(8));
             f.balance(3, -5_000);
-            *f.account(8) = AccountWitness { idx: fr(8), token: Fr::from(NATIVE.0), balance: fr(5_000), is_new: Fr::ONE, key: fr(9), owner: fr(9), ..AccountWitness::default() };
+            *f.account(8) = AccountWitness {
+                idx: fr(8),
+                token: Fr::from(NATIVE.0),
+                balance: fr(5_000),
+                is_new: Fr::ONE,
+                key: fr(9),
+                owner: fr(9),
+                ..AccountWitness::default()
+            };
         }),
         forgery("slot_opened_over_another", &["account.new_was_empty"], |f| f.richer(7, fr(5))),
         forgery("slot_opened_with_a_nonce", &["account.new_nonce_starts_at_zero"], |f| {
