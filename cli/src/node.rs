@@ -59,7 +59,7 @@ pub struct SequencerOptions {
     /// Written once the API listens: {"url": ".."}.
     #[arg(long)]
     ready_file: Option<PathBuf>,
-    /// File with the tokens of prover workers, one a line.
+    /// File with the tokens of prover workers or their hashes (`sheaf prover token` prints both), one a line.
     #[arg(long, env = "SHEAF_PROVER_TOKENS")]
     prover_tokens: Option<PathBuf>,
     /// Seconds that a worker keeps a job without a heartbeat.
@@ -101,7 +101,9 @@ pub struct SettlementOptions {
 
 /// `sheaf sequencer`
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Example:\n  DATABASE_URL=postgres://.. sheaf sequencer --deployment deployment.json --prover-tokens tokens --listen 0.0.0.0:3000")]
+#[command(
+    after_help = "Example:\n  DATABASE_URL=postgres://.. sheaf sequencer --deployment deployment.json --prover-tokens tokens --listen 0.0.0.0:3000"
+)]
 pub struct SequencerArgs {
     #[command(flatten)]
     role: RoleArgs,
@@ -111,7 +113,9 @@ pub struct SequencerArgs {
 
 /// `sheaf settlement`
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Example:\n  DATABASE_URL=postgres://.. SHEAF_OPERATOR_KEY=0x.. sheaf settlement --deployment deployment.json --l1-url https://l1.example.org")]
+#[command(
+    after_help = "Example:\n  DATABASE_URL=postgres://.. SHEAF_OPERATOR_KEY=0x.. sheaf settlement --deployment deployment.json --l1-url https://l1.example.org"
+)]
 pub struct SettlementArgs {
     #[command(flatten)]
     role: RoleArgs,
@@ -121,7 +125,9 @@ pub struct SettlementArgs {
 
 /// `sheaf node`
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Examples:\n  sheaf node --dev                                everything on this machine, with funded test keys\n  DATABASE_URL=.. SHEAF_OPERATOR_KEY=.. sheaf node --deployment deployment.json --l1-url http://127.0.0.1:8545")]
+#[command(
+    after_help = "Examples:\n  sheaf node --dev                                everything on this machine, with funded test keys\n  DATABASE_URL=.. SHEAF_OPERATOR_KEY=.. sheaf node --deployment deployment.json --l1-url http://127.0.0.1:8545"
+)]
 pub struct NodeArgs {
     /// Start Postgres, Anvil, a contract, test accounts and two prover workers as well.
     #[arg(long)]
@@ -173,10 +179,8 @@ pub async fn run_node(args: NodeArgs) -> anyhow::Result<()> {
     let (stop, files) = (stop_on_signals()?, files(&args.role)?);
     let pool = open_database(&args.role, &files).await?;
     let _ends = stop.clone().drop_guard();
-    let (sequencing, settling) = tokio::join!(
-        sequencer(&args.sequencer, pool.clone(), &files, stop.clone()),
-        settlement(&args.settlement, pool, &files, stop.clone())
-    );
+    let (sequencing, settling) =
+        tokio::join!(sequencer(&args.sequencer, pool.clone(), &files, stop.clone()), settlement(&args.settlement, pool, &files, stop.clone()));
     sequencing.and(settling)
 }
 
@@ -228,7 +232,8 @@ async fn sequencer(options: &SequencerOptions, pool: PgPool, files: &Files, stop
     let manifest = &files.manifest;
     let Setup::InsecureDevelopment { seed } = &manifest.setup;
     let path = Srs::insecure_dev_path(&options.keys_dir, manifest.srs.k, seed);
-    let srs = Arc::new(Srs::load(&path, &manifest.srs.digest).with_context(|| format!("no SRS at {}; make it with `sheaf keys make`", path.display()))?);
+    let srs =
+        Arc::new(Srs::load(&path, &manifest.srs.digest).with_context(|| format!("no SRS at {}; make it with `sheaf keys make`", path.display()))?);
     let (config, metrics) = (config(options, files)?, metrics()?);
     let mut address = options.listen;
     while !stop.is_cancelled() {
@@ -294,7 +299,8 @@ fn config(options: &SequencerOptions, files: &Files) -> anyhow::Result<Config> {
     config.fees.default_minimum = Amount(options.fee_minimum.into());
     config.fees.account = fee_account(options)?;
     config.api.cors_origins = options.cors.clone();
-    config.api.rate = (options.rate > 0).then(|| sheaf_sequencer::config::RateConfig { per_second: options.rate, burst: options.rate.saturating_mul(4) });
+    config.api.rate =
+        (options.rate > 0).then(|| sheaf_sequencer::config::RateConfig { per_second: options.rate, burst: options.rate.saturating_mul(4) });
     Ok(config)
 }
 
@@ -313,7 +319,15 @@ fn tokens(options: &SequencerOptions) -> anyhow::Result<Vec<TokenHash>> {
         return Ok(Vec::new());
     };
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(TokenHash::of).collect())
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| token_hash(line).with_context(|| file.display().to_string())).collect()
+}
+
+/// A token, or only its hash: the node needs no more.
+fn token_hash(line: &str) -> anyhow::Result<TokenHash> {
+    Ok(match line.strip_prefix("sha256:") {
+        Some(hash) => hash.parse()?,
+        None => TokenHash::of(line),
+    })
 }
 
 fn metrics() -> anyhow::Result<RenderMetrics> {

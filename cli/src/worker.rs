@@ -30,7 +30,7 @@ pub struct ProverArgs {
 enum Verb {
     /// Prove batches until told to stop (SIGTERM or Ctrl-C); the running batch is finished first.
     Run(Box<RunArgs>),
-    /// Make a token and print it with its SHA-256.
+    /// Make a token for a worker; the node needs only its hash.
     Token,
 }
 
@@ -73,7 +73,8 @@ pub async fn run(args: ProverArgs) -> anyhow::Result<()> {
         Verb::Run(args) => work(*args).await,
         Verb::Token => {
             let token = sheaf_prover::gateway::new_token();
-            println!("token   {token}\nsha256  {}", sheaf_prover::gateway::TokenHash::of(&token));
+            println!("for the worker's --token-file    {token}");
+            println!("for the node's --prover-tokens   sha256:{}", sheaf_prover::gateway::TokenHash::of(&token));
             Ok(())
         }
     }
