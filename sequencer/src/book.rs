@@ -238,3 +238,109 @@ fn fee_totals(members: &[Member], footprints: &[Footprint]) -> BTreeMap<(TokenId
     }
     totals
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::config::FeeAccount;
+    use sheaf_protocol::amount::{Address, AmountFloat, FeeFloat, NATIVE, Nonce};
+    use sheaf_protocol::field::Fr;
+    use sheaf_protocol::ledger::Slot;
+    use sheaf_protocol::ops::Transfer;
+    use sheaf_protocol::schnorr;
+
+    fn entry(person: u64, amount: u128) -> QueueEntry {
+        let owner = Address([person as u8; 20]);
+        QueueEntry { kind: QueueKind::Deposit, sender: owner, token: NATIVE, amount: Amount(amount), slot: SlotId(0), owner, key: Fr::from(person) }
+    }
+
+    fn transfer(from: u32, to: u32, nonce: u32, amount: u128) -> (TxHash, SignedOp) {
+        let op = Op::Transfer(Transfer {
+            from: SlotId(from),
+            to: SlotId(to),
+            token: NATIVE,
+            nonce: Nonce(nonce),
+            amount: AmountFloat::from_amount(Amount(amount)).unwrap(),
+            fee: FeeFloat::from_amount(Amount(3)).unwrap(),
+        });
+        let domain = Fr::from(1u64);
+        (op.hash(domain), SignedOp { op, signature: schnorr::dummy(domain, 1, op.message(domain)).1 })
+    }
+
+    /// Slots 1 (the operator), 2 and 3 with 100 each.
+    fn book(k: u32) -> Book {
+        let fees = FeeConfig { account: Some(FeeAccount { key: Fr::from(1u64), owner: Address([1; 20]) }), ..FeeConfig::default() };
+        let mut book = Book::new(Ledger::new(k), fees, 0, 0);
+        (1..=3).for_each(|person| book.take(entry(person, 100)).unwrap());
+        book.keep();
+        book
+    }
+
+    fn state(book: &Book) -> Vec<(SlotId, Slot)> {
+        book.live().occupied().map(|(id, slot)| (id, *slot)).collect()
+    }
+
+    #[test]
+    fn an_undone_group_leaves_no_trace() {
+        let mut book = book(4);
+        let (before, waiting, seq, index) = (state(&book), book.waiting(), book.last_seq(), book.last_index());
+        let (hash, op) = transfer(2, 3, 0, 40);
+        book.accept(hash, op.clone()).unwrap();
+        book.take(entry(9, 5)).unwrap();
+        let (next_hash, next) = transfer(3, 4, 0, 7);
+        book.accept(next_hash, next).unwrap();
+        book.undo();
+        assert_eq!((state(&book), book.waiting(), book.last_seq(), book.last_index()), (before, waiting, seq, index));
+        assert_eq!(book.accept(hash, op).unwrap(), seq + 1, "the place is given again");
+        book.take(entry(8, 5)).unwrap();
+        assert_eq!(book.live().find(&triple_of(&entry(8, 5))), Some(SlotId(4)), "the slot is given again");
+    }
+
+    #[test]
+    fn a_refused_transaction_takes_no_place() {
+        let mut book = book(4);
+        let seq = book.last_seq();
+        let (hash, op) = transfer(2, 3, 0, 1_000);
+        assert!(matches!(book.accept(hash, op), Err(Refusal::Rejected(Rejection::InsufficientFunds { .. }))));
+        assert_eq!((book.last_seq(), book.drafts().len()), (seq, 0));
+    }
+
+    #[test]
+    fn fees_are_credited_when_a_batch_is_sealed_and_not_before() {
+        let mut book = book(4);
+        for (hash, op) in [transfer(2, 3, 0, 1), transfer(3, 2, 0, 1), transfer(2, 3, 1, 1)] {
+            book.accept(hash, op).unwrap();
+        }
+        book.keep();
+        assert_eq!(book.live().get(SlotId(1)).balance, Amount(100));
+        let (members, _) = book.seal(5).unwrap();
+        assert_eq!((members.len(), book.waiting()), (5, 1));
+        assert_eq!(book.live().get(SlotId(1)).balance, Amount(106), "of the two transfers in it");
+    }
+
+    #[test]
+    fn replay_gives_the_same_state_and_places() {
+        let mut first = book(2);
+        // the state has slots 1 to 3: this one goes back
+        first.take(entry(9, 5)).unwrap();
+        let (hash, op) = transfer(2, 3, 0, 1);
+        first.accept(hash, op).unwrap();
+        first.keep();
+        let expected = (state(&first), first.last_seq(), first.last_index());
+        let (members, _) = first.seal(first.waiting()).unwrap();
+        let mut again = Book::new(Ledger::new(2), first.fees.clone(), first.last_seq(), first.last_index());
+        members.into_iter().for_each(|member| again.replay(member).unwrap());
+        assert_eq!((state(&again), again.last_seq(), again.last_index()), expected);
+        again.seal(again.waiting()).unwrap();
+        assert_eq!(state(&again), state(&first));
+    }
+
+    #[test]
+    fn what_was_accepted_elsewhere_does_not_replay() {
+        let mut book = book(4);
+        let (hash, op) = transfer(2, 3, 5, 1);
+        let error = book.replay(Member::Transaction { seq: 4, hash, op }).unwrap_err();
+        assert_eq!(error.seq, 4);
+    }
+}

@@ -14,17 +14,18 @@ use crate::book::{Book, UnknownKind};
 use crate::committer::Sealed;
 use crate::config::{Circuit, Config};
 use crate::feed::Feed;
+use crate::lead;
 use crate::refusal::Refusal;
 use crate::sealer::{self, Plan, Pressure};
 use crate::view::{Change, View};
-use crate::lead;
 use sheaf_protocol::transition::Rejection;
 use sheaf_store::StoreError;
 use sheaf_store::batches::{self, Member, Seal};
 use sheaf_store::leader::Lease;
-use sheaf_store::transactions::{self, Accepted, Receipt};
 use sheaf_store::queue;
+use sheaf_store::transactions::{self, Accepted, Receipt};
 use sqlx::{Connection, PgPool};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -97,7 +98,8 @@ pub(crate) struct Executor {
     pub(crate) verified: mpsc::Receiver<Vec<Arrival>>,
     pub(crate) sealed: mpsc::Sender<Sealed>,
     pub(crate) asked: mpsc::Receiver<()>,
-    pub(crate) oldest: Option<Instant>,
+    /// When each waiting item was accepted.
+    pub(crate) arrived: VecDeque<Instant>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -132,7 +134,7 @@ impl Executor {
 
     /// When the oldest waiting item has waited long enough; never while the committer is behind.
     fn seal_due(&self) -> Option<Instant> {
-        self.oldest.filter(|_| self.sealed.capacity() > 0).map(|oldest| oldest + self.config.sealing.max_age)
+        self.arrived.front().filter(|_| self.sealed.capacity() > 0).map(|oldest| *oldest + self.config.sealing.max_age)
     }
 
     async fn execute(&mut self, group: Vec<Arrival>) -> Result<(), Fatal> {
@@ -214,7 +216,7 @@ impl Executor {
     fn keep(&mut self) {
         metrics::counter!("sheaf_accepted_total").increment(self.book.drafts().len() as u64);
         let changes = self.book.keep();
-        self.oldest.get_or_insert_with(Instant::now);
+        self.arrived.resize(self.book.waiting(), Instant::now());
         self.show(&changes);
     }
 
@@ -300,7 +302,7 @@ impl Executor {
     async fn hand_over(&mut self, number: u64, plan: Plan) -> Result<(), Fatal> {
         let (members, changes) = self.book.seal(plan.count).map_err(|rejection| Fatal::Fees { number, rejection })?;
         self.last_batch = number;
-        self.oldest = (self.book.waiting() > 0).then(Instant::now);
+        self.arrived.drain(..plan.count);
         self.show(&changes);
         metrics::counter!("sheaf_sealed_total", "reason" => plan.reason.name()).increment(1);
         tracing::info!(number, members = members.len(), circuit = plan.circuit, reason = plan.reason.name(), "sealed");

@@ -143,7 +143,7 @@ impl Fields<'_> {
     fn check_unique(&self) -> Result<(), Problem> {
         for (i, (name, _)) in self.0.iter().enumerate() {
             if self.0[..i].iter().any(|(earlier, _)| earlier == name) {
-                return Err(Problem::new(Code::DuplicateField, format!("field {name:?} comes twice")).field(name));
+                return Err(Problem::new(Code::DuplicateField, format!("field {name:?} comes twice")).field(name.as_str()));
             }
         }
         Ok(())
@@ -152,7 +152,7 @@ impl Fields<'_> {
     fn check_known(&self, known: &[&str]) -> Result<(), Problem> {
         match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             Some((name, _)) => {
-                let problem = Problem::new(Code::UnknownField, format!("there is no field {name:?}")).field(name);
+                let problem = Problem::new(Code::UnknownField, format!("there is no field {name:?}")).field(name.as_str());
                 Err(problem.hint(format!("fields: {}", known.join(", "))))
             }
             None => Ok(()),
@@ -162,7 +162,9 @@ impl Fields<'_> {
     fn text(&self, name: &str) -> Result<&str, Problem> {
         match self.0.iter().find(|(field, _)| field == name) {
             Some((_, Json::Text(text))) => Ok(text),
-            Some((_, Json::Number)) => Err(Problem::new(Code::InvalidNumber, "a JSON number is not exact everywhere").field(name).hint("send a decimal string")),
+            Some((_, Json::Number)) => {
+                Err(Problem::new(Code::InvalidNumber, "a JSON number is not exact everywhere").field(name).hint("send a decimal string"))
+            }
             Some(_) => Err(Problem::new(Code::MalformedJson, "expected a string").field(name)),
             None => Err(Problem::new(Code::MissingField, format!("field {name:?} is missing")).field(name)),
         }
@@ -208,7 +210,7 @@ mod tests {
         signed_op(&parse(value.to_string().as_bytes()).unwrap())
     }
 
-    fn refused(change: impl Fn(&mut serde_json::Value)) -> (Code, Option<String>) {
+    fn refused(change: impl Fn(&mut serde_json::Value)) -> (Code, Option<Box<str>>) {
         let problem = body(change).unwrap_err();
         (problem.code, problem.field)
     }
@@ -233,7 +235,7 @@ mod tests {
             (serde_json::json!("16777216"), Code::NumberTooLarge),
             (serde_json::json!("9".repeat(60)), Code::NumberTooLarge),
         ] {
-            assert_eq!(refused(|value| value["from"] = bad.clone()), (code, Some("from".to_owned())), "{bad}");
+            assert_eq!(refused(|value| value["from"] = bad.clone()), (code, Some("from".into())), "{bad}");
         }
     }
 
@@ -248,7 +250,7 @@ mod tests {
     #[test]
     fn fields_are_known_and_complete_and_single() {
         assert_eq!(refused(|value| value["memo"] = "x".into()).0, Code::UnknownField);
-        assert_eq!(refused(|value| drop(value.as_object_mut().unwrap().remove("nonce"))), (Code::MissingField, Some("nonce".to_owned())));
+        assert_eq!(refused(|value| drop(value.as_object_mut().unwrap().remove("nonce"))), (Code::MissingField, Some("nonce".into())));
         assert_eq!(refused(|value| value["op"] = "mint".into()).0, Code::UnknownOperation);
         let twice = parse(br#"{"op":"transfer","op":"withdraw"}"#).unwrap();
         assert_eq!(signed_op(&twice).unwrap_err().code, Code::DuplicateField);
@@ -256,7 +258,7 @@ mod tests {
 
     #[test]
     fn bytes_have_their_length() {
-        assert_eq!(refused(|value| value["signature"] = "0x00".into()), (Code::InvalidHex, Some("signature".to_owned())));
+        assert_eq!(refused(|value| value["signature"] = "0x00".into()), (Code::InvalidHex, Some("signature".into())));
         assert_eq!(refused(|value| value["signature"] = format!("0x{}", "ff".repeat(64)).into()).0, Code::NoncePointNotReduced);
     }
 

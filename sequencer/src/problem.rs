@@ -110,10 +110,12 @@ pub struct Problem {
     pub detail: String,
     /// The field or parameter it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub field: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub field: Option<Box<str>>,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub hint: Option<Box<str>>,
 }
 
 impl Problem {
@@ -132,14 +134,14 @@ impl Problem {
 
     /// Names the field.
     #[must_use]
-    pub fn field(mut self, field: impl Into<String>) -> Self {
+    pub fn field(mut self, field: impl Into<Box<str>>) -> Self {
         self.field = Some(field.into());
         self
     }
 
     /// Says what to do.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -192,7 +194,9 @@ impl From<Refusal> for Problem {
             Refusal::NonceOffCurve => problem(Code::NoncePointNotOnCurve).field("signature"),
             Refusal::Signature(error) => error.into(),
             Refusal::QueueFull => problem(Code::QueueFull).hint("send it again after the time in Retry-After"),
-            Refusal::Storage => problem(Code::StorageUnavailable).hint("send the same transaction again: if it was stored, the answer is its receipt"),
+            Refusal::Storage => {
+                problem(Code::StorageUnavailable).hint("send the same transaction again: if it was stored, the answer is its receipt")
+            }
             Refusal::Stopping => problem(Code::Stopping).hint("send the same transaction again: if it was stored, the answer is its receipt"),
         }
     }

@@ -117,7 +117,8 @@ pub(crate) fn plan(waiting: &[Footprint], circuits: &[Circuit], max_calldata_byt
 /// Constraints of a shape: what its proof costs.
 fn price(shape: &Shape) -> u64 {
     let Shape { transfers, accounts, fees, deposits, withdrawals, registers, exits, rotations } = *shape;
-    let terms = [(1_510, transfers), (440, accounts), (195, fees), (260, deposits), (1_560, withdrawals), (1_620, registers), (330, exits), (420, rotations)];
+    let terms =
+        [(1_510, transfers), (440, accounts), (195, fees), (260, deposits), (1_560, withdrawals), (1_620, registers), (330, exits), (420, rotations)];
     terms.iter().map(|(constraints, slots)| constraints * u64::from(*slots)).sum()
 }
 

@@ -55,7 +55,14 @@ async fn next(listener: &TcpListener, places: &Arc<Semaphore>, stop: &Cancellati
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, header_read_timeout: Duration, stop: CancellationToken, _place: OwnedSemaphorePermit) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    header_read_timeout: Duration,
+    stop: CancellationToken,
+    _place: OwnedSemaphorePermit,
+) {
     // a receipt is one small packet: do not wait for more
     let _ = stream.set_nodelay(true);
     let service = router.map_request(move |request: hyper::Request<Incoming>| {

@@ -6,7 +6,7 @@
 //! ```
 //! If one task fails, all stop, and [`Sequencer::stopped`] tells why. A restart recovers.
 
-use crate::admission::{self, Rules};
+use crate::admission::{self, Pipeline, Rules};
 use crate::api::{self, App, RenderMetrics};
 use crate::committer::Committer;
 use crate::config::{Config, Deployment};
@@ -19,6 +19,7 @@ use axum::Router;
 use sheaf_protocol::kzg::Srs;
 use sheaf_store::StoreError;
 use sqlx::PgPool;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
@@ -72,7 +73,7 @@ impl Sequencer {
         let recovered = recover(&pool, srs, &deployment, &config).await.map_err(StartError::Recovery)?;
         let view = Arc::new(View::new(recovered.book.live().clone()));
         let feed = Feed::new();
-        let (door, arrivals, groups, verified) = admission::pipeline(&config.admission);
+        let Pipeline { door, arrivals, groups, verified } = Pipeline::new(&config.admission);
         let (to_committer, sealed) = mpsc::channel(config.sealing.max_uncomputed);
         let (seal, asked) = mpsc::channel(1);
 
@@ -82,7 +83,7 @@ impl Sequencer {
             lease: lease.clone(),
             config: Arc::clone(&config),
             circuits: deployment.circuits.clone(),
-            oldest: (recovered.book.waiting() > 0).then(Instant::now),
+            arrived: VecDeque::from(vec![Instant::now(); recovered.book.waiting()]),
             book: recovered.book,
             last_batch: recovered.last_batch,
             view: Arc::clone(&view),

@@ -212,7 +212,8 @@ pub async fn store_computed(tx: &mut PgTransaction<'_>, computed: &Computed) -> 
 pub async fn position(connection: &mut PgConnection) -> Result<Option<Position>, sqlx::Error> {
     let query = "SELECT number, new_root, queue_digest FROM batches WHERE computed_at IS NOT NULL ORDER BY number DESC LIMIT 1";
     let row = sqlx::query(query).fetch_optional(connection).await?;
-    row.map(|row| Ok(Position { number: count(&row, "number")?, root: word(&row, "new_root")?, queue_digest: word(&row, "queue_digest")? })).transpose()
+    row.map(|row| Ok(Position { number: count(&row, "number")?, root: word(&row, "new_root")?, queue_digest: word(&row, "queue_digest")? }))
+        .transpose()
 }
 
 /// Sealed batches whose committer has not finished, in order.
@@ -343,7 +344,9 @@ fn read_token(row: &PgRow) -> Result<Token, sqlx::Error> {
 /// # Errors
 /// [`sqlx::Error`].
 pub async fn counts(connection: &mut PgConnection) -> Result<Counts, sqlx::Error> {
-    let query = "SELECT (SELECT count(*) FROM transactions) AS transactions,
+    // transactions and queue entries share one order without gaps, so neither has to be counted
+    let query = "SELECT greatest((SELECT max(seq) FROM transactions), (SELECT max(seq) FROM queue_taken), 0)::bigint
+                            - coalesce((SELECT max(queue_index) FROM queue_taken), 0)::bigint AS transactions,
                         (SELECT count(*) FROM transactions WHERE batch_number IS NULL) AS unsealed,
                         coalesce((SELECT max(queue_index) FROM queue_taken), 0)::bigint AS taken,
                         coalesce((SELECT max(queue_index) FROM l1_events WHERE kind = 'queued'), 0)::bigint AS queued";

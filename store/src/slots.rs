@@ -1,7 +1,7 @@
 //! The state after the last computed batch: where recovery starts.
 
-use crate::rows::{unreadable, word};
 use crate::rows::int;
+use crate::rows::{unreadable, word};
 use sheaf_protocol::amount::{Address, Amount, Nonce, SlotId, TokenId};
 use sheaf_protocol::field::{from_word, to_word};
 use sheaf_protocol::ledger::{Slot, Triple};

@@ -2,11 +2,11 @@
 
 use super::App;
 use super::cursor;
-use super::params::{self, Params};
+use super::params::{self, Params, Segment};
 use crate::problem::{Code, Problem};
 use crate::wire::{BatchDetail, BatchView, Page};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use sheaf_protocol::ops::TxHash;
 use sheaf_store::StoreError;
 use sheaf_store::{batches, transactions};
@@ -28,7 +28,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Json<
 /// A batch with the hashes of its transactions.
 #[utoipa::path(get, path = "/v1/batches/{number}", tag = "batches", params(("number" = String, Path, description = "decimal, from 1")),
     responses((status = 200, body = BatchDetail), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn one(State(app): State<App>, Path(number): Path<String>, params: Params) -> Result<Json<BatchDetail>, Problem> {
+pub(super) async fn one(State(app): State<App>, Segment(number): Segment, params: Params) -> Result<Json<BatchDetail>, Problem> {
     params.check(&[])?;
     let number = params::number("number", &number, 63)?;
     let found = detail(&app, number).await.map_err(|error| Problem::database(&error))?;

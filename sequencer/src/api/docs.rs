@@ -9,9 +9,26 @@ use utoipa_swagger_ui::SwaggerUi;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Sheaf sequencer", description = "Numbers are decimal strings, hashes and addresses 0x hex, errors problem documents (RFC 9457) with a stable `code`."),
-    paths(submit::submit, transactions::status, slots::find, slots::one, slots::history, batches::list, batches::one, info::tokens, info::fees, info::status,
-        events::stream, info::health, info::ready, info::metrics),
+    info(
+        title = "Sheaf sequencer",
+        description = "Numbers are decimal strings, hashes and addresses 0x hex, errors problem documents (RFC 9457) with a stable `code`."
+    ),
+    paths(
+        submit::submit,
+        transactions::status,
+        slots::find,
+        slots::one,
+        slots::history,
+        batches::list,
+        batches::one,
+        info::tokens,
+        info::fees,
+        info::status,
+        events::stream,
+        info::health,
+        info::ready,
+        info::metrics
+    ),
     components(schemas(Problem, Code, wire::Receipt, wire::Results, wire::ItemResult, wire::Operation))
 )]
 struct Document;

@@ -46,7 +46,11 @@ struct Reader {
 #[utoipa::path(get, path = "/v1/events", tag = "status",
     params(("Last-Event-ID" = Option<String>, Header, description = "id of the last event seen"), ("last_event_id" = Option<String>, Query, description = "the same for clients that cannot set the header")),
     responses((status = 200, content_type = "text/event-stream", body = String), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn stream(State(app): State<App>, headers: HeaderMap, params: Params) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+pub(super) async fn stream(
+    State(app): State<App>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     params.check(&["last_event_id"])?;
     let full = |_| Problem::new(Code::TooManyStreams, "this sequencer has no event stream left");
     let permit = app.streams.clone().try_acquire_owned().map_err(full)?;

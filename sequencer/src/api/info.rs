@@ -9,8 +9,8 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use sheaf_protocol::amount::{Amount, FEE_MANTISSA_BITS, TokenId};
-use sheaf_store::batches::{self, Counts, Marks, Position};
 use sheaf_store::StoreError;
+use sheaf_store::batches::{self, Counts, Marks, Position};
 use sqlx::PgConnection;
 
 /// Tokens that can be deposited.
@@ -157,7 +157,9 @@ mod tests {
 
     #[test]
     fn a_quoted_fee_is_representable_and_not_below_the_minimum() {
-        for (minimum, fee) in [(0, 0), (1, 1), (4095, 4095), (4096, 4100), (40_949, 40_950), (40_959, 41_000), (1_000_000_000_000_001, 1_001_000_000_000_000)] {
+        for (minimum, fee) in
+            [(0, 0), (1, 1), (4095, 4095), (4096, 4100), (40_949, 40_950), (40_959, 41_000), (1_000_000_000_000_001, 1_001_000_000_000_000)]
+        {
             assert_eq!(round_up(Amount(minimum)), Amount(fee));
             assert!(FeeFloat::from_amount(Amount(fee)).is_ok());
         }

@@ -1,10 +1,22 @@
 //! Parameters of requests, as strict as bodies: every one known, none twice, numbers decimal.
 
 use crate::problem::{Code, Problem};
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use sheaf_protocol::amount::parse_decimal;
 use sheaf_protocol::field::{Fr, from_hex, from_word};
+
+/// The one variable part of a path.
+pub(super) struct Segment(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::from_request_parts(parts, state).await;
+        path.map(|Path(text)| Self(text)).map_err(|error| Problem::new(Code::InvalidParameter, error.to_string()))
+    }
+}
 
 /// The query of a request.
 pub(super) struct Params(Vec<(String, String)>);
@@ -23,7 +35,7 @@ impl Params {
     pub(super) fn check(&self, known: &[&str]) -> Result<(), Problem> {
         for (i, (name, _)) in self.0.iter().enumerate() {
             if !known.contains(&name.as_str()) || self.0[..i].iter().any(|(earlier, _)| earlier == name) {
-                let problem = Problem::new(Code::InvalidParameter, format!("parameter {name:?} is unknown or comes twice")).field(name);
+                let problem = Problem::new(Code::InvalidParameter, format!("parameter {name:?} is unknown or comes twice")).field(name.as_str());
                 return Err(problem.hint(format!("parameters: {}", known.join(", "))));
             }
         }

@@ -2,12 +2,12 @@
 
 use super::App;
 use super::cursor;
-use super::params::{self, Params};
+use super::params::{self, Params, Segment};
 use crate::problem::{Code, Problem};
 use crate::view::Filter;
 use crate::wire::{HistoryLine, Page, SlotView};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use sheaf_protocol::amount::{Address, SLOT_BITS, SlotId, TokenId};
 use sheaf_store::StoreError;
 use sheaf_store::transactions::{self, HistoryItem};
@@ -18,7 +18,7 @@ const HISTORY: &str = "history";
 /// A slot with every accepted transaction applied.
 #[utoipa::path(get, path = "/v1/slots/{id}", tag = "slots", params(("id" = String, Path, description = "decimal")),
     responses((status = 200, body = SlotView), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn one(State(app): State<App>, Path(id): Path<String>, params: Params) -> Result<Json<SlotView>, Problem> {
+pub(super) async fn one(State(app): State<App>, Segment(id): Segment, params: Params) -> Result<Json<SlotView>, Problem> {
     params.check(&[])?;
     let id = slot_id(&id)?;
     let slot = app.view.slot(id).filter(|slot| !slot.is_empty()).ok_or_else(|| empty(id))?;
@@ -48,7 +48,7 @@ pub(super) async fn find(State(app): State<App>, params: Params) -> Result<Json<
 #[utoipa::path(get, path = "/v1/slots/{id}/transactions", tag = "slots",
     params(("id" = String, Path, description = "decimal"), ("cursor" = Option<String>, Query), ("limit" = Option<String>, Query)),
     responses((status = 200, body = Page<HistoryLine>), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn history(State(app): State<App>, Path(id): Path<String>, params: Params) -> Result<Json<Page<HistoryLine>>, Problem> {
+pub(super) async fn history(State(app): State<App>, Segment(id): Segment, params: Params) -> Result<Json<Page<HistoryLine>>, Problem> {
     params.check(&["cursor", "limit"])?;
     let id = slot_id(&id)?;
     app.view.slot(id).filter(|slot| !slot.is_empty()).ok_or_else(|| empty(id))?;

@@ -59,7 +59,8 @@ fn content_type(headers: &HeaderMap) -> Result<bool, Problem> {
     match value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
         "application/json" => Ok(false),
         RECORDS => Ok(true),
-        _ => Err(Problem::new(Code::UnsupportedContentType, "this resource does not take that content type").hint(format!("application/json or {RECORDS}"))),
+        _ => Err(Problem::new(Code::UnsupportedContentType, "this resource does not take that content type")
+            .hint(format!("application/json or {RECORDS}"))),
     }
 }
 
@@ -118,10 +119,11 @@ async fn many(app: &App, client: ClientIp, parsed: Parsed) -> Result<Response, P
     let problems: Vec<Option<Problem>> = parsed.into_iter().map(|item| item.map(|op| readable.push(op)).err()).collect();
     let mut answers = enter(app, readable).await?.into_iter();
     let missing = || Err(Problem::new(Code::Internal, "no answer"));
-    let results = problems.into_iter().map(|problem| problem.map_or_else(|| answers.next().unwrap_or_else(missing), Err)).map(|result| match result {
-        Ok(receipt) => ItemResult::Receipt((&receipt).into()),
-        Err(problem) => ItemResult::Problem(problem),
-    });
+    let results =
+        problems.into_iter().map(|problem| problem.map_or_else(|| answers.next().unwrap_or_else(missing), Err)).map(|result| match result {
+            Ok(receipt) => ItemResult::Receipt((&receipt).into()),
+            Err(problem) => ItemResult::Problem(problem),
+        });
     Ok(JsonBody(Results { results: results.collect() }).into_response())
 }
 

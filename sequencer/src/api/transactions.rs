@@ -1,11 +1,11 @@
 //! GET /v1/transactions/{hash}: what became of a transaction, now or once it has come far enough.
 
 use super::App;
-use super::params::{self, Params};
+use super::params::{self, Params, Segment};
 use crate::problem::{Code, Problem};
 use crate::wire::Transaction;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use sheaf_protocol::ops::TxHash;
 use sheaf_store::StoreError;
 use sheaf_store::transactions;
@@ -22,7 +22,7 @@ const DEFAULT_WAIT_S: u64 = 30;
     params(("hash" = String, Path, description = "0x hex"), ("wait" = Option<String>, Query, description = "accepted, sealed, committed, proven or final"),
         ("timeout_s" = Option<String>, Query, description = "seconds to wait, 30 unless told")),
     responses((status = 200, body = Transaction), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn status(State(app): State<App>, Path(hash): Path<String>, params: Params) -> Result<Json<Transaction>, Problem> {
+pub(super) async fn status(State(app): State<App>, Segment(hash): Segment, params: Params) -> Result<Json<Transaction>, Problem> {
     params.check(&["wait", "timeout_s"])?;
     let hash = TxHash(params::bytes("hash", &hash)?);
     let wanted = wanted(&params)?;

@@ -1,6 +1,6 @@
 //! What the API takes and tells.
 
-use crate::support::{FEE, Node, alice, body, bob, config, deployment, K, mine, operator, transfer, withdraw};
+use crate::support::{FEE, K, Node, Person, alice, bob, body, config, deployment, mine, operator, transfer, withdraw};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sheaf_protocol::amount::{Address, NATIVE, TokenId};
@@ -45,6 +45,24 @@ async fn the_same_transaction_sent_twice_at_once_is_accepted_once(pool: PgPool) 
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn twenty_clients_at_once_are_all_answered(pool: PgPool) {
+    let node = Node::with_people(&pool, config(), 1_000).await;
+    let people: Vec<Person> = (20..40).map(Person::new).collect();
+    node.mine(people.iter().map(|person| person.deposit(NATIVE, 1_000)).collect()).await;
+    node.until("twenty slots", async || node.get("/v1/slots/23").await.0 == StatusCode::OK).await;
+    let client = async |slot: u32, person: &Person| {
+        for nonce in 0..5 {
+            node.send(&person.sign(transfer(slot, 3, nonce, 1))).await;
+        }
+    };
+    futures::future::join_all(people.iter().zip(4..).map(|(person, slot)| client(slot, person))).await;
+    assert_eq!(node.slot(3).await["balance"], "1100");
+    assert_eq!(node.get("/v1/status").await.1["transactions"], "100");
+    node.seal(1).await;
+    node.stop().await;
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn many_are_answered_one_by_one_in_order(pool: PgPool) {
     let node = Node::with_people(&pool, config(), 1_000).await;
     let mut forged = alice().sign(transfer(2, 3, 2, 10));
@@ -62,7 +80,8 @@ async fn many_are_answered_one_by_one_in_order(pool: PgPool) {
         assert_eq!(results[accepted]["receipt"]["state"], "accepted", "{answer}");
     }
 
-    let records: Vec<u8> = [alice().sign(transfer(2, 3, 2, 1)), bob().sign(transfer(3, 2, 1, 1))].iter().flat_map(|signed| signed.to_record()).collect();
+    let records: Vec<u8> =
+        [alice().sign(transfer(2, 3, 2, 1)), bob().sign(transfer(3, 2, 1, 1))].iter().flat_map(|signed| signed.to_record()).collect();
     let (status, answer) = node.post_as(RECORDS, records).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(answer["results"][1]["receipt"]["state"], "accepted", "{answer}");
@@ -126,11 +145,13 @@ async fn a_second_deposit_finds_the_slot_of_the_first_and_another_triple_does_no
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_waiting_request_is_answered_when_the_state_is_reached(pool: PgPool) {
     let node = Node::with_people(&pool, config(), 1_000).await;
-    sqlx::query("INSERT INTO deployment (chain_id, contract, domain, deploy_block, manifest_digest, k, finality_depth)
-                 VALUES (31337, decode(repeat('cc', 20), 'hex'), decode(repeat('00', 32), 'hex'), 0, decode(repeat('07', 32), 'hex'), 16, 2)")
-        .execute(&pool)
-        .await
-        .unwrap();
+    sqlx::query(
+        "INSERT INTO deployment (chain_id, contract, domain, deploy_block, manifest_digest, k, finality_depth)
+                 VALUES (31337, decode(repeat('cc', 20), 'hex'), decode(repeat('00', 32), 'hex'), 0, decode(repeat('07', 32), 'hex'), 16, 2)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
     let hash = node.send(&alice().sign(transfer(2, 3, 0, 10))).await["hash"].as_str().unwrap().to_owned();
     let unmet = node.get(&format!("/v1/transactions/{hash}?wait=final&timeout_s=0")).await.1;
     assert_eq!(unmet["state"], "accepted");
@@ -239,7 +260,8 @@ async fn batches_are_listed_newest_first(pool: PgPool) {
         node.seal(u64::from(nonce) + 1).await;
     }
     let page = node.get("/v1/batches?limit=2").await.1;
-    let numbers = |page: &Value| page["items"].as_array().unwrap().iter().map(|batch| batch["number"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let numbers =
+        |page: &Value| page["items"].as_array().unwrap().iter().map(|batch| batch["number"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
     assert_eq!(numbers(&page), ["3", "2"]);
     let page = node.get(&format!("/v1/batches?limit=2&cursor={}", page["next"].as_str().unwrap())).await.1;
     assert_eq!(numbers(&page), ["1"]);

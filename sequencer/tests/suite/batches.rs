@@ -1,6 +1,6 @@
 //! Sealed batches hold what L1 and the prover check.
 
-use crate::support::{FEE, K, Node, Person, alice, body, bob, config, deployment, operator, transfer, withdraw};
+use crate::support::{FEE, K, Node, Person, alice, bob, body, config, deployment, operator, transfer, withdraw};
 use reqwest::StatusCode;
 use serde_json::Value;
 use sheaf_protocol::amount::NATIVE;
@@ -82,7 +82,10 @@ async fn every_batch_checks_as_on_l1(pool: PgPool) {
     let digest = first.commit.taken.iter().fold([0; 32], |digest, entry| entry.digest_after(&digest));
     assert_eq!((first.record[10], second.record[10]), (digest, digest));
     let balances: Vec<String> = sqlx::query_scalar("SELECT balance::text FROM slots ORDER BY idx").fetch_all(&pool).await.unwrap();
-    assert_eq!(balances, [(1_000 + 2 * FEE - 1_000 - FEE + 2 * FEE).to_string(), (900 - FEE + 1_000 - FEE).to_string(), (1_100 - 300 - FEE).to_string()]);
+    assert_eq!(
+        balances,
+        [(1_000 + 2 * FEE - 1_000 - FEE + 2 * FEE).to_string(), (900 - FEE + 1_000 - FEE).to_string(), (1_100 - 300 - FEE).to_string()]
+    );
     let jobs: i64 = sqlx::query_scalar("SELECT count(*) FROM proof_jobs WHERE state = 'queued'").fetch_one(&pool).await.unwrap();
     assert_eq!(jobs, 2);
     node.stop().await;
@@ -100,9 +103,15 @@ async fn full_batches_are_sealed_without_waiting_and_small_ones_by_age(pool: PgP
     let (status, answer) = node.post(&Value::Array(many)).await;
     assert_eq!(status, StatusCode::OK);
     assert!(answer["results"].as_array().unwrap().iter().all(|result| result["receipt"].is_object()));
-    node.until("all computed", async || node.get("/v1/status").await.1["unsealed"] == "0" && node.get("/v1/batches/3").await.1["computed_at"].is_string()).await;
+    node.until("all computed", async || {
+        node.get("/v1/status").await.1["unsealed"] == "0" && node.get("/v1/batches/3").await.1["computed_at"].is_string()
+    })
+    .await;
     let sealed = node.get("/v1/batches/2").await.1;
-    assert_eq!((&sealed["seal_reason"], &sealed["transactions"], &sealed["circuit"]), (&Value::from("size"), &Value::from(full.to_string()), &Value::from(2)));
+    assert_eq!(
+        (&sealed["seal_reason"], &sealed["transactions"], &sealed["circuit"]),
+        (&Value::from("size"), &Value::from(full.to_string()), &Value::from(2))
+    );
     let rest = node.get("/v1/batches/3").await.1;
     assert_eq!((&rest["seal_reason"], &rest["transactions"]), (&Value::from("age"), &Value::from("14")));
     assert_eq!(node.slot(1).await["balance"], (1_000_000 + u128::from(full + 14) * FEE).to_string(), "fees are credited");

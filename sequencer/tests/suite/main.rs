@@ -5,5 +5,5 @@ mod accepts;
 mod batches;
 mod rates;
 mod refuses;
-mod survives;
 mod support;
+mod survives;

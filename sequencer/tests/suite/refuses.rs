@@ -1,6 +1,6 @@
 //! Bad input, each with its own stable code, none a failure of the sequencer.
 
-use crate::support::{FEE, Node, alice, body, bob, config, mine, operator, transfer, withdraw};
+use crate::support::{FEE, Node, alice, bob, body, config, mine, operator, transfer, withdraw};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sheaf_protocol::amount::{Address, NATIVE, TokenId};
@@ -204,6 +204,7 @@ async fn requests_that_name_nothing(pool: PgPool) {
         ("/v1/fees?op=mint", 400, "unknown_operation"),
         ("/v1/fees?token=9", 422, "unknown_token"),
         ("/v1/events?last_event_id=x", 400, "bad_cursor"),
+        ("/v1/slots/%FF", 400, "invalid_parameter"),
         ("/v1/nothing", 404, "not_found"),
     ] {
         check(node.get(path).await, status, code);

@@ -1,6 +1,6 @@
 //! Incidents: the process, its lease or its database fails, and nothing acknowledged is lost.
 
-use crate::support::{FEE, K, Node, alice, body, bob, config, transfer};
+use crate::support::{FEE, K, Node, alice, bob, body, config, transfer};
 use reqwest::StatusCode;
 use serde_json::Value;
 use sheaf_sequencer::{Fatal, RecoveryError, StartError};
