@@ -26,7 +26,9 @@ use std::time::Instant;
 
 /// `sheaf bench`
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  sheaf bench circuit --json\n  sheaf bench prove --shape small --threads 2 --runs 5 --json\n  sheaf bench commit --json")]
+#[command(
+    after_help = "Examples:\n  sheaf bench circuit --json\n  sheaf bench prove --shape small --threads 2 --runs 5 --json\n  sheaf bench commit --json"
+)]
 pub struct BenchArgs {
     #[command(subcommand)]
     what: What,
@@ -78,6 +80,9 @@ enum What {
 }
 
 /// Runs the command.
+///
+/// # Errors
+/// If a shape or its key is missing.
 pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     match args.what {
         What::Circuit { json } => circuit(json),
@@ -86,7 +91,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     }
 }
 
-pub fn print(row: Value, json: bool) -> anyhow::Result<()> {
+fn print(row: Value, json: bool) -> anyhow::Result<()> {
     if json {
         println!("{row}");
         return Ok(());
@@ -135,14 +140,20 @@ fn prove_runs(prover: &Prover, name: &str, threads: usize, runs: usize) -> anyho
         let (r, s) = (Fr::rand(&mut rng), Fr::rand(&mut rng));
         let start = Instant::now();
         Groth16::<Bn254>::create_proof_with_reduction_and_matrices(
-            &prover.keys().proving, r, s, prover.circuit().matrices(), instance, prover.circuit().constraints(), &assignment,
+            &prover.keys().proving,
+            r,
+            s,
+            prover.circuit().matrices(),
+            instance,
+            prover.circuit().constraints(),
+            &assignment,
         )?;
         stock.push(start.elapsed().as_secs_f64() * 1e3);
     }
     Ok(json!({ "shape": name, "threads": threads, "ours_ms": median(ours), "stock_ms": median(stock), "peak_mb": peak_mb() }))
 }
 
-pub fn median(mut values: Vec<f64>) -> f64 {
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default().round()
 }
@@ -164,8 +175,10 @@ fn full_batch(shape: &Shape) -> anyhow::Result<Batch> {
     }
     let domain = Fr::from(31337u64);
     let mut nonces = vec![0u32; users as usize];
-    let transfers = (0..shape.transfers).map(|i| transfer(domain, &keys, &mut nonces, 2 * i % users, (2 * i + 1) % users)).collect::<anyhow::Result<_>>()?;
-    Batch::assemble(&ledger, (1, *shape), domain, transfers, vec![], vec![], |_| Some(SlotId(1))).context("the benchmark's batch does not fit its shape")
+    let transfers =
+        (0..shape.transfers).map(|i| transfer(domain, &keys, &mut nonces, 2 * i % users, (2 * i + 1) % users)).collect::<anyhow::Result<_>>()?;
+    Batch::assemble(&ledger, (1, *shape), domain, transfers, vec![], vec![], |_| Some(SlotId(1)))
+        .context("the benchmark's batch does not fit its shape")
 }
 
 fn triple(key: &SecretKey) -> Triple {
@@ -188,9 +201,12 @@ fn commit(k: u32, occupied: u32, touched: u32, runs: usize) -> anyhow::Result<Va
     let slots: Vec<(SlotId, [Fr; 3])> = (1..=occupied).map(|id| (SlotId(id), std::array::from_fn(|_| Fr::rand(&mut rng)))).collect();
     let vector = StateVector::new(srs, slots.iter().copied())?;
     let stride = (occupied / touched.max(1)).max(1) as usize;
-    let changes: Vec<_> = slots.iter().step_by(stride).take(touched as usize).map(|(slot, old)| {
-        sheaf_protocol::kzg::TouchedSlot { slot: *slot, old: *old, new: [old[0], Fr::rand(&mut rng), old[2]] }
-    }).collect();
+    let changes: Vec<_> = slots
+        .iter()
+        .step_by(stride)
+        .take(touched as usize)
+        .map(|(slot, old)| sheaf_protocol::kzg::TouchedSlot { slot: *slot, old: *old, new: [old[0], Fr::rand(&mut rng), old[2]] })
+        .collect();
     let (mut update, mut quotient, mut opening) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..runs.max(1) {
         let rho = Fr::rand(&mut rng);
@@ -204,8 +220,10 @@ fn commit(k: u32, occupied: u32, touched: u32, runs: usize) -> anyhow::Result<Va
         let claims = Claims::of(&changes, rho, zeta);
         let g = gamma(zeta, claims.to_array(), Fr::from(0u64), Fr::from(0u64));
         let start = Instant::now();
-        vector.open(&step, &q, zeta, claims, g)?;
+        let _opening = vector.open(&step, &q, zeta, claims, g)?;
         opening.push(start.elapsed().as_secs_f64() * 1e3);
     }
-    Ok(json!({ "k": k, "occupied": occupied, "touched": changes.len(), "update_ms": median(update), "quotient_ms": median(quotient), "opening_ms": median(opening) }))
+    Ok(
+        json!({ "k": k, "occupied": occupied, "touched": changes.len(), "update_ms": median(update), "quotient_ms": median(quotient), "opening_ms": median(opening) }),
+    )
 }

@@ -25,7 +25,9 @@ const WITHDRAWALS: usize = 3;
 
 /// `sheaf demo`
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  sheaf demo                  300 transfers with the default circuits\n  sheaf demo --dir run        keep logs and database in ./run")]
+#[command(
+    after_help = "Examples:\n  sheaf demo                  300 transfers with the default circuits\n  sheaf demo --dir run        keep logs and database in ./run"
+)]
 pub struct DemoArgs {
     #[command(flatten)]
     keys: KeyOptions,

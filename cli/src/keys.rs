@@ -5,6 +5,7 @@
 use crate::progress::Progress;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use sha2::{Digest, Sha256};
 use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::keys::Keys;
 use sheaf_circuits::prove::Prover;
@@ -12,7 +13,6 @@ use sheaf_protocol::field::g2_words;
 use sheaf_protocol::kzg::Srs;
 use sheaf_protocol::manifest::{HexWord, Manifest, Setup};
 use sheaf_protocol::shape;
-use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,46 +44,57 @@ impl KeyOptions {
 
 /// `sheaf keys`
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  sheaf keys make                       keys of the default circuits\n  sheaf keys make --shapes test         the smallest circuit\n  sheaf keys list --shapes test --json  the manifest\n  sheaf keys verify                     recompute every digest of the cache")]
+#[command(
+    after_help = "Examples:\n  sheaf keys make                       keys of the default circuits\n  sheaf keys make --shapes test         the smallest circuit\n  sheaf keys list --shapes test --json  the manifest\n  sheaf keys verify                     recompute every digest of the cache"
+)]
 pub struct KeysArgs {
-    #[command(flatten)]
-    options: KeyOptions,
     #[command(subcommand)]
     verb: Verb,
 }
 
-#[derive(Subcommand, Clone, Copy, Debug)]
+#[derive(Subcommand, Clone, Debug)]
 enum Verb {
     /// Make keys and SRS that are not cached yet.
-    Make,
+    Make(KeyOptions),
     /// Print the manifest: every circuit, key and SRS by digest.
     List {
+        #[command(flatten)]
+        options: KeyOptions,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Recompute the digest of every cached file and compare it with the manifest's.
-    Verify,
+    /// Recompute the digest of every cached file and compare it with its receipt.
+    Verify(KeyOptions),
 }
 
 /// Keys of a deployment: manifest, SRS and provers by circuit.
+#[derive(Debug)]
 pub struct KeySet {
+    /// What the deployment is made of.
     pub manifest: Manifest,
+    /// The state vector's reference string.
     pub srs: Arc<Srs>,
+    /// Circuits with their keys, by id.
     pub provers: Vec<Arc<Prover>>,
 }
 
 /// Runs the command.
+///
+/// # Errors
+/// If keys cannot be made, or a cached file is damaged.
 pub fn run(args: &KeysArgs) -> anyhow::Result<()> {
-    if matches!(args.verb, Verb::Verify) {
-        return verify_cache(&args.options.keys_dir);
+    match &args.verb {
+        Verb::Verify(options) => verify_cache(&options.keys_dir),
+        Verb::List { options, json: true } => {
+            println!("{}", serde_json::to_string_pretty(&prepare(options)?.manifest)?);
+            Ok(())
+        }
+        Verb::Make(options) | Verb::List { options, json: false } => {
+            print_set(&prepare(options)?, options);
+            Ok(())
+        }
     }
-    let set = prepare(&args.options)?;
-    match args.verb {
-        Verb::List { json: true } => println!("{}", serde_json::to_string_pretty(&set.manifest)?),
-        Verb::List { json: false } | Verb::Make | Verb::Verify => print_set(&set, &args.options),
-    }
-    Ok(())
 }
 
 /// Loads the keys of the options' circuits, making those that are missing.
@@ -107,6 +118,9 @@ fn circuit(name: &str, id: u32) -> anyhow::Result<Circuit> {
 }
 
 /// The prover of one shape under one id, its key cached or made.
+///
+/// # Errors
+/// As [`prepare`].
 pub fn prover(options: &KeyOptions, name: &str, id: u32) -> anyhow::Result<Prover> {
     let circuit = circuit(name, id)?;
     let mut progress = Progress::new(format!("making the INSECURE development key of circuit {name}"));

@@ -5,7 +5,12 @@ use sheaf_cli::{bench, demo, doctor, keys, node, wallet, worker};
 
 /// Sheaf: a ZK-rollup for payments with real proofs on a laptop.
 #[derive(Parser, Debug)]
-#[command(name = "sheaf", version, propagate_version = true, after_help = "Examples:\n  sheaf node --dev             everything on this machine, with funded test keys\n  sheaf wallet --help          keys, deposits, transfers, withdrawals\n  sheaf doctor                 what is wrong and how to mend it")]
+#[command(
+    name = "sheaf",
+    version,
+    propagate_version = true,
+    after_help = "Examples:\n  sheaf node --dev             everything on this machine, with funded test keys\n  sheaf wallet --help          keys, deposits, transfers, withdrawals\n  sheaf doctor                 what is wrong and how to mend it"
+)]
 struct Cli {
     /// Print logs as JSON.
     #[arg(long, global = true, env = "SHEAF_LOG_JSON")]

@@ -5,7 +5,6 @@ use crate::client::Client;
 use crate::dev::{DevStack, dev_key};
 use anyhow::{Context, ensure};
 use rand::{SeedableRng, rngs::StdRng};
-use serde_json::Value;
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
 use sheaf_protocol::field::{Fr, Word, to_hex, to_word};
 use sheaf_protocol::kzg::Srs;
@@ -134,7 +133,7 @@ impl Scenario {
     pub async fn submit(&mut self, signed: &SignedOp) -> anyhow::Result<()> {
         let receipt = self.client.submit(signed).await?;
         let hash = signed.op.hash(self.domain).to_string();
-        ensure!(receipt["hash"] == Value::from(hash.clone()), "the receipt names {}, not {hash}", receipt["hash"]);
+        ensure!(receipt["hash"] == hash.as_str(), "the receipt names {}, not {hash}", receipt["hash"]);
         self.acknowledged.push(hash);
         Ok(())
     }

@@ -96,7 +96,8 @@ pub fn sheaf_binary() -> anyhow::Result<PathBuf> {
 }
 
 fn build() -> anyhow::Result<PathBuf> {
-    let status = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "sheaf-cli", "--bin", "sheaf"]).current_dir(repository()).status()?;
+    let status =
+        Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "sheaf-cli", "--bin", "sheaf"]).current_dir(repository()).status()?;
     ensure!(status.success(), "cargo build of the sheaf binary failed");
     let tests = std::env::current_exe()?;
     let folder = tests.ancestors().find(|folder| folder.join("sheaf").is_file()).context("no sheaf binary near the tests")?;

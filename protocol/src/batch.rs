@@ -272,10 +272,15 @@ impl Batch {
     ) -> Result<Batch, BatchError> {
         let (circuit, shape) = circuit;
         let mut batch = Batch { shape, circuit, domain, transfers, withdrawals, deposits, fees: Vec::new(), accounts: Vec::new() };
-        batch.fees = batch.fee_totals().into_iter().filter(|(_, total)| *total > 0).map(|(token, total)| {
-            let slot = fee_slot(token).ok_or(BatchError::NoFeeSlot(token))?;
-            Ok(FeeCredit { slot, token, total: Amount(total) })
-        }).collect::<Result<_, _>>()?;
+        batch.fees = batch
+            .fee_totals()
+            .into_iter()
+            .filter(|(_, total)| *total > 0)
+            .map(|(token, total)| {
+                let slot = fee_slot(token).ok_or(BatchError::NoFeeSlot(token))?;
+                Ok(FeeCredit { slot, token, total: Amount(total) })
+            })
+            .collect::<Result<_, _>>()?;
         batch.accounts = batch.touched(before)?;
         batch.pad(before)?;
         batch.check()?;
@@ -468,8 +473,7 @@ impl Batch {
 
     fn check_signatures(&self) -> Result<(), BatchError> {
         for (op, key, signature) in self.signed_ops() {
-            schnorr::verify(key, self.domain, op.tag() as u8, op.message(self.domain), signature)
-                .map_err(|_| BatchError::Signature(op.from()))?;
+            schnorr::verify(key, self.domain, op.tag() as u8, op.message(self.domain), signature).map_err(|_| BatchError::Signature(op.from()))?;
         }
         Ok(())
     }
@@ -512,9 +516,8 @@ impl Batch {
 
     /// All words of `P_da`, unused ones zero.
     pub fn da_words(&self) -> Vec<Fr> {
-        let pairs = self.transfers.chunks(2).map(|pair| {
-            Fr::from(pair[0].op.word()) + pair.get(1).map_or(Fr::zero(), |t| pow2(104) * Fr::from(t.op.word()))
-        });
+        let pairs =
+            self.transfers.chunks(2).map(|pair| Fr::from(pair[0].op.word()) + pair.get(1).map_or(Fr::zero(), |t| pow2(104) * Fr::from(t.op.word())));
         let mut words = padded(pairs, self.shape.fees_offset());
         words.extend(self.fees.iter().map(FeeCredit::word));
         padded(words.into_iter(), self.shape.da_words())

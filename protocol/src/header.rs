@@ -2,7 +2,7 @@
 //!
 //! Order is security: data, h and C' come before rho; C_q before zeta; the claims before gamma.
 
-use crate::amount::{Address, Amount, AmountError, FeeFloat, AmountFloat, SlotId, TokenId};
+use crate::amount::{Address, Amount, AmountError, AmountFloat, FeeFloat, SlotId, TokenId};
 use crate::field::{Fr, G1Affine, Word, g1_words, hash_to_field, keccak, keccak_words, to_word, word_address, word_u128};
 use serde::{Deserialize, Serialize};
 
@@ -312,11 +312,7 @@ fn read_transfer_word(word: u128) -> Result<PostedTransfer, AmountError> {
 }
 
 fn read_fee(bytes: &[u8]) -> FeeCredit {
-    FeeCredit {
-        total: Amount(be_u128(&bytes[..14])),
-        token: TokenId(be_u128(&bytes[14..16]) as u16),
-        slot: SlotId(be_u128(&bytes[16..]) as u32),
-    }
+    FeeCredit { total: Amount(be_u128(&bytes[..14])), token: TokenId(be_u128(&bytes[14..16]) as u16), slot: SlotId(be_u128(&bytes[16..]) as u32) }
 }
 
 /// keccak256 of posted bytes.

@@ -34,11 +34,8 @@ pub struct Slot {
 
 impl Slot {
     /// The empty slot.
-    pub const EMPTY: Slot = Slot {
-        triple: Triple { key: ark_ff::MontFp!("0"), owner: Address([0; 20]), token: TokenId(0) },
-        nonce: Nonce(0),
-        balance: Amount(0),
-    };
+    pub const EMPTY: Slot =
+        Slot { triple: Triple { key: ark_ff::MontFp!("0"), owner: Address([0; 20]), token: TokenId(0) }, nonce: Nonce(0), balance: Amount(0) };
 
     /// A slot just opened: no balance, nonce 0.
     pub fn opened(triple: Triple) -> Slot {
@@ -112,10 +109,8 @@ impl Ledger {
     }
 
     fn reindex(&mut self, id: SlotId, old: &Slot, new: &Slot) {
-        if !old.is_empty() {
-            if let Some(ids) = self.by_triple.get_mut(&old.triple) {
-                ids.remove(&id);
-            }
+        if let Some(ids) = self.by_triple.get_mut(&old.triple) {
+            ids.remove(&id);
         }
         if new.is_empty() {
             self.lowest_empty = self.lowest_empty.min(id.0);

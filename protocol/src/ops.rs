@@ -138,10 +138,7 @@ pub enum RecordError {
 impl Transfer {
     /// The posted word, 104 bits.
     pub fn word(&self) -> u128 {
-        u128::from(self.from.0)
-            | u128::from(self.to.0) << 24
-            | u128::from(self.amount.packed()) << 48
-            | u128::from(self.fee.packed()) << 88
+        u128::from(self.from.0) | u128::from(self.to.0) << 24 | u128::from(self.amount.packed()) << 48 | u128::from(self.fee.packed()) << 88
     }
 
     /// The signed message.

@@ -34,9 +34,18 @@ pub struct NamedShape {
 
 /// Every shape that keys can be made for.
 pub const SHAPES: &[NamedShape] = &[
-    NamedShape { name: "test", shape: Shape { transfers: 4, accounts: 8, fees: 2, deposits: 2, withdrawals: 2, registers: 0, exits: 0, rotations: 0 } },
-    NamedShape { name: "small", shape: Shape { transfers: 104, accounts: 208, fees: 4, deposits: 16, withdrawals: 4, registers: 0, exits: 0, rotations: 0 } },
-    NamedShape { name: "small-hot", shape: Shape { transfers: 144, accounts: 72, fees: 4, deposits: 16, withdrawals: 4, registers: 0, exits: 0, rotations: 0 } },
+    NamedShape {
+        name: "test",
+        shape: Shape { transfers: 4, accounts: 8, fees: 2, deposits: 2, withdrawals: 2, registers: 0, exits: 0, rotations: 0 },
+    },
+    NamedShape {
+        name: "small",
+        shape: Shape { transfers: 104, accounts: 208, fees: 4, deposits: 16, withdrawals: 4, registers: 0, exits: 0, rotations: 0 },
+    },
+    NamedShape {
+        name: "small-hot",
+        shape: Shape { transfers: 144, accounts: 72, fees: 4, deposits: 16, withdrawals: 4, registers: 0, exits: 0, rotations: 0 },
+    },
 ];
 
 /// The shape of that name.

@@ -92,10 +92,10 @@ impl Effect {
 pub fn apply(ledger: &Ledger, op: &Op) -> Result<Effect, Rejection> {
     let payer = existing(ledger, op.from()).ok_or(Rejection::UnknownSlot(op.from()))?;
     holds(op.from(), &payer, op.token())?;
-    if let Op::Withdraw(withdraw) = op {
-        if withdraw.amount.0 >> WHOLE_AMOUNT_BITS != 0 {
-            return Err(Rejection::AmountTooLarge(withdraw.amount));
-        }
+    if let Op::Withdraw(withdraw) = op
+        && withdraw.amount.0 >> WHOLE_AMOUNT_BITS != 0
+    {
+        return Err(Rejection::AmountTooLarge(withdraw.amount));
     }
     next_nonce(op.from(), &payer, op.nonce())?;
     let needed = Amount(op.amount().0 + op.fee().0);

@@ -51,7 +51,14 @@ fn transfer(from: u32, to: u32, nonce: u32, amount: u128, fee: u128) -> Signed<T
 }
 
 fn withdrawal(from: u32, nonce: u32, amount: u128) -> Signed<Withdraw> {
-    let op = Withdraw { from: SlotId(from), token: NATIVE, nonce: Nonce(nonce), fee: FeeFloat::default(), amount: Amount(amount), address: Address([9; 20]) };
+    let op = Withdraw {
+        from: SlotId(from),
+        token: NATIVE,
+        nonce: Nonce(nonce),
+        fee: FeeFloat::default(),
+        amount: Amount(amount),
+        address: Address([9; 20]),
+    };
     let sk = key(from);
     let signature = schnorr::sign(&sk, domain(), OpTag::Withdraw as u8, op.message(domain()), &[1; 32]);
     Signed { op, key: sk.public().0, signature }
@@ -67,7 +74,8 @@ fn assemble(transfers: Vec<Signed<Transfer>>, withdrawals: Vec<Signed<Withdraw>>
 
 fn honest() -> Batch {
     let deposit = Deposit { slot: SlotId(7), triple: triple(7), amount: Amount(50) };
-    assemble(vec![transfer(1, 2, 0, 100, 3), transfer(1, 3, 1, 50, 2), transfer(2, 1, 0, 5, 1)], vec![withdrawal(3, 0, 500)], vec![deposit, deposit]).unwrap()
+    assemble(vec![transfer(1, 2, 0, 100, 3), transfer(1, 3, 1, 50, 2), transfer(2, 1, 0, 5, 1)], vec![withdrawal(3, 0, 500)], vec![deposit, deposit])
+        .unwrap()
 }
 
 fn account(batch: &mut Batch, id: u32) -> &mut AccountSlot {
@@ -87,8 +95,8 @@ fn an_honest_batch_nets_every_slot() {
 
 #[test]
 fn check_names_the_broken_group() {
-    type Tamper = fn(&mut Batch);
-    let cases: Vec<(&str, Tamper, fn(&BatchError) -> bool)> = vec![
+    type Case = (&'static str, fn(&mut Batch), fn(&BatchError) -> bool);
+    let cases: Vec<Case> = vec![
         ("inflated balance", |b| account(b, 2).new.balance.0 += 1, |e| matches!(e, BatchError::Balance(..))),
         ("altered old balance", |b| account(b, 2).old.balance.0 += 1, |e| matches!(e, BatchError::Balance(..))),
         ("replayed nonce", |b| b.transfers[1] = transfer(1, 3, 0, 50, 2), |e| matches!(e, BatchError::Nonce(_))),

@@ -23,11 +23,26 @@ fn transfer() -> Transfer {
 }
 
 fn withdraw() -> Withdraw {
-    Withdraw { from: SlotId(5), token: NATIVE, nonce: Nonce(1), fee: FeeFloat::from_amount(Amount(250)).unwrap(), amount: Amount((1 << 112) - 1), address: Address([0x11; 20]) }
+    Withdraw {
+        from: SlotId(5),
+        token: NATIVE,
+        nonce: Nonce(1),
+        fee: FeeFloat::from_amount(Amount(250)).unwrap(),
+        amount: Amount((1 << 112) - 1),
+        address: Address([0x11; 20]),
+    }
 }
 
 fn entry() -> QueueEntry {
-    QueueEntry { kind: QueueKind::Deposit, sender: Address([0x22; 20]), token: NATIVE, amount: Amount(1_000), slot: SlotId(0), owner: Address([0x33; 20]), key: Fr::from(123u64) }
+    QueueEntry {
+        kind: QueueKind::Deposit,
+        sender: Address([0x22; 20]),
+        token: NATIVE,
+        amount: Amount(1_000),
+        slot: SlotId(0),
+        owner: Address([0x33; 20]),
+        key: Fr::from(123u64),
+    }
 }
 
 fn header_case() -> Value {

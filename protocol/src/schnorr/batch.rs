@@ -47,24 +47,32 @@ struct Term {
 ///
 /// `rng` must be unpredictable to whoever made the signatures.
 pub fn verify_many(checks: &[Check], rng: &mut (impl RngCore + CryptoRng)) -> Vec<Result<(), SignatureError>> {
-    examine(checks, rng).1
+    examine(checks, &weights(checks, rng)).1
 }
 
 /// [`verify_many`] for signatures that are to be proved: a good one that no recoding can prove is
 /// [`SignatureError::Unprovable`]. The verdicts are those of [`witness`](super::witness), which takes longer.
 pub fn admit_many(checks: &[Check], rng: &mut (impl RngCore + CryptoRng)) -> Vec<Result<(), SignatureError>> {
-    let (terms, mut verdicts) = examine(checks, rng);
+    admit(checks, &weights(checks, rng))
+}
+
+fn admit(checks: &[Check], weights: &[Scalar]) -> Vec<Result<(), SignatureError>> {
+    let (terms, mut verdicts) = examine(checks, weights);
     let is_unprovable = |term: &&Term| verdicts[term.index].is_ok() && !recode::can_reach(term.r, checks[term.index].signature.s);
     let unprovable: Vec<usize> = terms.par_iter().filter(is_unprovable).map(|term| term.index).collect();
     unprovable.into_iter().for_each(|index| verdicts[index] = Err(SignatureError::Unprovable));
     verdicts
 }
 
+/// One weight a check. All that is generic here: the rest is compiled in this crate, optimised, and not in the caller's.
+fn weights(checks: &[Check], rng: &mut (impl RngCore + CryptoRng)) -> Vec<Scalar> {
+    checks.iter().map(|_| weight(rng)).collect()
+}
+
 /// The terms of all signatures whose points exist, and the verdicts on all.
-fn examine(checks: &[Check], rng: &mut (impl RngCore + CryptoRng)) -> (Vec<Term>, Vec<Result<(), SignatureError>>) {
-    let weights: Vec<Scalar> = checks.iter().map(|_| weight(rng)).collect();
+fn examine(checks: &[Check], weights: &[Scalar]) -> (Vec<Term>, Vec<Result<(), SignatureError>>) {
     let terms: Vec<Result<Term, SignatureError>> =
-        (checks, &weights).into_par_iter().enumerate().map(|(index, (check, &z))| Term::new(index, check, z)).collect();
+        (checks, weights).into_par_iter().enumerate().map(|(index, (check, &z))| Term::new(index, check, z)).collect();
     let mut verdicts: Vec<_> = terms.iter().map(|term| term.as_ref().map(|_| ()).map_err(|&error| error)).collect();
     let terms: Vec<Term> = terms.into_iter().flatten().collect();
     mark_forged(&terms, &mut verdicts);
