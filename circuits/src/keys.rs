@@ -4,11 +4,8 @@
 //! "SHEAFKEY" | version u32 | origin, 32 bytes | circuit digest | verifying key digest | body length u64 | body
 //! ```
 //! Integers big-endian; the body is ark-serialize's uncompressed `ProvingKey`. Digests are sha256, that of the key over the
-//! whole file, so `sha256sum` prints what the manifest says.
-//!
-//! States of a file: *arrived* (no receipt: the whole digest is computed and compared, then a receipt `<file>.ok` with digest,
-//! length and time of last change is written), *trusted* (the receipt fits: the header is checked, the points are not).
-//! A wrong digest, header, circuit or verifying key is refused by name; a changed file falls back to *arrived*.
+//! whole file; `sheaf_protocol::artifact` says when it is computed and when its receipt is trusted. The header is checked at
+//! every load. A wrong digest, header, circuit or verifying key is refused by name.
 //! Keys of the development set-up carry INSECURE in origin and file name.
 
 use crate::batch::Circuit;
@@ -18,13 +15,13 @@ use ark_ec::AffineRepr;
 use ark_groth16::{ProvingKey, VerifyingKey};
 use ark_serialize::{CanonicalDeserialize, CanonicalSerialize, SerializationError};
 use sha2::{Digest, Sha256};
+use sheaf_protocol::artifact::{Artifact, ArtifactError};
 use sheaf_protocol::batch::PUBLIC_INPUTS;
 use sheaf_protocol::field::{Word, g1_words, g2_words};
 use sheaf_protocol::manifest::{CircuitEntry, HexWord};
-use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 const MAGIC: &[u8; 8] = b"SHEAFKEY";
 const VERSION: u32 = 1;
@@ -34,15 +31,9 @@ const HEADER_BYTES: usize = 8 + 4 + 32 + 32 + 32 + 8;
 /// Why a key is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file system said no.
-    #[error("proving key {path}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        #[source]
-        source: io::Error,
-    },
+    /// The file system said no, or the file is not the one the manifest names.
+    #[error("proving key: {0}")]
+    Artifact(#[from] ArtifactError),
     /// Not a key file of this version, or of a wrong length.
     #[error("{path} is not a proving key of this version: {reason}")]
     Header {
@@ -51,14 +42,14 @@ pub enum KeyError {
         /// What is wrong.
         reason: &'static str,
     },
-    /// The file is not the one the manifest names.
+    /// The key is for another circuit, or holds another verifying key than its header says.
     #[error("{path}: {what} has digest {got}, expected {expected}")]
     Digest {
         /// The file.
         path: PathBuf,
-        /// Circuit, proving key or verifying key.
+        /// Circuit or verifying key.
         what: &'static str,
-        /// By manifest or circuit.
+        /// By circuit or header.
         expected: HexWord,
         /// Found.
         got: HexWord,
@@ -147,21 +138,19 @@ impl Keys {
         seed: &str,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self, KeyError> {
-        let path = directory.join(seed_directory(seed)).join(Self::file_name(name, circuit));
-        if let Some(keys) = receipt_digest(&path).and_then(|digest| Self::load(&path, circuit, &digest).ok()) {
-            return Ok(keys);
-        }
-        let digest = circuit.digest();
-        let proving = setup::proving_key(circuit, &Toxic::insecure(seed, &digest), progress)?;
-        check_verifying_key(&proving.vk)?;
-        path.parent().map_or(Ok(()), fs::create_dir_all).map_err(|source| io_error(&path, source))?;
-        let saved = save(&path, &proving, &digest)?;
-        Ok(Self { proving, circuit: digest, digest: saved })
+        let found = |artifact: &Artifact| artifact.known_digest().and_then(|digest| Self::load(artifact.path(), circuit, &digest.0).ok());
+        Artifact::insecure(directory, seed, &Self::file_name(name, circuit)).made_once(found, |artifact| {
+            let digest = circuit.digest();
+            let proving = setup::proving_key(circuit, &Toxic::insecure(seed, &digest), progress)?;
+            check_verifying_key(&proving.vk)?;
+            let HexWord(saved) = artifact.write(|out| write(out, &proving, &digest))?;
+            Ok(Self { proving, circuit: digest, digest: saved })
+        })
     }
 
     /// Where [`Keys::insecure_dev`] keeps the key of this seed.
     pub fn insecure_dev_path(directory: &Path, name: &str, circuit: &Circuit, seed: &str) -> PathBuf {
-        directory.join(seed_directory(seed)).join(Self::file_name(name, circuit))
+        Artifact::insecure(directory, seed, &Self::file_name(name, circuit)).path().to_owned()
     }
 
     /// Loads the key file that must have this digest and be for this circuit. See the module's text for what is checked when.
@@ -172,10 +161,7 @@ impl Keys {
         let header = Header::read(path)?;
         let digest = circuit.digest();
         compare(path, "circuit", &digest, &header.circuit)?;
-        let wanted = receipt(path, expected)?;
-        if wanted.is_none() || wanted != receipt_text(path) {
-            check_digest(path, expected)?;
-        }
+        Artifact::at(path).check(&HexWord(*expected))?;
         let proving = read_body(path)?;
         compare(path, "verifying key", &header.verifying_key, &verifying_key_digest(&proving.vk))?;
         check_verifying_key(&proving.vk)?;
@@ -203,11 +189,6 @@ impl Keys {
             ic,
         }
     }
-}
-
-/// Two seeds never share a directory.
-fn seed_directory(seed: &str) -> String {
-    format!("INSECURE-{}", hex::encode(&Sha256::digest(seed.as_bytes())[..4]))
 }
 
 struct Header {
@@ -245,35 +226,17 @@ fn compare(path: &Path, what: &'static str, expected: &Word, got: &Word) -> Resu
 }
 
 fn io_error(path: &Path, source: io::Error) -> KeyError {
-    KeyError::Io { path: path.to_owned(), source }
+    Artifact::at(path).io(source).into()
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// Writes the file, all of it or nothing, and its receipt; returns its digest.
-fn save(path: &Path, key: &ProvingKey<Bn254>, circuit: &Word) -> Result<Word, KeyError> {
-    let partial = with_suffix(path, &format!(".{}.partial", std::process::id()));
-    let digest = write(&partial, key, circuit).map_err(|source| io_error(&partial, source))?;
-    fs::rename(&partial, path).map_err(|source| io_error(path, source))?;
-    keep_receipt(path, &digest)?;
-    Ok(digest)
-}
-
-fn write(path: &Path, key: &ProvingKey<Bn254>, circuit: &Word) -> io::Result<Word> {
-    let mut out = Hashing { inner: BufWriter::new(File::create(path)?), hasher: Sha256::new() };
+fn write(mut out: &mut dyn Write, key: &ProvingKey<Bn254>, circuit: &Word) -> io::Result<()> {
     out.write_all(MAGIC)?;
     out.write_all(&VERSION.to_be_bytes())?;
     out.write_all(ORIGIN)?;
     out.write_all(circuit)?;
     out.write_all(&verifying_key_digest(&key.vk))?;
     out.write_all(&(key.uncompressed_size() as u64).to_be_bytes())?;
-    key.serialize_uncompressed(&mut out).map_err(io::Error::other)?;
-    out.inner.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    Ok(out.hasher.finalize().into())
+    key.serialize_uncompressed(&mut out).map_err(io::Error::other)
 }
 
 fn read_body(path: &Path) -> Result<ProvingKey<Bn254>, KeyError> {
@@ -281,57 +244,4 @@ fn read_body(path: &Path) -> Result<ProvingKey<Bn254>, KeyError> {
     let mut header = [0; HEADER_BYTES];
     file.read_exact(&mut header).map_err(|source| io_error(path, source))?;
     ProvingKey::deserialize_uncompressed_unchecked(file).map_err(|source| KeyError::Body { path: path.to_owned(), source })
-}
-
-/// What a receipt must say for the file as it is now; `None` where the file system keeps no times.
-fn receipt(path: &Path, digest: &Word) -> Result<Option<String>, KeyError> {
-    let data = fs::metadata(path).map_err(|source| io_error(path, source))?;
-    let modified = data.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    Ok(modified.map(|time| format!("sha256 {}\nlength {}\nmodified_ns {}\n", hex::encode(digest), data.len(), time.as_nanos())))
-}
-
-fn receipt_text(path: &Path) -> Option<String> {
-    fs::read_to_string(with_suffix(path, ".ok")).ok()
-}
-
-/// The digest that the receipt beside `path` names.
-fn receipt_digest(path: &Path) -> Option<Word> {
-    let text = receipt_text(path)?;
-    let mut digest = Word::default();
-    hex::decode_to_slice(text.lines().next()?.strip_prefix("sha256 ")?, &mut digest).ok()?;
-    Some(digest)
-}
-
-/// A receipt only saves time: on a read-only disk every load computes the digest.
-fn keep_receipt(path: &Path, digest: &Word) -> Result<(), KeyError> {
-    if let Some(text) = receipt(path, digest)? {
-        let _ = fs::write(with_suffix(path, ".ok"), text);
-    }
-    Ok(())
-}
-
-fn check_digest(path: &Path, expected: &Word) -> Result<(), KeyError> {
-    let mut hasher = Hashing { inner: io::sink(), hasher: Sha256::new() };
-    let copied = File::open(path).and_then(|file| io::copy(&mut BufReader::with_capacity(1 << 20, file), &mut hasher));
-    copied.map_err(|source| io_error(path, source))?;
-    compare(path, "proving key", expected, &hasher.hasher.finalize().into())?;
-    keep_receipt(path, expected)
-}
-
-/// Passes bytes on and hashes them.
-struct Hashing<W> {
-    inner: W,
-    hasher: Sha256,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }

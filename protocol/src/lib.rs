@@ -11,6 +11,7 @@
 //! ```
 
 pub mod amount;
+pub mod artifact;
 pub mod batch;
 pub mod field;
 pub mod header;

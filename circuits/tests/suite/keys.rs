@@ -9,6 +9,7 @@ use rand_chacha::ChaCha20Rng;
 use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::keys::{KeyError, Keys, VerifyingKeyError, check_verifying_key};
 use sheaf_circuits::prove::{Prover, VerifyError, proof_from_words, proof_words, verify};
+use sheaf_protocol::artifact::ArtifactError;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -113,10 +114,10 @@ fn a_cached_key_is_found_again() {
 fn another_key_than_the_manifests_is_refused() {
     let (path, digest) = copy_of_key("other.pk");
     let error = Keys::load(&path, test_circuit(), &[1; 32]).unwrap_err();
-    assert!(matches!(error, KeyError::Digest { what: "proving key", .. }), "{error}");
+    assert!(matches!(error, KeyError::Artifact(ArtifactError::Digest { .. })), "{error}");
     Keys::load(&path, test_circuit(), &digest).unwrap();
     let error = Keys::load(&path, test_circuit(), &[1; 32]).unwrap_err();
-    assert!(matches!(error, KeyError::Digest { what: "proving key", .. }), "trusted under another digest: {error}");
+    assert!(matches!(error, KeyError::Artifact(ArtifactError::Digest { .. })), "trusted under another digest: {error}");
 }
 
 #[test]
@@ -134,7 +135,7 @@ fn a_damaged_key_is_refused() {
     let mut bad = good.clone();
     *bad.last_mut().unwrap() ^= 1;
     fs::write(&path, &bad).unwrap();
-    assert!(matches!(Keys::load(&path, test_circuit(), &digest), Err(KeyError::Digest { what: "proving key", .. })));
+    assert!(matches!(Keys::load(&path, test_circuit(), &digest), Err(KeyError::Artifact(ArtifactError::Digest { .. }))));
     for (what, at) in [("magic", 0), ("version", 11), ("origin", 12), ("length", 115)] {
         let mut bad = good.clone();
         bad[at] ^= 1;

@@ -3,25 +3,21 @@
 //! ```text
 //! "SHEAFSRS" | version u32 | k u32 | origin, 32 bytes | [tau]_2 | 9 x L_0 | 9 x tau powers | 2^k Lagrange points
 //! ```
-//! Integers and coordinates big-endian, points affine and uncompressed (G2 in EIP-197 order). The digest is sha256 of the whole
-//! file, so `sha256sum` prints what the manifest says.
-//!
-//! States of a file: *arrived* (no receipt beside it: the whole digest is computed, and a receipt `<file>.ok` with digest, length
-//! and time of last change is written), *trusted* (the receipt fits: the header is checked and the points are read without
-//! curve checks). Another digest, length or header is refused; a changed file falls back to *arrived*.
+//! Integers and coordinates big-endian, points affine and uncompressed (G2 in EIP-197 order). [`crate::artifact`] says when the
+//! whole digest is computed and when its receipt is trusted; the header is checked at every load, the points are read without
+//! curve checks.
 
 use super::srs::{Origin, SetupError, Srs};
 use super::{MAX_K, SIZES};
-use crate::field::{Fq, G1Affine, G2Affine, Word, from_hex, g1_words, g2_words};
+use crate::artifact::{Artifact, ArtifactError, digest_of};
+use crate::field::{Fq, G1Affine, G2Affine, Word, g1_words, g2_words};
 use crate::manifest::{HexWord, SrsEntry};
 use ark_bn254::Fq2;
 use ark_ff::{BigInt, PrimeField};
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
-use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 const MAGIC: &[u8; 8] = b"SHEAFSRS";
 const VERSION: u32 = 1;
@@ -37,15 +33,9 @@ const CHUNK: usize = 1 << 14;
 /// Why a reference string's file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum SrsFileError {
-    /// The file system said no.
-    #[error("reference string {path}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        #[source]
-        source: io::Error,
-    },
+    /// The file system said no, or the bytes are not the expected ones.
+    #[error("reference string: {0}")]
+    Artifact(#[from] ArtifactError),
     /// Not a reference string, another version, a size or an origin that does not exist, or a wrong length.
     #[error("{path} is not a reference string of this version: {reason}")]
     Header {
@@ -53,16 +43,6 @@ pub enum SrsFileError {
         path: PathBuf,
         /// What is wrong.
         reason: &'static str,
-    },
-    /// The bytes are not the expected ones.
-    #[error("{path} has digest {got}, expected {expected}")]
-    Digest {
-        /// The file.
-        path: PathBuf,
-        /// By the manifest.
-        expected: HexWord,
-        /// Found.
-        got: HexWord,
     },
     /// A coordinate is not below the modulus.
     #[error("{path} holds a coordinate at or above the modulus")]
@@ -105,9 +85,8 @@ impl Srs {
 
     /// sha256 of the file that [`Srs::save`] writes.
     pub fn digest(&self) -> HexWord {
-        let mut hasher = Hashing { inner: io::sink(), hasher: Sha256::new() };
-        match self.write(&mut hasher) {
-            Ok(()) => HexWord(hasher.hasher.finalize().into()),
+        match digest_of(|out| self.write(out)) {
+            Ok(digest) => HexWord(digest),
             Err(_) => unreachable!("a sink takes every write"),
         }
     }
@@ -123,43 +102,29 @@ impl Srs {
     /// # Errors
     /// [`SrsFileError`]; a damaged cached file is replaced, not refused.
     pub fn insecure_dev_in(directory: &Path, k: u32, seed: &str, progress: impl FnMut(usize, usize)) -> Result<(Self, HexWord), SrsFileError> {
-        let path = Self::insecure_dev_path(directory, k, seed);
-        if let Some((srs, digest)) = receipt_digest(&path).and_then(|digest| Some((Self::load(&path, &digest).ok()?, digest))) {
-            return Ok((srs, digest));
-        }
-        let srs = Self::insecure_dev_with(k, seed, progress)?;
-        path.parent().map_or(Ok(()), fs::create_dir_all).map_err(|source| io_error(&path, source))?;
-        let digest = srs.save(&path)?;
-        Ok((srs, digest))
+        let name = Self::file_name(k, Origin::InsecureDevelopment);
+        let found = |artifact: &Artifact| artifact.known_digest().and_then(|digest| Some((Self::load(artifact.path(), &digest).ok()?, digest)));
+        Artifact::insecure(directory, seed, &name).made_once(found, |artifact| {
+            let srs = Self::insecure_dev_with(k, seed, progress)?;
+            let digest = artifact.write(|out| srs.write(out))?;
+            Ok((srs, digest))
+        })
     }
 
-    /// Where [`Srs::insecure_dev_in`] keeps the reference string of this seed: two seeds never share a directory.
+    /// Where [`Srs::insecure_dev_in`] keeps the reference string of this seed.
     pub fn insecure_dev_path(directory: &Path, k: u32, seed: &str) -> PathBuf {
-        let of_seed = format!("INSECURE-{}", hex::encode(&Sha256::digest(seed.as_bytes())[..4]));
-        directory.join(of_seed).join(Self::file_name(k, Origin::InsecureDevelopment))
+        Artifact::insecure(directory, seed, &Self::file_name(k, Origin::InsecureDevelopment)).path().to_owned()
     }
 
-    /// Writes the file (all of it or nothing, by renaming) and its receipt, and returns the digest for the manifest.
+    /// Writes the file (all of it or nothing) and its receipt, and returns the digest for the manifest.
     ///
     /// # Errors
-    /// [`SrsFileError::Io`].
+    /// [`SrsFileError::Artifact`].
     pub fn save(&self, path: &Path) -> Result<HexWord, SrsFileError> {
-        let partial = with_suffix(path, &format!(".{}.partial", std::process::id()));
-        let digest = self.save_partial(&partial).map_err(|source| io_error(&partial, source))?;
-        fs::rename(&partial, path).map_err(|source| io_error(path, source))?;
-        let text = receipt(path, &digest)?;
-        fs::write(with_suffix(path, ".ok"), text).map_err(|source| io_error(path, source))?;
-        Ok(digest)
+        Ok(Artifact::at(path).write(|out| self.write(out))?)
     }
 
-    fn save_partial(&self, partial: &Path) -> io::Result<HexWord> {
-        let mut out = Hashing { inner: BufWriter::new(File::create(partial)?), hasher: Sha256::new() };
-        self.write(&mut out)?;
-        out.inner.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        Ok(HexWord(out.hasher.finalize().into()))
-    }
-
-    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+    fn write(&self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
         out.write_all(MAGIC)?;
         out.write_all(&VERSION.to_be_bytes())?;
         out.write_all(&self.k.to_be_bytes())?;
@@ -176,9 +141,7 @@ impl Srs {
     /// [`SrsFileError`].
     pub fn load(path: &Path, expected: &HexWord) -> Result<Self, SrsFileError> {
         let (k, origin) = read_header(path)?;
-        if !receipt_fits(path, expected)? {
-            check_digest(path, expected)?;
-        }
+        Artifact::at(path).check(expected)?;
         let mut reader = Reader { path, file: BufReader::new(File::open(path).map_err(|source| io_error(path, source))?) };
         reader.bytes(HEADER_BYTES)?;
         let tau_g2 = reader.g2()?;
@@ -189,46 +152,7 @@ impl Srs {
 }
 
 fn io_error(path: &Path, source: io::Error) -> SrsFileError {
-    SrsFileError::Io { path: path.to_owned(), source }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// What a receipt must say for the file as it is now.
-fn receipt(path: &Path, digest: &HexWord) -> Result<String, SrsFileError> {
-    let data = fs::metadata(path).map_err(|source| io_error(path, source))?;
-    let modified = data.modified().map_err(|source| io_error(path, source))?;
-    let modified_ns = modified.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
-    Ok(format!("sha256 {digest}\nlength {}\nmodified_ns {modified_ns}\n", data.len()))
-}
-
-/// The digest that the receipt beside `path` names.
-fn receipt_digest(path: &Path) -> Option<HexWord> {
-    let text = fs::read_to_string(with_suffix(path, ".ok")).ok()?;
-    from_hex(text.lines().next()?.strip_prefix("sha256 ")?).map(HexWord)
-}
-
-fn receipt_fits(path: &Path, digest: &HexWord) -> Result<bool, SrsFileError> {
-    let expected = receipt(path, digest)?;
-    Ok(fs::read_to_string(with_suffix(path, ".ok")).is_ok_and(|found| found == expected))
-}
-
-fn check_digest(path: &Path, expected: &HexWord) -> Result<(), SrsFileError> {
-    let before = receipt(path, expected)?;
-    let mut hasher = Hashing { inner: io::sink(), hasher: Sha256::new() };
-    let copied = File::open(path).and_then(|file| io::copy(&mut BufReader::with_capacity(1 << 20, file), &mut hasher));
-    copied.map_err(|source| io_error(path, source))?;
-    let got = HexWord(hasher.hasher.finalize().into());
-    if got != *expected {
-        return Err(SrsFileError::Digest { path: path.to_owned(), expected: *expected, got });
-    }
-    // A receipt only saves time; on a read-only disk every load computes the digest.
-    let _ = fs::write(with_suffix(path, ".ok"), before);
-    Ok(())
+    Artifact::at(path).io(source).into()
 }
 
 fn read_header(path: &Path) -> Result<(u32, Origin), SrsFileError> {
@@ -254,24 +178,6 @@ fn read_header(path: &Path) -> Result<(u32, Origin), SrsFileError> {
 fn encode(points: &[G1Affine]) -> Vec<u8> {
     let words: Vec<[Word; 2]> = points.par_iter().map(g1_words).collect();
     words.into_flattened().into_flattened()
-}
-
-/// Passes bytes on and hashes them.
-struct Hashing<W> {
-    inner: W,
-    hasher: Sha256,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 /// Reads points whose bytes are trusted: coordinates are checked to be canonical, the curve equation is not.
@@ -328,6 +234,8 @@ fn decode_g1(bytes: &[u8]) -> Option<G1Affine> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use sha2::{Digest, Sha256};
+    use std::fs;
     use tempfile::TempDir;
 
     fn saved() -> (TempDir, PathBuf, Srs, HexWord) {
@@ -359,15 +267,6 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_arrives_without_a_receipt_is_hashed_and_gets_one() {
-        let (_folder, path, _, digest) = saved();
-        let sidecar = with_suffix(&path, ".ok");
-        fs::remove_file(&sidecar).unwrap();
-        Srs::load(&path, &digest).unwrap();
-        assert_eq!(fs::read_to_string(sidecar).unwrap(), receipt(&path, &digest).unwrap());
-    }
-
-    #[test]
     fn a_cached_development_string_is_found_again_and_a_damaged_one_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let (first, digest) = Srs::insecure_dev_in(folder.path(), 5, "file", |_, _| {}).unwrap();
@@ -380,18 +279,10 @@ mod tests {
     }
 
     #[test]
-    fn another_digest_is_refused_although_a_receipt_is_there() {
-        let (_folder, path, _, digest) = saved();
-        let expected = HexWord([7; 32]);
-        let refused = Srs::load(&path, &expected).unwrap_err();
-        assert!(matches!(refused, SrsFileError::Digest { got, .. } if got == digest));
-    }
-
-    #[test]
     fn a_point_changed_after_arrival_is_refused() {
         let (_folder, path, _, digest) = saved();
         spoil(&path, FRONT_BYTES + 100);
-        assert!(matches!(Srs::load(&path, &digest).unwrap_err(), SrsFileError::Digest { .. }));
+        assert!(matches!(Srs::load(&path, &digest).unwrap_err(), SrsFileError::Artifact(ArtifactError::Digest { .. })));
     }
 
     #[test]

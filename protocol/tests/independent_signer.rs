@@ -1,5 +1,5 @@
-//! The independent signer, `e2e/scripts/sign.py`, against this crate: two programs written from one text must agree to the byte.
-//! Needs `python3` on the PATH.
+//! The independent signer, `e2e/scripts/sign.mjs`, against this crate: two programs written from one text must agree to the byte.
+//! Needs `node` on the PATH.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::{Value, json};
@@ -10,28 +10,28 @@ use sheaf_protocol::ops::{Op, SignedOp, Transfer, Withdraw};
 use sheaf_protocol::schnorr::{self, PublicKey, SecretKey};
 use std::process::Command;
 
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../e2e/scripts/sign.mjs");
 const SEED: [u8; 32] = [0x5e; 32];
 const RANDOM: [u8; 32] = [0x0a; 32];
 const CHAIN_ID: u64 = 31337;
 const CONTRACT: Address = Address([0xc0; 20]);
 
-fn python(arguments: &str) -> Value {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../e2e/scripts/sign.py");
-    let output = Command::new("python3")
-        .arg(script)
+fn script(arguments: &str) -> Value {
+    let output = Command::new("node")
+        .arg(SCRIPT)
         .args(arguments.split_whitespace())
         .output()
-        .unwrap_or_else(|error| panic!("python3 is a prerequisite of the tests: {error}"));
-    assert!(output.status.success(), "sign.py {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        .unwrap_or_else(|error| panic!("node is a prerequisite: {error}"));
+    assert!(output.status.success(), "sign.mjs {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 fn sign(op: &str, fields: &str) -> Value {
     let (seed, random) = (hex::encode(SEED), hex::encode(RANDOM));
-    python(&format!("{op} --seed {seed} --random {random} --chain-id {CHAIN_ID} --contract {} {fields}", to_hex(&CONTRACT.0)))
+    script(&format!("{op} --seed {seed} --random {random} --chain-id {CHAIN_ID} --contract {} {fields}", to_hex(&CONTRACT.0)))
 }
 
-/// The Python transaction must be the one that this crate builds and signs, and verify under the seed's key.
+/// The script's transaction must be the one that this crate builds and signs, and verify under the seed's key.
 fn assert_agrees(made: &Value, op: Op) {
     let domain = header::domain(CHAIN_ID, &CONTRACT);
     let key = SecretKey::from_seed(&SEED).unwrap();
@@ -58,15 +58,15 @@ fn json_for_the_api(signed: &SignedOp) -> Value {
 }
 
 #[test]
-fn python_derives_the_same_key() {
-    let made = python(&format!("key --seed {}", hex::encode(SEED)));
+fn the_script_derives_the_same_key() {
+    let made = script(&format!("key --seed {}", hex::encode(SEED)));
     let key = SecretKey::from_seed(&SEED).unwrap();
     assert_eq!(serde_json::from_value::<PublicKey>(made["public_key"].clone()).unwrap(), key.public());
     assert_eq!(from_hex(made["secret_key"].as_str().unwrap()), Some(*key.to_bytes()));
 }
 
 #[test]
-fn python_signs_the_same_transfer() {
+fn the_script_signs_the_same_transfer() {
     let made = sign("transfer", "--from 5 --to 11259375 --token 1 --nonce 4294967295 --amount 1234500000000000000 --fee 40950000");
     let transfer = Transfer {
         from: SlotId(5),
@@ -80,7 +80,7 @@ fn python_signs_the_same_transfer() {
 }
 
 #[test]
-fn python_signs_the_same_withdrawal() {
+fn the_script_signs_the_same_withdrawal() {
     let amount = (1u128 << 112) - 1;
     let address = Address([0xab; 20]);
     let made = sign("withdraw", &format!("--from 7 --token 1 --nonce 3 --amount {amount} --fee 0 --address {}", to_hex(&address.0)));
@@ -89,12 +89,11 @@ fn python_signs_the_same_withdrawal() {
 }
 
 #[test]
-fn python_refuses_an_amount_that_no_float_represents() {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../e2e/scripts/sign.py");
+fn the_script_refuses_an_amount_that_no_float_represents() {
     let fields = "--from 5 --to 6 --token 1 --nonce 0 --amount 68719476737 --fee 0";
     let (seed, contract) = (hex::encode(SEED), to_hex(&CONTRACT.0));
-    let line = format!("{script} transfer --seed {seed} --chain-id 1 --contract {contract} {fields}");
-    let output = Command::new("python3").args(line.split_whitespace()).output().unwrap();
+    let line = format!("{SCRIPT} transfer --seed {seed} --chain-id 1 --contract {contract} {fields}");
+    let output = Command::new("node").args(line.split_whitespace()).output().unwrap();
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("round it down"));
 }
