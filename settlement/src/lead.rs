@@ -62,7 +62,6 @@ impl Lead {
             if let Err(error) = self.keep().await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "keeping the lead of settlement");
             }
-            metrics::gauge!("sheaf_settlement_leader").set(f64::from(u8::from(self.is_held())));
             if cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 return self.release().await;
             }

@@ -35,6 +35,9 @@ impl fmt::Debug for TxHash {
     }
 }
 
+/// "Limit exceeded" of EIP-1474: the node may answer later.
+const LIMIT_EXCEEDED: i32 = -32_005;
+
 /// Why a request has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum RpcError {
@@ -101,9 +104,9 @@ impl RpcError {
         }
     }
 
-    /// True if repeating a reading call may help.
+    /// True if repeating a reading call may help: there was no answer, or too many were asked for.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Refused { code: LIMIT_EXCEEDED, .. })
     }
 }
 

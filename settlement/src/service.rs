@@ -67,6 +67,17 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// True if the same start may succeed later without anybody's help: the node does not answer yet, or limits our requests. A wrong
+    /// address, chain, contract or key stays wrong however often it is tried.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Rpc(error) | Self::View(ViewError::Rpc(error)) => error.is_transient(),
+            Self::View(_) | Self::NotOperator { .. } => false,
+        }
+    }
+}
+
 /// The role, checked and ready to run.
 #[derive(Debug)]
 pub struct Service {

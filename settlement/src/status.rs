@@ -1,5 +1,16 @@
-//! What settlement knows of itself, for status pages and `doctor`: a small board that its loops write and anybody reads.
+//! What settlement knows of itself, for status pages, `doctor` and metrics: a small board that its loops write and anybody reads.
+//!
+//! | gauge | meaning |
+//! |---|---|
+//! | `sheaf_settlement_leader` | 1 while this process leads |
+//! | `sheaf_settlement_blocked` | 1 while the next step is not taken; why is on the board |
+//! | `sheaf_settlement_alarm` | 1 once something needs a person |
+//! | `sheaf_settlement_failing`, label `loop` = watcher, submitter | 1 while the last round of the loop failed |
+//! | `sheaf_l1_pending_transactions` | transactions of ours that are not mined |
+//! | `sheaf_l1_head`, `sheaf_l1_batches`, label `state` = committed, proven | where L1 stands |
+//! | `sheaf_operator_balance_wei` | what the operator can still pay |
 
+use metrics::gauge;
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -29,6 +40,28 @@ pub struct Status {
     pub submitter_error: Option<String>,
 }
 
+impl Status {
+    fn publish(&self) {
+        let flag = |on: bool| f64::from(u8::from(on));
+        gauge!("sheaf_settlement_leader").set(flag(self.leader));
+        gauge!("sheaf_settlement_blocked").set(flag(self.blocked.is_some()));
+        gauge!("sheaf_settlement_alarm").set(flag(self.alarm.is_some()));
+        gauge!("sheaf_settlement_failing", "loop" => "watcher").set(flag(self.watcher_error.is_some()));
+        gauge!("sheaf_settlement_failing", "loop" => "submitter").set(flag(self.submitter_error.is_some()));
+        gauge!("sheaf_l1_pending_transactions").set(self.pending_transactions as f64);
+        let levels = [("committed", self.committed), ("proven", self.proven)];
+        for (state, number) in levels.into_iter().filter_map(|(state, number)| Some((state, number?))) {
+            gauge!("sheaf_l1_batches", "state" => state).set(number as f64);
+        }
+        if let Some(head) = self.head {
+            gauge!("sheaf_l1_head").set(head as f64);
+        }
+        if let Some(wei) = self.operator_balance_wei.as_deref().and_then(|wei| wei.parse::<f64>().ok()) {
+            gauge!("sheaf_operator_balance_wei").set(wei);
+        }
+    }
+}
+
 /// A shared [`Status`].
 #[derive(Clone, Debug)]
 pub struct Board(Arc<watch::Sender<Status>>);
@@ -40,7 +73,7 @@ impl Default for Board {
 }
 
 impl Board {
-    /// The snapshot now.
+    /// The snapshot now: a copy of a few fields, cheap enough for every request of a status page.
     pub fn status(&self) -> Status {
         self.0.borrow().clone()
     }
@@ -54,7 +87,11 @@ impl Board {
         self.0.send_if_modified(|status| {
             let before = status.clone();
             change(status);
-            *status != before
+            let changed = *status != before;
+            if changed {
+                status.publish();
+            }
+            changed
         });
     }
 }

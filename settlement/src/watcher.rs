@@ -124,7 +124,6 @@ impl Watcher {
             status.watcher_error = None;
             status.head = Some(head.number.as_u64());
         });
-        metrics::gauge!("sheaf_l1_head").set(head.number.as_u64() as f64);
         Ok(step)
     }
 

@@ -8,3 +8,4 @@ mod following;
 mod incidents;
 mod proven;
 mod reorgs;
+mod starting;
