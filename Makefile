@@ -9,33 +9,35 @@ SHELL := bash
 CARGO ?= cargo
 FORGE := ../tools/node_modules/.bin/forge
 INSTALLED := tools/node_modules/.installed
-SHEAF := $(or $(CARGO_TARGET_DIR),target)/debug/sheaf
+# cargo knows where it builds and becomes the program it runs: exit code, input and Ctrl-C are the program's
+SHEAF := $(CARGO) run --quiet --locked --bin sheaf --
 ARGS ?=
+WHAT ?= circuit prove commit load
 
 .PHONY: help demo dev test check bench contracts keys tools clean sheaf
 
 help: ## this list
-	@echo "make TARGET [ARGS='options of the sheaf command']"
+	@echo "make TARGET [ARGS='options of the sheaf command']    make bench [WHAT=prove] [ARGS=..]"
 	@sed -n 's/^\([a-z]*\):.*## /\1:/p' Makefile | while IFS=: read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
 
 demo: tools sheaf ## the whole path once, with real proofs and a crash half-way; exit 0 only if every check held
 	@exec $(SHEAF) demo $(ARGS)
 
-dev: tools sheaf ## a node with Postgres and Anvil of its own that stays; prints URLs, test keys, a curl
+dev: tools sheaf ## a node with Postgres and Anvil of its own that stays; prints URLs, test keys, commands to paste
 	@exec $(SHEAF) node --dev $(ARGS)
 
 test: tools ## contract and workspace tests on real Postgres and Anvil, with a summary
 	@exec tools/test
 
 check: tools ## formatting, lints as errors, dependency rules, committed contract artifacts
-	@echo "== format" && $(CARGO) fmt --all -- --check
+	@echo "== format" && $(CARGO) fmt --all -- --check && (cd contracts && $(FORGE) fmt --check)
 	@echo "== clippy" && $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	@echo "== dependencies" && if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check bans licenses sources; \
 	    else echo "skipped: cargo-deny is not installed (cargo install cargo-deny --locked)"; fi
 	@echo "== contract artifacts" && (cd contracts && $(FORGE) build --quiet) && tools/artifacts --check
 
-bench: tools sheaf ## the figures of docs/performance.md: circuit, prove, commit
-	@for what in circuit prove commit; do $(SHEAF) bench $$what $(ARGS) || exit 1; done
+bench: tools sheaf ## figures of docs/performance.md: circuit, prove, commit, load, or only WHAT
+	@for what in $(WHAT); do $(SHEAF) bench $$what $(ARGS) || exit 1; done
 
 contracts: tools ## build and test the contracts, renew the committed artifacts and the gas snapshot
 	@cd contracts && $(FORGE) build && $(FORGE) test && $(FORGE) snapshot
@@ -46,8 +48,9 @@ keys: tools sheaf ## make the development keys (INSECURE) that demo and dev use
 
 tools: $(INSTALLED) ## install the pinned tools from tools/package-lock.json, if it has changed
 
-clean: ## delete what was built, installed and kept: target, node_modules, forge's output, keys and data below .sheaf
-	@rm -rf target tools/node_modules contracts/out contracts/cache .sheaf
+clean: ## delete what was built and installed, and .sheaf (development keys); wallets and deployments stay
+	@$(CARGO) clean
+	@rm -rf tools/node_modules contracts/out contracts/cache .sheaf
 
 sheaf:
 	@$(CARGO) build --workspace --bins --locked
