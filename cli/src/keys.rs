@@ -4,16 +4,15 @@
 
 use crate::progress::Progress;
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand};
-use sha2::{Digest, Sha256};
+use clap::{Args, Command, FromArgMatches, Subcommand};
 use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::keys::Keys;
 use sheaf_circuits::prove::Prover;
+use sheaf_protocol::artifact::Artifact;
 use sheaf_protocol::field::g2_words;
 use sheaf_protocol::kzg::Srs;
 use sheaf_protocol::manifest::{HexWord, Manifest, Setup};
 use sheaf_protocol::shape;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,10 +34,13 @@ pub struct KeyOptions {
 }
 
 impl KeyOptions {
-    /// The defaults, with SHEAF_KEYS and SHEAF_SEED of the environment.
-    pub fn from_environment() -> Self {
-        let read = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
-        Self { keys_dir: read("SHEAF_KEYS", ".sheaf/keys").into(), seed: read("SHEAF_SEED", "sheaf"), shapes: Vec::new(), k: 16 }
+    /// The defaults, changed by the environment (SHEAF_KEYS, SHEAF_SEED, SHEAF_SHAPES, SHEAF_K) as on the command line.
+    ///
+    /// # Errors
+    /// If a variable holds what the option would not take.
+    pub fn from_environment() -> anyhow::Result<Self> {
+        let matches = Self::augment_args(Command::new("keys")).no_binary_name(true).try_get_matches_from([""; 0])?;
+        Ok(Self::from_arg_matches(&matches)?)
     }
 }
 
@@ -147,16 +149,14 @@ fn verify_cache(dir: &Path) -> anyhow::Result<()> {
         bail!("{} holds no keys; make them with `sheaf keys make`", dir.display());
     }
     for receipt in receipts {
-        let file = receipt.with_extension("");
-        let text = std::fs::read_to_string(&receipt)?;
-        let expected = text.lines().next().and_then(|line| line.strip_prefix("sha256 ")).unwrap_or_default().trim_start_matches("0x").to_owned();
-        let mut hasher = Sha256::new();
-        std::io::copy(&mut File::open(&file).with_context(|| format!("cannot open {}", file.display()))?, &mut hasher)?;
-        let got = hex::encode(hasher.finalize());
+        let file = Artifact::at(receipt.with_extension(""));
+        let expected =
+            file.known_digest()?.with_context(|| format!("{} is not a receipt; delete it and run `sheaf keys make`", receipt.display()))?;
+        let got = file.open()?.digest()?;
         if got != expected {
-            bail!("{} has sha256 {got}, expected {expected}; delete it and run `sheaf keys make`", file.display());
+            bail!("{} has sha256 {got}, expected {expected}; delete it and run `sheaf keys make`", file.path().display());
         }
-        println!("ok  {got}  {}", file.display());
+        println!("ok  {got}  {}", file.path().display());
     }
     Ok(())
 }

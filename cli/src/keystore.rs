@@ -37,6 +37,13 @@ pub(crate) struct Identity {
     pub(crate) owner: Address,
 }
 
+/// Keys that a new wallet takes over, as hex.
+#[derive(Default)]
+pub(crate) struct Given {
+    pub(crate) account: Option<Zeroizing<String>>,
+    pub(crate) l1: Option<Zeroizing<String>>,
+}
+
 /// A wallet with its secrets. It shows only its public part.
 #[derive(Debug)]
 pub(crate) struct Wallet {
@@ -45,13 +52,14 @@ pub(crate) struct Wallet {
 }
 
 impl Wallet {
-    /// Fresh account key; fresh L1 key too unless one is given.
-    pub(crate) fn generate(l1: Option<Zeroizing<String>>) -> anyhow::Result<(Self, Zeroizing<[u8; 2 * KEY_BYTES]>)> {
-        let l1 = l1.map_or_else(fresh_l1_key, |text| parse_l1_key(&text))?;
+    /// The keys given, fresh ones in place of the others; and the secret from which they are made again.
+    fn generate(given: Given) -> anyhow::Result<(Self, Zeroizing<[u8; 2 * KEY_BYTES]>)> {
+        let account = given.account.map_or_else(|| Ok(SecretKey::generate(&mut OsRng).to_bytes()), |text| parse_key("account", &text))?;
+        let l1 = given.l1.map_or_else(fresh_l1_key, |text| parse_key("L1", &text))?;
         let mut secret = Zeroizing::new([0u8; 2 * KEY_BYTES]);
-        secret[..KEY_BYTES].copy_from_slice(&*SecretKey::generate(&mut OsRng).to_bytes());
+        secret[..KEY_BYTES].copy_from_slice(&*account);
         secret[KEY_BYTES..].copy_from_slice(&*l1);
-        Ok((Self::of(&*secret)?, secret))
+        Ok((Self::of(&*secret).context("a key given is not below its group's order")?, secret))
     }
 
     fn of(secret: &[u8]) -> anyhow::Result<Self> {
@@ -78,19 +86,20 @@ fn fresh_l1_key() -> anyhow::Result<Zeroizing<[u8; KEY_BYTES]>> {
     }
 }
 
-fn parse_l1_key(text: &str) -> anyhow::Result<Zeroizing<[u8; KEY_BYTES]>> {
+fn parse_key(name: &str, text: &str) -> anyhow::Result<Zeroizing<[u8; KEY_BYTES]>> {
     let digits = text.trim();
     let mut bytes = Zeroizing::new([0u8; KEY_BYTES]);
-    hex::decode_to_slice(digits.strip_prefix("0x").unwrap_or(digits), &mut *bytes).ok().context("the L1 key is not 64 hex digits")?;
+    let decoded = hex::decode_to_slice(digits.strip_prefix("0x").unwrap_or(digits), &mut *bytes);
+    decoded.ok().with_context(|| format!("the {name} key is not 64 hex digits"))?;
     Ok(bytes)
 }
 
 /// Encrypts and writes a new wallet; an existing file is left alone.
-pub(crate) fn create(path: &Path, password: &str, l1: Option<Zeroizing<String>>) -> anyhow::Result<Identity> {
+pub(crate) fn create(path: &Path, password: &str, given: Given) -> anyhow::Result<Identity> {
     ensure!(!path.exists(), "{} exists already; a wallet is never overwritten, choose another file with --keystore", path.display());
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    let (wallet, secret) = Wallet::generate(l1)?;
+    let (wallet, secret) = Wallet::generate(given)?;
     let scratch = tempfile::Builder::new().prefix(".keystore-").tempdir_in(parent)?;
     eth_keystore::encrypt_key(scratch.path(), &mut OsRng, secret.as_slice(), password, Some("encrypted"))?;
     let mut content: Value = serde_json::from_slice(&fs::read(scratch.path().join("encrypted"))?)?;
@@ -167,23 +176,41 @@ mod tests {
     use super::*;
     use sheaf_settlement::anvil::DEV_KEYS;
 
+    fn given(account: Option<&str>, l1: Option<&str>) -> Given {
+        let own = |text: &str| Zeroizing::new(text.to_owned());
+        Given { account: account.map(own), l1: l1.map(own) }
+    }
+
     #[test]
     fn a_wallet_survives_its_file_and_only_its_password_opens_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/wallet.json");
-        let created = create(&path, "correct horse", Some(Zeroizing::new(DEV_KEYS[3].to_owned()))).unwrap();
+        let created = create(&path, "correct horse", given(None, Some(DEV_KEYS[3]))).unwrap();
         assert_eq!(identity(&path).unwrap(), created);
         assert_eq!(open(&path, "correct horse").unwrap().identity(), created);
         assert!(open(&path, "battery staple").unwrap_err().to_string().contains("wrong password"));
         assert_eq!(created.owner, L1Key::from_hex(DEV_KEYS[3]).unwrap().address());
-        assert!(create(&path, "x", None).unwrap_err().to_string().contains("never overwritten"));
+        assert!(create(&path, "x", Given::default()).unwrap_err().to_string().contains("never overwritten"));
+    }
+
+    #[test]
+    fn an_account_key_is_taken_over_and_a_bad_one_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = SecretKey::from_seed(&[7; 32]).unwrap();
+        let text = format!("0x{}\n", hex::encode(&*secret.to_bytes()));
+        let created = create(&folder.path().join("taken.json"), "p", given(Some(&text), None)).unwrap();
+        assert_eq!(created.key, secret.public());
+        for bad in ["", "0x12", &"ff".repeat(32)] {
+            assert!(create(&folder.path().join("bad.json"), "p", given(Some(bad), None)).is_err(), "{bad}");
+        }
+        assert!(!folder.path().join("bad.json").exists());
     }
 
     #[test]
     fn a_changed_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wallet.json");
-        create(&path, "p", None).unwrap();
+        create(&path, "p", Given::default()).unwrap();
         let honest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         let changes: [fn(&mut Value); 4] = [
             |file| file["sheaf"]["owner"] = format!("0x{}", "11".repeat(20)).into(),
@@ -204,7 +231,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wallet.json");
-        create(&path, "p", None).unwrap();
+        create(&path, "p", Given::default()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

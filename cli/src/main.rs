@@ -1,7 +1,8 @@
 //! Parses the command line of `sheaf` and hands over to the library.
 
-use clap::{Parser, Subcommand};
-use sheaf_cli::{bench, demo, doctor, keys, node, wallet, worker};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use sheaf_cli::{bench, demo, deploy, doctor, guard, keys, node, wallet, worker};
 
 /// Sheaf: a ZK-rollup for payments with real proofs on a laptop.
 #[derive(Parser, Debug)]
@@ -9,7 +10,7 @@ use sheaf_cli::{bench, demo, doctor, keys, node, wallet, worker};
     name = "sheaf",
     version,
     propagate_version = true,
-    after_help = "Examples:\n  sheaf node --dev             everything on this machine, with funded test keys\n  sheaf wallet --help          keys, deposits, transfers, withdrawals\n  sheaf doctor                 what is wrong and how to mend it"
+    after_help = "Examples:\n  sheaf node --dev             everything on this machine, with funded test keys\n  sheaf deploy --help          a deployment with roles of its own\n  sheaf wallet --help          keys, deposits, transfers, withdrawals\n  sheaf doctor                 what is wrong and how to mend it"
 )]
 struct Cli {
     /// Print logs as JSON.
@@ -27,6 +28,8 @@ enum Command {
     Sequencer(Box<node::SequencerArgs>),
     /// Watcher and submitter of L1.
     Settlement(Box<node::SettlementArgs>),
+    /// Create the contract of a manifest on L1.
+    Deploy(Box<deploy::DeployArgs>),
     /// Development keys, SRS and their manifest.
     Keys(keys::KeysArgs),
     /// Figures of docs/performance.md.
@@ -39,11 +42,14 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Workers of the prover fleet.
     Prover(worker::ProverArgs),
+    /// Ends the processes that an owner on the other end of standard input leaves behind.
+    #[command(hide = true)]
+    Guard,
 }
 
 fn main() -> std::process::ExitCode {
-    let cli = Cli::parse();
-    start_logs(cli.log_json);
+    let cli = parse();
+    start_logs(cli.log_json, cli.command.is_role());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -65,18 +71,43 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Node(args) => node::run_node(*args).await,
         Command::Sequencer(args) => node::run_sequencer(*args).await,
         Command::Settlement(args) => node::run_settlement(*args).await,
+        Command::Deploy(args) => deploy::run(*args).await,
         Command::Keys(args) => keys::run(&args),
         Command::Bench(args) => bench::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Wallet(args) => wallet::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Prover(args) => worker::run(args).await,
+        Command::Guard => guard::run(),
     }
 }
 
-/// Logs go to standard error, `SHEAF_LOG` filters them (default: warnings, and our own progress).
-fn start_logs(json: bool) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SHEAF_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+/// The command line; what clap cannot say of it is checked here.
+fn parse() -> Cli {
+    let matches = Cli::command().get_matches();
+    if let Some(option) = refused(&matches) {
+        let text = format!("{option} cannot be used with --dev, which makes its own");
+        Cli::command().error(ErrorKind::ArgumentConflict, text).exit();
+    }
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+fn refused(matches: &ArgMatches) -> Option<String> {
+    node::refused_with_dev(matches.subcommand_matches("node")?)
+}
+
+impl Command {
+    /// True for what runs until it is told to stop.
+    fn is_role(&self) -> bool {
+        matches!(self, Command::Node(_) | Command::Sequencer(_) | Command::Settlement(_) | Command::Prover(_))
+    }
+}
+
+/// Logs go to standard error. SHEAF_LOG filters them; without it roles tell their own progress too, other commands only warn.
+fn start_logs(json: bool, role: bool) {
+    // our targets are the names of our crates, which all begin with sheaf
+    let default = if role { "warn,sheaf=info" } else { "warn" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SHEAF_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if json { logs.json().init() } else { logs.with_target(false).init() }
 }

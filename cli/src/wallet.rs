@@ -7,14 +7,17 @@
 //! Secrets never leave this process. An account is found by its exact (key, owner, token); amounts are in the token's smallest unit.
 //! A transfer that was sent and not answered is sent again with the same bytes: its hash makes it the same transfer.
 
+pub(crate) mod parse;
+
 use crate::client::Client;
-use crate::keystore::{self, Identity, Wallet};
+use crate::keystore::{self, Given, Identity, Wallet};
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand, ValueEnum};
+use parse::{address, amount, key, slot, token};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
-use sheaf_protocol::field::{Fr, from_hex, from_word, to_hex, to_word};
+use sheaf_protocol::field::{Fr, from_hex, to_hex, to_word};
 use sheaf_protocol::header;
 use sheaf_protocol::ledger::Triple;
 use sheaf_protocol::ops::{Op, SignedOp, Transfer, Withdraw};
@@ -22,7 +25,6 @@ use sheaf_protocol::schnorr;
 use sheaf_settlement::rollup::Rollup;
 use sheaf_settlement::rpc::{Rpc, RpcOptions};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
@@ -38,7 +40,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(500);
 /// `sheaf wallet`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  sheaf wallet keygen\n  sheaf wallet deposit --amount 0.5ether\n  sheaf wallet transfer --to 7 --amount 1000000 --wait final\n  sheaf wallet balance --json\n\nSHEAF_NODE, SHEAF_L1_URL, SHEAF_KEYSTORE and SHEAF_PASSWORD save typing."
+    after_help = "Examples:\n  sheaf wallet keygen\n  sheaf wallet deposit --amount 0.5ether\n  sheaf wallet transfer --to 1 --amount 1000000 --wait final\n  sheaf wallet balance --json\n\nSHEAF_NODE, SHEAF_L1_URL, SHEAF_KEYSTORE and SHEAF_PASSWORD save typing; `. .sheaf/dev/env` sets them for a running `make dev`."
 )]
 pub struct WalletArgs {
     #[command(flatten)]
@@ -49,8 +51,8 @@ pub struct WalletArgs {
 
 #[derive(Args, Debug)]
 struct Common {
-    /// The wallet's file.
-    #[arg(long, global = true, env = "SHEAF_KEYSTORE", default_value = ".sheaf/wallet.json")]
+    /// The wallet's file. `make clean` leaves it alone.
+    #[arg(long, global = true, env = "SHEAF_KEYSTORE", default_value = "sheaf-wallet.json")]
     keystore: PathBuf,
     /// File with the password; else SHEAF_PASSWORD, else a prompt.
     #[arg(long, global = true, env = "SHEAF_PASSWORD_FILE")]
@@ -58,7 +60,7 @@ struct Common {
     /// The node.
     #[arg(long, global = true, env = "SHEAF_NODE", default_value = "http://127.0.0.1:3000")]
     node: String,
-    /// The L1 node.
+    /// The L1 node, for deposits and claims.
     #[arg(long, global = true, env = "SHEAF_L1_URL", hide_env_values = true)]
     l1_url: Option<String>,
     /// The rollup's contract; default: what the node says.
@@ -72,8 +74,13 @@ struct Common {
 #[derive(Subcommand, Debug)]
 enum Verb {
     /// Make a wallet: a fresh account key and an L1 key, encrypted with a password.
-    #[command(after_help = "Examples:\n  sheaf wallet keygen\n  sheaf wallet keygen --keystore alice.json --l1-key-file funded-key.txt")]
+    #[command(
+        after_help = "Examples:\n  sheaf wallet keygen\n  sheaf wallet keygen --keystore alice.json --l1-key-file funded-key.txt\n\nThe funded account of a running `make dev`:\n  sheaf wallet keygen --account-key-file .sheaf/dev/account.key --l1-key-file .sheaf/dev/l1.key"
+    )]
     Keygen {
+        /// File with an account's secret key (hex) to use instead of a fresh one.
+        #[arg(long)]
+        account_key_file: Option<PathBuf>,
         /// File with an L1 private key (hex) to use instead of a fresh one.
         #[arg(long)]
         l1_key_file: Option<PathBuf>,
@@ -93,7 +100,7 @@ enum Verb {
     },
     /// Pay another account.
     #[command(
-        after_help = "Examples:\n  sheaf wallet transfer --to 7 --amount 1000000\n  sheaf wallet transfer --to-key 0x.. --to-owner 0x.. --amount 0.1ether --wait final"
+        after_help = "Examples:\n  sheaf wallet transfer --to 1 --amount 1000000\n  sheaf wallet transfer --to-key 0x.. --to-owner 0x.. --amount 0.1ether --wait final"
     )]
     Transfer {
         #[command(flatten)]
@@ -133,7 +140,7 @@ enum Verb {
         wait: State,
     },
     /// Have L1 pay out everything withdrawn to the wallet's L1 address.
-    #[command(after_help = "Examples:\n  sheaf wallet claim\n  sheaf wallet claim --token 2 --to 0x..")]
+    #[command(after_help = "Examples:\n  sheaf wallet claim --wait\n  sheaf wallet claim --token 2 --to 0x..")]
     Claim {
         /// Token number; 1 is the native coin.
         #[arg(long, default_value = "1", value_parser = token)]
@@ -141,9 +148,12 @@ enum Verb {
         /// Who gets it; default: the wallet's own L1 address.
         #[arg(long, value_parser = address)]
         to: Option<Address>,
+        /// Wait until there is something to claim.
+        #[arg(long)]
+        wait: bool,
     },
     /// What the accounts hold. Needs no password.
-    #[command(after_help = "Examples:\n  sheaf wallet balance\n  sheaf wallet balance --json --l1-url http://127.0.0.1:8545")]
+    #[command(after_help = "Examples:\n  sheaf wallet balance\n  sheaf wallet balance --json")]
     Balance,
     /// What the accounts signed and received, each account newest first. Needs no password.
     #[command(after_help = "Examples:\n  sheaf wallet history\n  sheaf wallet history --limit 100 --json")]
@@ -169,8 +179,8 @@ struct Payee {
     to_owner: Option<Address>,
 }
 
-/// How far a transaction is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// How far a transaction is, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 enum State {
     /// Durable at the node.
     Accepted,
@@ -212,11 +222,11 @@ struct Account {
 pub async fn run(args: WalletArgs) -> anyhow::Result<()> {
     let session = Session { client: Client::new(&args.common.node, NODE_PATIENCE)?, common: args.common };
     match args.verb {
-        Verb::Keygen { l1_key_file } => session.keygen(l1_key_file),
+        Verb::Keygen { account_key_file, l1_key_file } => session.keygen(account_key_file, l1_key_file),
         Verb::Deposit { token, amount, no_wait } => session.deposit(token, amount, !no_wait).await,
         Verb::Transfer { payee, token, amount, fee, wait } => session.transfer(&payee, token, amount, fee, wait).await,
         Verb::Withdraw { token, amount, address, fee, wait } => session.withdraw(token, amount, address, fee, wait).await,
-        Verb::Claim { token, to } => session.claim(token, to).await,
+        Verb::Claim { token, to, wait } => session.claim(token, to, wait).await,
         Verb::Balance => session.balance().await,
         Verb::History { limit } => session.history(limit).await,
     }
@@ -228,11 +238,12 @@ struct Session {
 }
 
 impl Session {
-    fn keygen(&self, l1_key_file: Option<PathBuf>) -> anyhow::Result<()> {
-        let l1 = l1_key_file
-            .map(|file| std::fs::read_to_string(&file).map(Zeroizing::new).with_context(|| format!("cannot read the L1 key in {}", file.display())));
+    fn keygen(&self, account_key_file: Option<PathBuf>, l1_key_file: Option<PathBuf>) -> anyhow::Result<()> {
+        let read =
+            |file: PathBuf| std::fs::read_to_string(&file).map(Zeroizing::new).with_context(|| format!("cannot read the key in {}", file.display()));
+        let given = Given { account: account_key_file.map(read).transpose()?, l1: l1_key_file.map(read).transpose()? };
         let password = keystore::password(self.common.password_file.as_ref(), true)?;
-        let identity = keystore::create(&self.common.keystore, &password, l1.transpose()?)?;
+        let identity = keystore::create(&self.common.keystore, &password, given)?;
         self.print(
             json!({ "keystore": self.common.keystore, "key": identity.key, "owner": identity.owner }),
             format!("wallet  {}\nkey     {}\nowner   {}", self.common.keystore.display(), to_hex(&to_word(identity.key.0)), identity.owner),
@@ -248,6 +259,9 @@ impl Session {
             _ => rollup.deposit_token(&wallet.l1, token, amount, to_word(key.0), owner).await?,
         };
         let hash = to_hex(&receipt.hash.0);
+        if wait {
+            tell(&format!("deposited in block {} of L1; waiting until the node credits it", receipt.block));
+        }
         let account = if wait { Some(self.wait_for_balance(&wallet.identity(), token, before.0.saturating_add(amount.0)).await?) } else { None };
         self.print(
             json!({ "l1_hash": hash, "block": receipt.block.to_string(), "slot": account.map(|a| a.slot.to_string()), "balance": account.map(|a| a.balance.to_string()) }),
@@ -295,17 +309,18 @@ impl Session {
         let signature = schnorr::sign(&wallet.key, domain, op.tag() as u8, op.message(domain), &rand::random());
         let hash = to_hex(&op.hash(domain).0);
         let mut status = self.client.submit(&SignedOp { op, signature }).await?;
-        if wait != State::Accepted {
-            status = self.client.wait_for(&hash, wait.name(), STATE_PATIENCE).await?;
+        let started = Instant::now();
+        for state in State::value_variants().iter().filter(|state| (State::Sealed..=wait).contains(state)) {
+            status = self.client.wait_for(&hash, state.name(), STATE_PATIENCE).await?;
+            tell(&format!("{} after {} s", state.name(), started.elapsed().as_secs()));
         }
         let state = status["state"].as_str().unwrap_or("accepted").to_owned();
         self.print(status, format!("{state}  {hash}"))
     }
 
-    async fn claim(&self, token: TokenId, to: Option<Address>) -> anyhow::Result<()> {
+    async fn claim(&self, token: TokenId, to: Option<Address>, wait: bool) -> anyhow::Result<()> {
         let (wallet, rollup) = (self.open()?, self.rollup().await?);
-        let claimable = rollup.claimable(token, wallet.l1.address()).await?;
-        ensure!(claimable.0 > 0, "nothing of token {token} to claim yet; a withdrawal is claimable once its batch is proven and credited on L1");
+        let claimable = self.claimable(&rollup, token, wallet.l1.address(), wait).await?;
         let to = to.unwrap_or(wallet.l1.address());
         let receipt = rollup.claim(&wallet.l1, token, to).await?;
         let hash = to_hex(&receipt.hash.0);
@@ -313,6 +328,26 @@ impl Session {
             json!({ "amount": claimable, "token": token.to_string(), "to": to, "l1_hash": hash }),
             format!("claimed {claimable} of token {token} for {to}\nL1 transaction {hash}"),
         )
+    }
+
+    /// What can be claimed, more than nothing.
+    async fn claimable(&self, rollup: &Rollup, token: TokenId, account: Address, wait: bool) -> anyhow::Result<Amount> {
+        let end = Instant::now() + STATE_PATIENCE;
+        let mut told = false;
+        loop {
+            let claimable = rollup.claimable(token, account).await?;
+            if claimable.0 > 0 {
+                return Ok(claimable);
+            }
+            ensure!(
+                wait && Instant::now() < end,
+                "nothing of token {token} to claim yet; a withdrawal is claimable once its batch is proven and credited on L1 (--wait waits for it)"
+            );
+            if !std::mem::replace(&mut told, true) {
+                tell("waiting until a withdrawal is credited on L1");
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
     }
 
     async fn balance(&self) -> anyhow::Result<()> {
@@ -354,7 +389,11 @@ impl Session {
     }
 
     async fn rollup(&self) -> anyhow::Result<Rollup> {
-        let url = self.common.l1_url.as_deref().context("this needs L1: name its node with --l1-url or SHEAF_L1_URL")?;
+        let url = self
+            .common
+            .l1_url
+            .as_deref()
+            .context("this needs L1: name its node with --l1-url or SHEAF_L1_URL; for a running `make dev`: . .sheaf/dev/env")?;
         let contract = self.deployment().await?;
         let rpc = Rpc::connect(url, RpcOptions::default()).await?;
         ensure!(rpc.chain_id() == contract.chain_id, "the node is on chain {}, --l1-url on chain {}", contract.chain_id, rpc.chain_id());
@@ -413,6 +452,11 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// For a person who waits; standard output holds the result alone.
+fn tell(progress: &str) {
+    eprintln!("-- {progress}");
 }
 
 fn balance_table(identity: &Identity, rows: &[(&Account, Option<Amount>)]) -> String {
@@ -480,51 +524,10 @@ fn decimal(value: &Value) -> Option<u128> {
     value.as_str()?.parse().ok()
 }
 
-fn token(text: &str) -> Result<TokenId, String> {
-    text.parse().ok().filter(|number| *number != 0).map(TokenId).ok_or_else(|| "a token number from 1 to 65535".to_owned())
-}
-
-fn slot(text: &str) -> Result<SlotId, String> {
-    text.parse().ok().filter(|number| (1..1 << 24).contains(number)).map(SlotId).ok_or_else(|| "a slot number from 1 to 16777215".to_owned())
-}
-
-fn address(text: &str) -> Result<Address, String> {
-    from_hex(text).map(Address).ok_or_else(|| "0x and 40 hex digits".to_owned())
-}
-
-fn key(text: &str) -> Result<Fr, String> {
-    from_hex(text).and_then(|word| from_word(&word)).ok_or_else(|| "0x and 64 hex digits below the field's modulus".to_owned())
-}
-
-/// A whole number of the smallest unit, or a decimal with `gwei` or `ether`.
-fn amount(text: &str) -> Result<Amount, String> {
-    let wrong = || "a whole number of the smallest unit, or like 0.5ether, 3gwei".to_owned();
-    let units = [("ether", 18usize), ("gwei", 9)];
-    let (digits, decimals) = units.iter().find_map(|(unit, decimals)| Some((text.strip_suffix(unit)?.trim_end(), *decimals))).unwrap_or((text, 0));
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !plain(whole) || !plain(fraction) || fraction.len() > decimals {
-        return Err(wrong());
-    }
-    u128::from_str(&format!("{whole}{fraction:0<decimals$}")).map(Amount).map_err(|_| wrong())
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
-
-    #[test]
-    fn amounts_are_exact() {
-        assert_eq!(amount("5"), Ok(Amount(5)));
-        assert_eq!(amount("0.5ether"), Ok(Amount(500_000_000_000_000_000)));
-        assert_eq!(amount("1 ether"), Ok(Amount(1_000_000_000_000_000_000)));
-        assert_eq!(amount("1.000000000000000001ether"), Ok(Amount(1_000_000_000_000_000_001)));
-        assert_eq!(amount("3gwei"), Ok(Amount(3_000_000_000)));
-        for bad in ["", "-1", "+1", "1.5", ".5ether", "1e3", "0.0000000000000000001ether", "0x5", "1,5ether", &"9".repeat(50)] {
-            assert!(amount(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_nodes_status_names_its_deployment() {

@@ -1,25 +1,28 @@
-//! `sheaf prover run`: a worker of the prover fleet as a process. It needs the gateway's address, a token and proving keys on disk.
+//! `sheaf prover`: a worker of the prover fleet as a process, its token, and what a person does about jobs that nobody could prove.
+//!
+//! A worker needs the gateway's address, a token and proving keys on disk; it never makes keys. `parked` and `retry` speak to the database.
 
 use crate::keys::KeyOptions;
+use crate::{stop, tokens};
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::keys::Keys;
 use sheaf_circuits::prove::Prover;
+use sheaf_protocol::artifact::Artifact;
 use sheaf_protocol::manifest::Manifest;
 use sheaf_protocol::shape;
 use sheaf_prover::wire::{MAX_WAIT_S, is_worker_name};
 use sheaf_prover::worker::{Client, KeyCache, Summary, Worker, WorkerConfig};
+use sheaf_store::jobs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 /// `sheaf prover`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  sheaf prover run --gateway http://127.0.0.1:3000 --token-file prover-token\n  sheaf prover run --gateway https://prover.example.org --token-file t --manifest manifest.json --threads 8"
+    after_help = "Examples:\n  sheaf prover run --gateway http://127.0.0.1:3000 --token-file prover-token\n  sheaf prover run --gateway https://prover.example.org --token-file t --manifest manifest.json --threads 8\n  sheaf prover parked"
 )]
 pub struct ProverArgs {
     #[command(subcommand)]
@@ -32,6 +35,24 @@ enum Verb {
     Run(Box<RunArgs>),
     /// Make a token for a worker; the node needs only its hash.
     Token,
+    /// List the jobs that were parked because several workers failed on them.
+    Parked(JobsArgs),
+    /// Send parked jobs back to work.
+    #[command(after_help = "Example:\n  sheaf prover parked\n  sheaf prover retry 17 18")]
+    Retry {
+        #[command(flatten)]
+        jobs: JobsArgs,
+        /// Batch numbers.
+        #[arg(required = true)]
+        batches: Vec<u64>,
+    },
+}
+
+#[derive(Args, Debug)]
+struct JobsArgs {
+    /// The node's Postgres.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
 }
 
 #[derive(Args, Debug)]
@@ -39,7 +60,7 @@ struct RunArgs {
     /// Address of the node that has the work.
     #[arg(long, env = "SHEAF_GATEWAY")]
     gateway: String,
-    /// File whose first line is the worker's token. A token is never an argument: arguments are public.
+    /// File with the worker's token, the first in it. A token is never an argument: arguments are public.
     #[arg(long, env = "SHEAF_PROVER_TOKEN_FILE")]
     token_file: PathBuf,
     /// Name of this worker, unique among running ones; default: a random one.
@@ -77,32 +98,52 @@ pub async fn run(args: ProverArgs) -> anyhow::Result<()> {
             println!("for the node's --prover-tokens   sha256:{}", sheaf_prover::gateway::TokenHash::of(&token));
             Ok(())
         }
+        Verb::Parked(jobs) => parked(&jobs).await,
+        Verb::Retry { jobs, batches } => retry(&jobs, &batches).await,
     }
+}
+
+async fn parked(args: &JobsArgs) -> anyhow::Result<()> {
+    let pool = sheaf_store::pool::connect(&args.database_url).await?;
+    let parked = jobs::parked(&mut *pool.acquire().await?).await?;
+    if parked.is_empty() {
+        println!("no job is parked");
+    }
+    parked.iter().for_each(|(batch, reason)| println!("batch {batch:<8} {reason}"));
+    Ok(())
+}
+
+/// All that can be sent back are, even if one cannot.
+async fn retry(args: &JobsArgs, batches: &[u64]) -> anyhow::Result<()> {
+    let pool = sheaf_store::pool::connect(&args.database_url).await?;
+    let mut connection = pool.acquire().await?;
+    let mut others = Vec::new();
+    for batch in batches {
+        if jobs::retry(&mut connection, *batch).await? {
+            println!("batch {batch} waits for a worker again");
+        } else {
+            others.push(batch.to_string());
+        }
+    }
+    ensure!(others.is_empty(), "not parked: batch {}; `sheaf prover parked` lists those that are", others.join(", "));
+    Ok(())
 }
 
 async fn work(args: RunArgs) -> anyhow::Result<()> {
     let name = args.name.clone().unwrap_or_else(|| format!("worker-{:08x}", rand::random::<u32>()));
     ensure!(is_worker_name(&name), "--name takes up to 64 of A-Z a-z 0-9 . _ -");
-    let client = Client::new(&args.gateway, &first_line(&args.token_file)?)?;
+    let client = Client::new(&args.gateway, &tokens::token(&args.token_file)?)?;
     if let Some(address) = args.metrics_listen {
         serve_metrics(address).await?;
     }
     let keys = open_keys(&args).await?;
     let config = WorkerConfig { name: name.clone(), wait_s: args.wait_s, threads: args.threads, grace_s: args.grace_s };
     let worker = Worker::new(client, keys, config)?;
-    let stop = CancellationToken::new();
-    stop_on_signal(stop.clone())?;
+    let stop = stop::on_signals()?;
     eprintln!("worker {name} asks {} for work", args.gateway);
     let Summary { accepted, failed } = worker.run(&stop).await?;
     eprintln!("worker {name} ends: {accepted} proofs accepted, {failed} jobs without one");
     Ok(())
-}
-
-fn first_line(file: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read the token in {}", file.display()))?;
-    let token = text.lines().next().unwrap_or_default().trim().to_owned();
-    ensure!(!token.is_empty(), "{} holds no token; make one with `sheaf prover token`", file.display());
-    Ok(token)
 }
 
 /// Opens the keys off the async threads; a worker never makes keys.
@@ -130,22 +171,10 @@ fn open_development_key(options: &KeyOptions, name: &str, id: u32) -> anyhow::Re
     let named = shape::by_name(name).with_context(|| format!("unknown shape {name}"))?;
     let circuit = Circuit::new(named.shape, id)?;
     let path = Keys::insecure_dev_path(&options.keys_dir, name, &circuit, &options.seed);
-    ensure!(path.is_file(), "no proving key at {}; make it with `sheaf keys make --shapes {}`", path.display(), options.shapes.join(","));
-    let keys = Keys::insecure_dev(&options.keys_dir, name, &circuit, &options.seed, &mut |_, _| {})?;
+    let missing = || format!("no proving key at {}; make it with `sheaf keys make --shapes {}`", path.display(), options.shapes.join(","));
+    let digest = Artifact::at(&path).open().and_then(|file| file.check_own()).with_context(missing)?;
+    let keys = Keys::load(&path, &circuit, &digest.0).with_context(missing)?;
     Ok(Prover::new(circuit, keys))
-}
-
-/// The first SIGTERM or Ctrl-C asks for an orderly end, the second ends the process.
-fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::spawn(async move {
-        let mut next = async || tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} };
-        next().await;
-        stop.cancel();
-        next().await;
-        std::process::exit(130);
-    });
-    Ok(())
 }
 
 async fn serve_metrics(address: SocketAddr) -> anyhow::Result<()> {

@@ -1,0 +1,90 @@
+//! What every role is told: which database, which deployment.
+
+use crate::dev::DevDeployment;
+use anyhow::{Context, ensure};
+use clap::Args;
+use sheaf_protocol::field::to_word;
+use sheaf_protocol::manifest::Manifest;
+use sheaf_settlement::anvil::DEV_CHAIN_ID;
+use sqlx::PgPool;
+use std::path::{Path, PathBuf};
+
+/// Where a deployment file is looked for unless it is named.
+const DEFAULT_DEPLOYMENT: &str = "deployment.json";
+
+/// What every role needs.
+#[derive(Args, Clone, Debug)]
+pub struct RoleArgs {
+    /// Postgres. A URL with a password belongs into the environment, not into arguments.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// Chain, contract and manifest digest, as `sheaf deploy` writes them [default: deployment.json]
+    #[arg(long, env = "SHEAF_DEPLOYMENT")]
+    deployment: Option<PathBuf>,
+    /// Circuits and keys of the deployment [default: manifest.json beside the deployment file]
+    #[arg(long, env = "SHEAF_MANIFEST")]
+    manifest: Option<PathBuf>,
+}
+
+impl RoleArgs {
+    /// The database, if one is named.
+    pub(crate) fn database_url(&self) -> Option<String> {
+        self.database_url.clone().filter(|url| !url.is_empty())
+    }
+
+    /// The deployment file that is named, or is where it is looked for.
+    pub(crate) fn deployment_file(&self) -> Option<PathBuf> {
+        let default = PathBuf::from(DEFAULT_DEPLOYMENT);
+        self.deployment.clone().or_else(|| default.is_file().then_some(default))
+    }
+
+    /// The manifest that is named, or the one beside the deployment file.
+    pub(crate) fn manifest_file(&self) -> Option<PathBuf> {
+        self.manifest.clone().or_else(|| Some(self.deployment_file()?.with_file_name("manifest.json")))
+    }
+}
+
+/// A deployment as its files describe it.
+pub(super) struct Files {
+    pub(super) deployment: DevDeployment,
+    pub(super) manifest: Manifest,
+}
+
+/// Reads both files and checks that they belong together.
+pub(super) fn read(role: &RoleArgs) -> anyhow::Result<Files> {
+    let missing =
+        || format!("no {DEFAULT_DEPLOYMENT} here; name the deployment file with --deployment, make one with `sheaf deploy`, or start with --dev");
+    let deployment: DevDeployment = read_json(&role.deployment_file().with_context(missing)?, "--deployment")?;
+    let manifest: Manifest = read_json(&role.manifest_file().with_context(missing)?, "--manifest")?;
+    let (expected, found) = (deployment.deployment.manifest, manifest.digest());
+    ensure!(expected == found, "the manifest has digest {found}, the contract was deployed with {expected}; use the manifest of this deployment");
+    Ok(Files { deployment, manifest })
+}
+
+/// The file that `flag` names, decoded.
+///
+/// # Errors
+/// If it cannot be read or is another kind of file.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path, flag: &str) -> anyhow::Result<T> {
+    let text = std::fs::read(path).with_context(|| format!("cannot read {}; name it with {flag}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is not a {} file", path.display(), flag.trim_start_matches('-')))
+}
+
+/// Connects, migrates, and binds the database to the deployment: one that belongs to another is refused.
+pub(super) async fn open_database(role: &RoleArgs, files: &Files) -> anyhow::Result<PgPool> {
+    let url = role.database_url().context("no database: set DATABASE_URL to a Postgres, or start with --dev")?;
+    let pool = sheaf_store::pool::connect(&url).await?;
+    let deployment = &files.deployment.deployment;
+    let finality_depth = if deployment.chain_id == DEV_CHAIN_ID { 1 } else { 64 };
+    let bound = sheaf_store::deployment::Deployment {
+        chain_id: deployment.chain_id,
+        contract: deployment.contract,
+        domain: to_word(sheaf_protocol::header::domain(deployment.chain_id, &deployment.contract)),
+        deploy_block: deployment.block,
+        manifest_digest: deployment.manifest.0,
+        k: deployment.k,
+        finality_depth,
+    };
+    sheaf_store::deployment::bind(&mut *pool.acquire().await?, &bound).await?;
+    Ok(pool)
+}
