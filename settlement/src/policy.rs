@@ -65,11 +65,10 @@ impl Situation {
     }
 
     fn commits(&self, limits: &Limits) -> Vec<Job> {
-        let in_flight = self.waiting_of(TxKind::Commit).count();
+        let waiting: Vec<u64> = self.waiting_of(TxKind::Commit).map(|job| job.first).collect();
         let bound = if self.cautious { 1 } else { limits.commits_in_flight };
-        let last = self.waiting_of(TxKind::Commit).map(|job| job.last).fold(self.committed, u64::max);
-        let commit = |number| Job { kind: TxKind::Commit, first: number, last: number };
-        (last + 1..=self.committable).take(bound.saturating_sub(in_flight)).map(commit).collect()
+        let due = (self.committed + 1..=self.committable).filter(|number| !waiting.contains(number));
+        due.take(bound.saturating_sub(waiting.len())).map(|number| Job { kind: TxKind::Commit, first: number, last: number }).collect()
     }
 
     fn proof(&self, limits: &Limits) -> Option<Job> {
@@ -116,6 +115,13 @@ mod tests {
         assert_eq!(now.jobs(&LIMITS), vec![]);
         now.waiting.clear();
         assert_eq!(now.jobs(&LIMITS), vec![commit(6)]);
+    }
+
+    #[test]
+    fn a_commit_missing_below_waiting_ones_is_due() {
+        let waiting = vec![job(TxKind::Commit, 7, 7)];
+        let now = Situation { committable: 7, waiting, ..situation() };
+        assert_eq!(now.jobs(&LIMITS), vec![job(TxKind::Commit, 6, 6)]);
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub enum ViewError {
 /// Why a one-off transaction did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The node failed; if it failed after the sending, the transaction may still be mined.
+    /// The node failed or refused.
     #[error(transparent)]
     Rpc(RpcError),
     /// Reading failed.
@@ -349,22 +349,38 @@ pub(crate) async fn send(rpc: &Rpc, from: &L1Key, to: Option<H160>, value: U256,
         fees: suggest(&rpc.fee_history().await.map_err(SendError::Rpc)?, MAX_FEE_WEI),
     };
     let signed = from.sign(&draft).map_err(SendError::Key)?;
-    rpc.send_raw(&signed.raw).await.map_err(SendError::Rpc)?;
-    wait(rpc, TxHash(signed.hash.0)).await
-}
-
-async fn wait(rpc: &Rpc, hash: TxHash) -> Result<(TxHash, Receipt), SendError> {
-    let poll = async {
-        loop {
-            if let Some(receipt) = rpc.receipt(hash.0.into()).await? {
-                return Ok(receipt);
-            }
-            tokio::time::sleep(RECEIPT_POLL).await;
-        }
-    };
-    let receipt = tokio::time::timeout(RECEIPT_TIMEOUT, poll)
+    let hash = TxHash(signed.hash.0);
+    let delivered = deliver(rpc, hash, &signed.raw);
+    let receipt = tokio::time::timeout(RECEIPT_TIMEOUT, delivered)
         .await
         .map_err(|_| SendError::NotMined { hash, seconds: RECEIPT_TIMEOUT.as_secs() })?
         .map_err(SendError::Rpc)?;
     if receipt.status.is_zero() { Err(SendError::Failed(hash)) } else { Ok((hash, receipt)) }
+}
+
+/// Sends the same bytes until they are mined. Whether a sending without an answer arrived is unknown: it is asked by hash, and a node that
+/// does not know the transaction gets it again. Ends early only if a node that does not hold it refuses it, or answers nonsense.
+async fn deliver(rpc: &Rpc, hash: TxHash, raw: &[u8]) -> Result<Receipt, RpcError> {
+    loop {
+        match offer(rpc, hash, raw).await {
+            Ok(Some(receipt)) => return Ok(receipt),
+            Ok(None) => {}
+            Err(error) if error.is_transient() => tracing::debug!(%hash, %error, "waiting for the L1 node"),
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(RECEIPT_POLL).await;
+    }
+}
+
+/// The receipt, if there is one; else the node holds the transaction after this.
+async fn offer(rpc: &Rpc, hash: TxHash, raw: &[u8]) -> Result<Option<Receipt>, RpcError> {
+    let mined = rpc.receipt(hash.0.into()).await?;
+    if mined.is_some() || rpc.knows(hash.0.into()).await? {
+        return Ok(mined);
+    }
+    match rpc.send_raw(raw).await {
+        // refused as known or as used up: it arrived before, and was mined in between
+        Err(RpcError::Refused { .. }) if rpc.knows(hash.0.into()).await? => Ok(None),
+        sent => sent.map(|_| None),
+    }
 }

@@ -42,13 +42,10 @@ const LIMIT_EXCEEDED: i32 = -32_005;
 #[derive(Debug, thiserror::Error)]
 pub enum RpcError {
     /// The address is not one of an HTTP node.
-    #[error("{url} is not the address of a JSON-RPC node")]
+    #[error("{site} is not the address of a JSON-RPC node; expected http:// or https:// and a host")]
     Url {
-        /// As given.
-        url: String,
-        /// What the client said.
-        #[source]
-        source: ClientError,
+        /// What may be shown of it, see [`site`].
+        site: String,
     },
     /// No answer: whether the node acted on the request is unknown.
     #[error("{method}: the L1 node did not answer")]
@@ -175,12 +172,18 @@ pub(crate) struct CallRequest {
 }
 
 /// A connection to one node, bound to the chain it served when it was opened.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Rpc {
     client: HttpClient,
-    url: String,
+    site: String,
     chain_id: u64,
     retries: usize,
+}
+
+impl fmt::Debug for Rpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rpc({}, chain {})", self.site, self.chain_id)
+    }
 }
 
 impl Rpc {
@@ -192,8 +195,8 @@ impl Rpc {
         let client = HttpClientBuilder::default()
             .request_timeout(Duration::from_millis(options.request_timeout_ms))
             .build(url)
-            .map_err(|source| RpcError::Url { url: url.to_owned(), source })?;
-        let mut rpc = Self { client, url: url.to_owned(), chain_id: 0, retries: options.max_retries };
+            .map_err(|_| RpcError::Url { site: site(url) })?;
+        let mut rpc = Self { client, site: site(url), chain_id: 0, retries: options.max_retries };
         rpc.chain_id = rpc.ask_chain_id().await?;
         Ok(rpc)
     }
@@ -213,11 +216,6 @@ impl Rpc {
     /// The chain the node served at connection.
     pub fn chain_id(&self) -> u64 {
         self.chain_id
-    }
-
-    /// The node's address.
-    pub fn url(&self) -> &str {
-        &self.url
     }
 
     /// Number of the newest block.
@@ -332,6 +330,19 @@ pub(crate) fn to_u128(value: U256) -> Option<u128> {
     (value.bits() <= 128).then(|| value.low_u128())
 }
 
+/// What may be shown of a URL: scheme, host and port. User, password, path and query may be secrets of a provider; where they cannot be told
+/// from the host, that is not shown either.
+pub fn site(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return "the given text".to_owned() };
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let host = match authority.rsplit_once('@') {
+        Some((_, host)) => host,
+        None if rest.contains('@') => "...",
+        None => authority,
+    };
+    format!("{scheme}://{host}")
+}
+
 /// A 0x-hex L1 address, or `None`.
 pub fn parse_address(text: &str) -> Option<Address> {
     from_hex(text).map(Address)
@@ -339,7 +350,25 @@ pub fn parse_address(text: &str) -> Option<Address> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn a_url_shows_no_secret() {
+        assert_eq!(site("https://user:secret@l1.example.org:8545/v3/secret?key=secret"), "https://l1.example.org:8545");
+        assert_eq!(site("http://127.0.0.1:8545"), "http://127.0.0.1:8545");
+        for odd in ["https://user:sec/ret@l1.example.org", "https://user:sec#ret@l1.example.org/", "user:secret@l1.example.org", "https:\\\\secret"] {
+            let shown = site(odd);
+            assert!(!shown.contains("sec") && !shown.contains("user"), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unusable_address_is_refused_without_its_secrets() {
+        let error = Rpc::connect("ftp://user:secret@l1.example.org/secret", RpcOptions::default()).await.unwrap_err();
+        assert!(format!("{error:?} {error}").contains("ftp://l1.example.org"), "{error:?}");
+        assert!(!format!("{error:?} {error}").contains("secret"), "{error:?}");
+    }
 
     #[test]
     fn revert_data_is_found_in_both_shapes() {

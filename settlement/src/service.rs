@@ -4,16 +4,17 @@ use crate::deploy::Deployment;
 use crate::key::L1Key;
 use crate::lead::Lead;
 use crate::rollup::{Rollup, ViewError};
-use crate::rpc::{Rpc, RpcError, RpcOptions};
+use crate::rpc::{Rpc, RpcError, RpcOptions, site};
 use crate::status::Board;
 use crate::submitter::{Submitter, SubmitterOptions};
 use crate::watcher::{Watcher, WatcherOptions};
 use sheaf_protocol::amount::Address;
 use sqlx::PgPool;
+use std::fmt;
 use tokio_util::sync::CancellationToken;
 
 /// What the role needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServiceOptions {
     /// Address of the L1 node.
     pub l1_url: String,
@@ -29,6 +30,15 @@ pub struct ServiceOptions {
     pub watcher: WatcherOptions,
     /// How transactions are sent.
     pub submitter: SubmitterOptions,
+}
+
+impl fmt::Debug for ServiceOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { l1_url, deployment, holder, lease_ms, rpc, watcher, submitter } = self;
+        let mut shown = f.debug_struct("ServiceOptions");
+        shown.field("l1_url", &site(l1_url)).field("deployment", deployment).field("holder", holder).field("lease_ms", lease_ms);
+        shown.field("rpc", rpc).field("watcher", watcher).field("submitter", submitter).finish()
+    }
 }
 
 impl ServiceOptions {

@@ -8,27 +8,35 @@
 //!                                   fee bump, saved    └─ nonce used by a foreign transaction ──> lost
 //! ```
 //!
+//! Two parts: `waiting` moves on what was saved, this file decides what is due and launches it.
+//!
 //! A transaction is saved with its nonce before it is sent, so a crash at any point leaves a row to go on from. Whether a sending arrived is
 //! never guessed: it is asked by hash (any attempt) and by nonce. Sending the same bytes twice is harmless. The first in line is *stuck* no
 //! longer than `resubmit_after_ms`: then it is replaced at the same nonce for at least 12.5 % more, up to the cap, and either attempt may be
-//! mined; those behind it are replaced only if they offer less than the base fee. What to send next is decided afresh from the contract each time, so a failed or lost transaction needs no repair: its job is simply
-//! due again. A refusal by the contract is a state shown on the board, not a crash.
+//! mined; those behind it are replaced only if they offer less than the base fee.
+//!
+//! What to send next is decided afresh from the contract each time, so a failed or lost transaction needs no repair: its job is simply due
+//! again. A refusal by the contract is a state shown on the board, not a crash, and holds up only what builds on the refused. However far L1
+//! falls back, what it forgot waits again: mined rows are looked for again while they are young, and whenever their nonce is unused on L1. A nonce that
+//! is unused below waiting ones is a *hole*: a due transaction takes it, else one that does nothing.
+
+mod waiting;
 
 use crate::calldata;
-use crate::fees::{Fees, bump, next_base_fee, suggest};
+use crate::fees::suggest;
 use crate::gas::{STANDARD_TOKEN_GAS, TRANSACTION_GAS, calldata_tokens, floor_gas};
 use crate::key::{Draft, KeyError, L1Key};
 use crate::lead::Lead;
 use crate::policy::{Job, Limits, Situation};
 use crate::revert::Revert;
 use crate::rollup::{Rollup, ViewError};
-use crate::rpc::{BlockHead, CallRequest, FeeHistory, Receipt, RpcError};
+use crate::rpc::{BlockHead, CallRequest, FeeHistory, RpcError};
 use crate::status::Board;
 use ethers_core::types::{Bytes, H160, H256, U256};
 use sheaf_protocol::amount::Address;
 use sheaf_store::StoreError;
 use sheaf_store::hints::Hints;
-use sheaf_store::l1::{self, Attempt, Mined, NewTransaction, Transaction, TxKind};
+use sheaf_store::l1::{self, NewTransaction, Transaction, TxKind};
 use sqlx::PgTransaction;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -64,6 +72,9 @@ impl SubmitterOptions {
         Limits { commits_in_flight: self.max_commits_in_flight, batches_per_proof: self.max_batches_per_proof, settles_in_flight: 4 }
     }
 }
+
+/// The contract's error for a batch whose queue entries are not those of L1.
+const QUEUE_MISMATCH: &str = "QueueMismatch";
 
 /// Why a round failed; the next one starts afresh from the saved rows.
 #[derive(Debug, thiserror::Error)]
@@ -106,14 +117,16 @@ pub struct Submitter {
     settled: u64,
     /// The head at which mined transactions were last looked for.
     resolved_at: Option<H256>,
-    /// Why this round stopped short.
-    blocked: Option<String>,
+    /// Why something is not done in this round.
+    blocked: Vec<String>,
+    /// The same of the round before: these reasons are logged already.
+    told: Vec<String>,
 }
 
 impl Submitter {
     /// A submitter; it does nothing until stepped or run. There may be only one at a time per key: see [`Submitter::run`].
     pub fn new(rollup: Rollup, key: L1Key, lead: Lead, options: SubmitterOptions, board: Board) -> Self {
-        Self { rollup, key, lead, options, board, seen: HashMap::new(), settled: 0, resolved_at: None, blocked: None }
+        Self { rollup, key, lead, options, board, seen: HashMap::new(), settled: 0, resolved_at: None, blocked: Vec::new(), told: Vec::new() }
     }
 
     /// Goes on until cancelled. Failures are logged, shown on the board and tried again.
@@ -146,7 +159,7 @@ impl Submitter {
             return Ok(());
         }
         let round = self.look().await?;
-        self.blocked = None;
+        self.told = std::mem::take(&mut self.blocked);
         let same_head = self.resolved_at == Some(round.head.hash);
         for transaction in self.live(&round).await? {
             if !(same_head && transaction.mined().is_some()) {
@@ -164,9 +177,13 @@ impl Submitter {
         self.rollup.operator().await.map_err(SubmitError::View)?;
         Ok(Round {
             head: rpc.latest_block().await.map_err(SubmitError::Rpc)?,
-            mined_nonce: rpc.mined_nonce(H160(self.address().0)).await.map_err(SubmitError::Rpc)?,
+            mined_nonce: self.mined_nonce().await?,
             fees: rpc.fee_history().await.map_err(SubmitError::Rpc)?,
         })
+    }
+
+    async fn mined_nonce(&self) -> Result<u64, SubmitError> {
+        self.rollup.rpc().mined_nonce(H160(self.address().0)).await.map_err(SubmitError::Rpc)
     }
 
     fn address(&self) -> Address {
@@ -176,146 +193,11 @@ impl Submitter {
     async fn live(&self, round: &Round) -> Result<Vec<Transaction>, SubmitError> {
         let mut connection = self.lead.pool().acquire().await.map_err(store)?;
         let settled = round.head.number.as_u64().saturating_sub(self.options.finality_depth);
-        l1::live_transactions(&mut connection, &self.address(), settled).await.map_err(store)
-    }
-
-    /// Finds out what became of a transaction and moves its rows accordingly.
-    async fn resolve(&mut self, transaction: &Transaction, round: &Round) -> Result<(), SubmitError> {
-        if let Some((attempt, receipt)) = self.find_receipt(transaction).await? {
-            return self.mined(transaction, attempt, &receipt).await;
-        }
-        if transaction.mined().is_some() {
-            tracing::warn!(nonce = transaction.nonce, "L1 dropped a mined transaction; sending it again");
-            self.settled = 0;
-            self.unmined(transaction.nonce).await?;
-        }
-        if transaction.nonce < round.mined_nonce {
-            return self.lost(transaction).await;
-        }
-        self.push(transaction, round).await
-    }
-
-    async fn find_receipt<'t>(&self, transaction: &'t Transaction) -> Result<Option<(&'t Attempt, Receipt)>, SubmitError> {
-        for attempt in transaction.attempts.iter().rev() {
-            if let Some(receipt) = self.rollup.rpc().receipt(attempt.hash.into()).await.map_err(SubmitError::Rpc)? {
-                return Ok(Some((attempt, receipt)));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn mined(&mut self, transaction: &Transaction, attempt: &Attempt, receipt: &Receipt) -> Result<(), SubmitError> {
-        for attempt in &transaction.attempts {
-            self.seen.remove(&attempt.id);
-        }
-        let mined = Mined {
-            block: receipt.block_number.as_u64(),
-            block_hash: receipt.block_hash.0,
-            succeeded: !receipt.status.is_zero(),
-            gas_used: receipt.gas_used.low_u64(),
-            gas_price_wei: receipt.effective_gas_price.low_u128(),
-        };
-        if attempt.mined == Some(mined) {
-            return Ok(());
-        }
-        let reason = if mined.succeeded { None } else { self.reason(attempt).await? };
-        let mut rows = self.lead.begin().await.map_err(store)?;
-        l1::set_mined(&mut rows, &self.address(), transaction.nonce, attempt.id, &mined, reason.as_deref()).await.map_err(store)?;
-        rows.commit().await.map_err(store)?;
-        count_mined(transaction, &mined, reason.as_deref());
-        Ok(())
-    }
-
-    /// Why the contract would refuse a failed transaction now; most often that is also why it did.
-    async fn reason(&self, attempt: &Attempt) -> Result<Option<String>, SubmitError> {
-        let draft = Draft::from_raw(&attempt.raw).ok_or(SubmitError::Corrupt(attempt.id))?;
-        match self.rollup.rpc().call(&self.request(draft.data)).await {
-            Err(error @ RpcError::Unreachable { .. }) => Err(SubmitError::Rpc(error)),
-            Err(error) => Ok(Revert::of(&error).map(|revert| revert.to_string())),
-            Ok(_) => Ok(None),
-        }
+        l1::live_transactions(&mut connection, &self.address(), settled, round.mined_nonce).await.map_err(store)
     }
 
     fn request(&self, data: Bytes) -> CallRequest {
         CallRequest { from: H160(self.address().0), to: Some(self.rollup.h160()), value: U256::zero(), data }
-    }
-
-    async fn unmined(&self, nonce: u64) -> Result<(), SubmitError> {
-        let mut rows = self.lead.begin().await.map_err(store)?;
-        l1::set_unmined(&mut rows, &self.address(), nonce).await.map_err(store)?;
-        rows.commit().await.map_err(store)
-    }
-
-    /// The nonce is used up but none of our attempts is known: another program holds the same key.
-    async fn lost(&self, transaction: &Transaction) -> Result<(), SubmitError> {
-        for attempt in &transaction.attempts {
-            if self.rollup.rpc().knows(attempt.hash.into()).await.map_err(SubmitError::Rpc)? {
-                return Ok(());
-            }
-        }
-        let reason = format!("nonce {} was used by a foreign transaction", transaction.nonce);
-        tracing::error!(reason, "lost an L1 transaction");
-        let mut rows = self.lead.begin().await.map_err(store)?;
-        l1::set_dropped(&mut rows, &self.address(), transaction.nonce, &reason).await.map_err(store)?;
-        rows.commit().await.map_err(store)?;
-        self.board.edit(|status| status.alarm = Some(reason));
-        Ok(())
-    }
-
-    /// Makes sure that the newest attempt is with the node, or replaces it if that takes too long.
-    async fn push(&mut self, transaction: &Transaction, round: &Round) -> Result<(), SubmitError> {
-        let Some(newest) = transaction.attempts.last() else { return Ok(()) };
-        let known = self.rollup.rpc().knows(newest.hash.into()).await.map_err(SubmitError::Rpc)?;
-        let delivered = match (known, newest.sent) {
-            (true, true) => true,
-            (true, false) => self.note_sent(newest.id).await.map(|()| true)?,
-            (false, _) => self.send(newest.id, &newest.raw).await?,
-        };
-        let since = *self.seen.entry(newest.id).or_insert_with(Instant::now);
-        let overdue = since.elapsed() >= Duration::from_millis(self.options.resubmit_after_ms);
-        let underpaid = newest.max_fee_wei < next_base_fee(&round.fees);
-        let first_in_line = transaction.nonce == round.mined_nonce;
-        if (overdue && (first_in_line || underpaid)) || (underpaid && !delivered) {
-            return self.replace(transaction, newest, round).await;
-        }
-        Ok(())
-    }
-
-    /// Hands bytes over; true if the node took them. A refusal is only shown: the next round asks by hash and nonce.
-    async fn send(&mut self, id: i64, raw: &[u8]) -> Result<bool, SubmitError> {
-        match self.rollup.rpc().send_raw(raw).await {
-            Ok(_) => self.note_sent(id).await.map(|()| true),
-            Err(RpcError::Refused { message, code, .. }) => {
-                tracing::warn!(code, message, "the L1 node did not take a transaction");
-                self.blocked = Some(format!("the L1 node does not take a transaction: {message}"));
-                Ok(false)
-            }
-            Err(error) => Err(SubmitError::Rpc(error)),
-        }
-    }
-
-    async fn note_sent(&self, id: i64) -> Result<(), SubmitError> {
-        let mut rows = self.lead.begin().await.map_err(store)?;
-        l1::set_sent(&mut rows, id).await.map_err(store)?;
-        rows.commit().await.map_err(store)
-    }
-
-    async fn replace(&mut self, transaction: &Transaction, newest: &Attempt, round: &Round) -> Result<(), SubmitError> {
-        let paid = Fees { max_fee_per_gas: newest.max_fee_wei, max_priority_fee_per_gas: newest.tip_wei };
-        let cap = self.options.max_fee_wei;
-        let Some(fees) = bump(paid, suggest(&round.fees, cap), cap) else {
-            tracing::warn!(nonce = transaction.nonce, cap, "a stuck transaction already pays the most allowed");
-            return Ok(());
-        };
-        let draft = Draft::from_raw(&newest.raw).ok_or(SubmitError::Corrupt(newest.id))?;
-        let draft = Draft { fees, ..draft };
-        let job = Job::of(transaction);
-        let mut rows = self.lead.begin().await.map_err(store)?;
-        let (id, raw) = self.save(&mut rows, job, &draft, Some(newest.id)).await?;
-        rows.commit().await.map_err(store)?;
-        metrics::counter!("sheaf_l1_replacements_total").increment(1);
-        tracing::info!(nonce = transaction.nonce, max_fee_wei = fees.max_fee_per_gas, "replacing a stuck transaction");
-        self.send(id, &raw).await.map(drop)
     }
 
     /// Signs and saves, with the caller's database transaction.
@@ -339,18 +221,42 @@ impl Submitter {
         Ok((id, signed.raw))
     }
 
-    /// Sends what is due, in order, until something is refused.
+    /// Hands bytes over; true if the node took them. A refusal is only shown: the next round asks by hash and nonce.
+    async fn send(&mut self, id: i64, raw: &[u8]) -> Result<bool, SubmitError> {
+        match self.rollup.rpc().send_raw(raw).await {
+            Ok(_) => self.note_sent(id).await.map(|()| true),
+            Err(RpcError::Refused { message, code, .. }) => {
+                self.block(format!("the L1 node does not take a transaction ({code}): {message}"));
+                Ok(false)
+            }
+            Err(error) => Err(SubmitError::Rpc(error)),
+        }
+    }
+
+    async fn note_sent(&self, id: i64) -> Result<(), SubmitError> {
+        let mut rows = self.lead.begin().await.map_err(store)?;
+        l1::set_sent(&mut rows, id).await.map_err(store)?;
+        rows.commit().await.map_err(store)
+    }
+
+    /// Sends what is due, in order. A refusal holds up only the rest of its kind. A commit that follows waiting ones may not overtake them in a
+    /// hole; everything else may.
     async fn launch_due(&mut self, round: &Round) -> Result<(), SubmitError> {
         let situation = self.situation(round).await?;
-        let mut commits_waiting = situation.waiting.iter().any(|job| job.kind == TxKind::Commit);
+        let mut refused = Vec::new();
         for job in situation.jobs(&self.options.limits()) {
-            let follows = job.kind == TxKind::Commit && commits_waiting;
-            if !self.launch(job, follows, round).await? {
-                return Ok(());
+            if refused.contains(&job.kind) {
+                continue;
             }
-            commits_waiting |= job.kind == TxKind::Commit;
+            let follows = job.kind == TxKind::Commit && job.first > situation.committed + 1;
+            if follows {
+                self.fill_holes(round).await?;
+            }
+            if !self.launch(job, follows, round).await? {
+                refused.push(job.kind);
+            }
         }
-        Ok(())
+        self.fill_holes(round).await
     }
 
     async fn situation(&mut self, round: &Round) -> Result<Situation, SubmitError> {
@@ -358,9 +264,11 @@ impl Submitter {
         let progress = self.rollup.progress().await.map_err(SubmitError::View)?;
         let live = self.live(round).await?;
         let mut rows = self.lead.begin().await.map_err(store)?;
-        let ready = l1::ready(&mut rows, progress.proven, self.settled).await.map_err(store)?;
+        let settled = self.settled.min(progress.proven);
+        let final_block = (round.head.number.as_u64() + 1).saturating_sub(self.options.finality_depth);
+        let ready = l1::ready(&mut rows, progress.proven, settled, final_block).await.map_err(store)?;
         rows.commit().await.map_err(store)?;
-        self.settled = ready.unsettled.first().map_or(progress.proven, |first| first - 1);
+        self.settled = ready.settled;
         let waiting: Vec<Job> = live.iter().filter(|transaction| transaction.mined().is_none()).map(Job::of).collect();
         self.board.edit(|status| {
             status.committed = Some(progress.committed);
@@ -386,19 +294,35 @@ impl Submitter {
         let simulated = if follows { Some(bound) } else { self.simulate(job, &data).await? };
         let Some(gas_limit) = simulated else { return Ok(false) };
         let mut rows = self.lead.begin().await.map_err(store)?;
-        let next = l1::next_nonce(&mut rows, &self.address()).await.map_err(store)?;
-        let draft = Draft {
-            chain_id: self.rollup.rpc().chain_id(),
-            nonce: next.unwrap_or(0).max(round.mined_nonce),
-            to: Some(self.rollup.h160()),
-            value: U256::zero(),
-            data,
-            gas_limit,
-            fees: suggest(&round.fees, self.options.max_fee_wei),
-        };
+        let nonce = l1::free_nonce(&mut rows, &self.address(), round.mined_nonce).await.map_err(store)?.nonce;
+        let draft = self.draft(nonce, self.rollup.h160(), data, gas_limit, round);
         let (id, raw) = self.save(&mut rows, job, &draft, None).await?;
         rows.commit().await.map_err(store)?;
         self.send(id, &raw).await
+    }
+
+    /// Uses up every nonce in front of waiting transactions that nothing has taken, for nothing.
+    async fn fill_holes(&mut self, round: &Round) -> Result<(), SubmitError> {
+        loop {
+            let mut rows = self.lead.begin().await.map_err(store)?;
+            let free = l1::free_nonce(&mut rows, &self.address(), round.mined_nonce).await.map_err(store)?;
+            if !free.is_hole {
+                return Ok(());
+            }
+            let nothing = Job { kind: TxKind::Cancel, first: 0, last: 0 };
+            let draft = self.draft(free.nonce, H160(self.address().0), Bytes::new(), TRANSACTION_GAS, round);
+            let (id, raw) = self.save(&mut rows, nothing, &draft, None).await?;
+            rows.commit().await.map_err(store)?;
+            tracing::warn!(nonce = free.nonce, "using up a nonce that waiting transactions need used");
+            if !self.send(id, &raw).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn draft(&self, nonce: u64, to: H160, data: Bytes, gas_limit: u64, round: &Round) -> Draft {
+        let fees = suggest(&round.fees, self.options.max_fee_wei);
+        Draft { chain_id: self.rollup.rpc().chain_id(), nonce, to: Some(to), value: U256::zero(), data, gas_limit, fees }
     }
 
     /// Calldata, and a gas limit for the case that it cannot be simulated; `None` if the rows are not there.
@@ -410,6 +334,7 @@ impl Submitter {
             }
             TxKind::Prove => l1::proof_inputs(&mut rows, job.first, job.last).await.map(|found| found.map(|(old, i)| (calldata::prove(&old, &i), 0))),
             TxKind::Settle => l1::settle_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::settle(&i), 0))),
+            TxKind::Cancel => Ok(None),
         };
         Ok(built.map_err(store)?.map(|(data, execution)| {
             let standard = TRANSACTION_GAS + STANDARD_TOKEN_GAS * calldata_tokens(&data) + execution;
@@ -420,28 +345,36 @@ impl Submitter {
 
     /// Gas limit for the call on top of the newest block; `None` if it would be refused, which is shown on the board.
     async fn simulate(&mut self, job: Job, data: &Bytes) -> Result<Option<u64>, SubmitError> {
-        let reason = match self.rollup.rpc().estimate_gas(&self.request(data.clone())).await {
-            Ok(gas) => return Ok(Some((gas + gas / 4).max(floor_gas(data)))),
-            Err(error @ RpcError::Refused { .. }) => Revert::of(&error).map_or_else(|| error.to_string(), |revert| revert.to_string()),
+        let error = match self.rollup.rpc().estimate_gas(&self.request(data.clone())).await {
+            Ok(gas) => return Ok(Some(gas_limit(gas, data))),
+            Err(error @ RpcError::Refused { .. }) => error,
             Err(error) => return Err(SubmitError::Rpc(error)),
         };
         let Job { kind, first, last } = job;
-        let text = format!("{} of batches {first} to {last} would be refused: {reason}", kind.name());
-        if self.board.status().blocked.as_ref() != Some(&text) {
-            tracing::error!(kind = kind.name(), first, last, reason, "the contract would refuse our transaction");
+        let revert = Revert::of(&error);
+        if revert.as_ref().is_some_and(|revert| revert.name == QUEUE_MISMATCH) {
+            self.board.edit(|status| status.alarm = Some(queue_alarm(first)));
         }
         metrics::counter!("sheaf_l1_refused_total", "kind" => kind.name()).increment(1);
-        self.blocked = Some(text);
+        let reason = revert.map_or_else(|| error.to_string(), |revert| revert.to_string());
+        self.block(format!("{} of batches {first} to {last} would be refused: {reason}", kind.name()));
         Ok(None)
+    }
+
+    /// Notes why something is not done; the log gets it once.
+    fn block(&mut self, reason: String) {
+        if !self.told.contains(&reason) {
+            tracing::error!(reason, "settlement cannot do what is due");
+        }
+        self.blocked.push(reason);
     }
 
     async fn show(&self, round: &Round) -> Result<(), SubmitError> {
         let balance = self.rollup.rpc().balance(self.key.address()).await.map_err(SubmitError::Rpc)?;
-        metrics::gauge!("sheaf_operator_balance_wei").set(balance as f64);
         self.board.edit(|status| {
             status.operator_balance_wei = Some(balance.to_string());
             status.head = Some(round.head.number.as_u64());
-            status.blocked.clone_from(&self.blocked);
+            status.blocked = (!self.blocked.is_empty()).then(|| self.blocked.join("; "));
             status.submitter_error = None;
         });
         Ok(())
@@ -457,19 +390,19 @@ async fn pause(hints: &mut Option<Hints>, poll_ms: u64) {
     }
 }
 
-fn store(error: impl Into<StoreError>) -> SubmitError {
-    SubmitError::Store(error.into())
+/// What a person must know who reads it first: a limit of the protocol, not a fault of L1 or the database alone.
+fn queue_alarm(batch: u64) -> String {
+    format!(
+        "batch {batch} took queue entries that L1 does not hold in this order: a reorg deeper than the deposits' confirmations dropped or reordered \
+         credited deposits. No commit from batch {batch} on can be posted until L1 holds them again; proofs and settlements of earlier batches go on"
+    )
 }
 
-fn count_mined(transaction: &Transaction, mined: &Mined, reason: Option<&str>) {
-    let kind = transaction.kind.name();
-    metrics::counter!("sheaf_l1_gas_used_total", "kind" => kind).increment(mined.gas_used);
-    metrics::counter!("sheaf_l1_transactions_total", "kind" => kind, "succeeded" => mined.succeeded.to_string()).increment(1);
-    let (nonce, succeeded, gas) = (transaction.nonce, mined.succeeded, mined.gas_used);
-    let (first, last) = (transaction.first_batch, transaction.last_batch);
-    if succeeded {
-        tracing::info!(kind, nonce, gas, first, last, "mined");
-    } else {
-        tracing::error!(kind, nonce, gas, first, last, reason, "mined, but it reverted; its job is due again");
-    }
+/// A quarter more than the node's estimate, for state that changes before the transaction is mined.
+fn gas_limit(estimate: u64, data: &[u8]) -> u64 {
+    (estimate + estimate / 4).max(floor_gas(data))
+}
+
+fn store(error: impl Into<StoreError>) -> SubmitError {
+    SubmitError::Store(error.into())
 }

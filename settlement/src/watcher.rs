@@ -19,6 +19,8 @@ use ethers_core::types::Log;
 use sheaf_store::StoreError;
 use sheaf_store::l1::{self, BlockRow, EventRow};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +31,7 @@ pub struct WatcherOptions {
     pub first_block: u64,
     /// Pause between two looks at an unchanged head.
     pub poll_ms: u64,
-    /// Blocks asked for in one range while catching up.
+    /// Most blocks asked for in one range while catching up.
     pub range_blocks: u64,
     /// Depth from which blocks are taken for unchangeable.
     pub finality_depth: u64,
@@ -79,12 +81,15 @@ pub struct Watcher {
     lead: Lead,
     options: WatcherOptions,
     board: Board,
+    /// Blocks to ask for in the next range.
+    range_blocks: Arc<AtomicU64>,
 }
 
 impl Watcher {
     /// A watcher; it does nothing until stepped or run. What it sees goes onto `board`.
     pub fn new(rollup: Rollup, lead: Lead, options: WatcherOptions, board: Board) -> Self {
-        Self { rollup, lead, options, board }
+        let range_blocks = Arc::new(AtomicU64::new(options.range_blocks.max(1)));
+        Self { rollup, lead, options, board, range_blocks }
     }
 
     /// Follows until cancelled. Failures are logged, shown on the board and tried again.
@@ -137,7 +142,7 @@ impl Watcher {
         let settled = head.number.as_u64().saturating_sub(self.options.finality_depth.max(1));
         match next {
             next if next > head.number.as_u64() => Ok(Step::Idle),
-            next if next + 1 < settled => self.append_range(next, settled.min(next + self.options.range_blocks - 1)).await,
+            next if next + 1 < settled => self.append_range(tip, next, settled, head).await,
             next => self.append_block(tip, next).await,
         }
     }
@@ -176,33 +181,62 @@ impl Watcher {
     }
 
     async fn append_block(&self, tip: Option<&BlockRow>, number: u64) -> Result<Step, WatchError> {
-        let rpc = self.rollup.rpc();
-        let block = rpc.block(number).await.map_err(WatchError::Rpc)?.ok_or(WatchError::Moved(number))?;
+        let block = self.block(number).await?;
         if tip.is_some_and(|tip| tip.number + 1 == number && tip.hash != block.parent_hash.0) {
             return Err(WatchError::Moved(number));
         }
-        let logs = rpc.logs_of_block(self.rollup.h160(), block.hash).await.map_err(WatchError::Rpc)?;
+        let logs = self.rollup.rpc().logs_of_block(self.rollup.h160(), block.hash).await.map_err(WatchError::Rpc)?;
         let events = read_all(logs)?;
         self.save(&[row(&block)], &events).await?;
         Ok(Step::Advanced(number))
     }
 
-    /// Far behind the head only blocks with events, and the last one, are kept.
-    async fn append_range(&self, from: u64, to: u64) -> Result<Step, WatchError> {
-        let rpc = self.rollup.rpc();
-        let logs = rpc.logs_of_range(self.rollup.h160(), from, to).await.map_err(WatchError::Rpc)?;
-        let mut hashes: BTreeMap<u64, _> = logs.iter().filter_map(|log| Some((log.block_number?.as_u64(), log.block_hash))).collect();
-        hashes.entry(to).or_insert(None);
+    /// Reads many blocks at once; half as many each time that the node does not give them, twice as many after a success.
+    async fn append_range(&self, tip: Option<&BlockRow>, from: u64, last: u64, head: &BlockHead) -> Result<Step, WatchError> {
+        loop {
+            let blocks_at_once = self.range_blocks.load(Ordering::Relaxed);
+            let to = last.min(from + blocks_at_once - 1);
+            match self.read_range(tip, from, to, head).await {
+                Ok((blocks, events)) => {
+                    self.save(&blocks, &events).await?;
+                    self.range_blocks.store((2 * blocks_at_once).min(self.options.range_blocks.max(1)), Ordering::Relaxed);
+                    return Ok(Step::Advanced(to));
+                }
+                Err(WatchError::Rpc(error)) if to > from => {
+                    self.range_blocks.store((to - from).div_ceil(2), Ordering::Relaxed);
+                    if error.is_transient() {
+                        return Err(WatchError::Rpc(error));
+                    }
+                    tracing::debug!(from, to, %error, "asking for fewer blocks at once");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Far behind the head only blocks with events, and the last one, are kept. The last one is the same before and after, and the tip is still on
+    /// the chain: so are all blocks between them, whose logs were read.
+    async fn read_range(&self, tip: Option<&BlockRow>, from: u64, to: u64, head: &BlockHead) -> Result<(Vec<BlockRow>, Vec<EventRow>), WatchError> {
+        let last = self.block(to).await?;
+        let logs = self.rollup.rpc().logs_of_range(self.rollup.h160(), from, to).await.map_err(WatchError::Rpc)?;
+        let mut hashes: BTreeMap<u64, _> = logs.iter().filter_map(|log| Some((log.block_number?.as_u64(), log.block_hash?))).collect();
+        hashes.insert(to, last.hash);
         let mut blocks = Vec::with_capacity(hashes.len());
         for (number, hash) in hashes {
-            let block = rpc.block(number).await.map_err(WatchError::Rpc)?.ok_or(WatchError::Moved(number))?;
-            if hash.is_some_and(|hash| hash != block.hash) {
+            let block = self.block(number).await?;
+            if hash != block.hash {
                 return Err(WatchError::Moved(number));
             }
             blocks.push(row(&block));
         }
-        self.save(&blocks, &read_all(logs)?).await?;
-        Ok(Step::Advanced(to))
+        match tip {
+            Some(tip) if !self.is_canonical(tip, head).await? => Err(WatchError::Moved(tip.number)),
+            _ => Ok((blocks, read_all(logs)?)),
+        }
+    }
+
+    async fn block(&self, number: u64) -> Result<BlockHead, WatchError> {
+        self.rollup.rpc().block(number).await.map_err(WatchError::Rpc)?.ok_or(WatchError::Moved(number))
     }
 
     async fn save(&self, blocks: &[BlockRow], events: &[EventRow]) -> Result<(), WatchError> {

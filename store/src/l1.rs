@@ -7,7 +7,7 @@
 //! ```text
 //! signed ──> sent ──> mined | failed        of one nonce, one row is in a state of this line, all others are replaced
 //!    └──> replaced ─────^   │
-//!            ^──── reorg ───┘               dropped: the nonce was used by a foreign transaction
+//!            ^──── reorg ───┘               dropped: the nonce was used by a foreign transaction; signed again if the same bytes are due again
 //! ```
 
 use crate::rows::{count, int, unreadable, word};
@@ -165,6 +165,8 @@ pub enum TxKind {
     Prove,
     /// Credits one batch's withdrawals.
     Settle,
+    /// Uses up a nonce; about no batch.
+    Cancel,
 }
 
 impl TxKind {
@@ -174,11 +176,12 @@ impl TxKind {
             Self::Commit => "commit",
             Self::Prove => "prove",
             Self::Settle => "settle",
+            Self::Cancel => "cancel",
         }
     }
 
     fn parse(name: &str) -> Result<Self, sqlx::Error> {
-        [Self::Commit, Self::Prove, Self::Settle].into_iter().find(|kind| kind.name() == name).ok_or_else(|| unreadable("kind"))
+        [Self::Commit, Self::Prove, Self::Settle, Self::Cancel].into_iter().find(|kind| kind.name() == name).ok_or_else(|| unreadable("kind"))
     }
 }
 
@@ -223,9 +226,9 @@ pub struct Transaction {
     pub nonce: u64,
     /// What it does.
     pub kind: TxKind,
-    /// First batch it concerns.
+    /// First batch it concerns; 0 for [`TxKind::Cancel`].
     pub first_batch: u64,
-    /// Last batch it concerns.
+    /// Last batch it concerns; 0 for [`TxKind::Cancel`].
     pub last_batch: u64,
     /// Fee offers, oldest and cheapest first; at least one.
     pub attempts: Vec<Attempt>,
@@ -252,9 +255,9 @@ pub struct NewTransaction {
     pub nonce: u64,
     /// What it does.
     pub kind: TxKind,
-    /// First batch it concerns.
+    /// First batch it concerns; 0 for [`TxKind::Cancel`].
     pub first_batch: u64,
-    /// Last batch it concerns.
+    /// Last batch it concerns; 0 for [`TxKind::Cancel`].
     pub last_batch: u64,
     /// Transaction hash.
     pub hash: Word,
@@ -279,9 +282,14 @@ pub struct Ready {
     pub committable: u64,
     /// Highest batch that has a proof, every one before it down to the asked one too.
     pub provable: u64,
-    /// Batches with withdrawals whose credits are not all on L1, in order.
+    /// Batches with withdrawals whose credits are not all on L1, in order; the first [`MAX_UNSETTLED`].
     pub unsettled: Vec<u64>,
+    /// Highest batch up to which every credit is on L1, in blocks up to the asked one.
+    pub settled: u64,
 }
+
+/// Most unsettled batches told at once.
+pub const MAX_UNSETTLED: i64 = 64;
 
 /// The eighteen words of a batch's record.
 pub type RecordWords = [Word; 18];
@@ -409,19 +417,27 @@ pub async fn queued(connection: &mut PgConnection, first: u64, depth: u64, limit
     rows.iter().map(|row| Ok((count(row, "queue_index")?, row.try_get::<Json<QueueEntry>, _>("payload")?.0))).collect()
 }
 
-/// The operator's transactions that are not mined, or mined in a block above `settled`, by nonce.
+/// The operator's transactions that are not mined, mined in a block above `settled`, or mined at a nonce that L1, at `mined_nonce`, does not
+/// count as used; by nonce.
 ///
 /// # Errors
 /// [`sqlx::Error`].
-pub async fn live_transactions(connection: &mut PgConnection, sender: &Address, settled: u64) -> Result<Vec<Transaction>, sqlx::Error> {
-    let query = "SELECT id, nonce, kind, batch_from, batch_to, hash, raw, max_fee_per_gas::text AS max_fee, max_priority_fee_per_gas::text AS tip,
+pub async fn live_transactions(
+    connection: &mut PgConnection,
+    sender: &Address,
+    settled: u64,
+    mined_nonce: u64,
+) -> Result<Vec<Transaction>, sqlx::Error> {
+    let query = "SELECT id, nonce, kind, coalesce(batch_from, 0) AS batch_from, coalesce(batch_to, 0) AS batch_to, hash, raw,
+                        max_fee_per_gas::text AS max_fee, max_priority_fee_per_gas::text AS tip,
                         state, sent_at IS NOT NULL AS sent, block_number, block_hash, gas_used, effective_gas_price::text AS gas_price
                  FROM l1_transactions
-                 WHERE sender = $1 AND state <> 'dropped' AND kind IN ('commit', 'prove', 'settle') AND nonce IN (
+                 WHERE sender = $1 AND state <> 'dropped' AND kind IN ('commit', 'prove', 'settle', 'cancel') AND nonce IN (
                      SELECT nonce FROM l1_transactions WHERE sender = $1 AND state IN ('signed', 'sent') UNION ALL
-                     SELECT nonce FROM l1_transactions WHERE sender = $1 AND state IN ('mined', 'failed') AND block_number > $2)
+                     SELECT nonce FROM l1_transactions WHERE sender = $1 AND state IN ('mined', 'failed') AND block_number > $2 UNION ALL
+                     SELECT nonce FROM l1_transactions WHERE sender = $1 AND state IN ('mined', 'failed') AND nonce >= $3)
                  ORDER BY nonce, id";
-    let rows = sqlx::query(query).bind(sender.0.as_slice()).bind(int(settled)).fetch_all(connection).await?;
+    let rows = sqlx::query(query).bind(sender.0.as_slice()).bind(int(settled)).bind(int(mined_nonce)).fetch_all(connection).await?;
     let mut out: Vec<Transaction> = Vec::new();
     for row in &rows {
         let nonce = count(row, "nonce")?;
@@ -466,17 +482,31 @@ fn mined(row: &PgRow, succeeded: bool) -> Result<Mined, sqlx::Error> {
     })
 }
 
-/// The nonce after the highest one that waits, `None` if none does.
+/// Where the next transaction goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FreeNonce {
+    /// The smallest nonce without a live transaction.
+    pub nonce: u64,
+    /// True if a live transaction has a higher one and waits for it to be used.
+    pub is_hole: bool,
+}
+
+/// The smallest nonce from `mined_nonce` on that no live transaction has.
 ///
 /// # Errors
 /// [`sqlx::Error`].
-pub async fn next_nonce(connection: &mut PgConnection, sender: &Address) -> Result<Option<u64>, sqlx::Error> {
-    let query = "SELECT max(nonce) + 1 FROM l1_transactions WHERE sender = $1 AND state IN ('signed', 'sent')";
-    let next: Option<i64> = sqlx::query_scalar(query).bind(sender.0.as_slice()).fetch_one(connection).await?;
-    Ok(next.and_then(|nonce| u64::try_from(nonce).ok()))
+pub async fn free_nonce(connection: &mut PgConnection, sender: &Address, mined_nonce: u64) -> Result<FreeNonce, sqlx::Error> {
+    let query = "WITH live AS (
+                     SELECT nonce FROM l1_transactions WHERE sender = $1 AND nonce >= $2 AND state IN ('signed', 'sent', 'mined', 'failed'))
+                 SELECT min(place) AS nonce, coalesce(min(place) < (SELECT max(nonce) FROM live), false) AS is_hole
+                 FROM (SELECT $2::bigint AS place UNION ALL SELECT nonce + 1 FROM live) places
+                 WHERE NOT EXISTS (SELECT 1 FROM live WHERE nonce = place)";
+    let row = sqlx::query(query).bind(sender.0.as_slice()).bind(int(mined_nonce)).fetch_one(connection).await?;
+    Ok(FreeNonce { nonce: count(&row, "nonce")?, is_hole: row.try_get("is_hole")? })
 }
 
-/// Saves a signed transaction, or a further fee offer for the nonce of `replaces`; only then may it be sent.
+/// Saves a signed transaction, or a further fee offer for the nonce of `replaces`; only then may it be sent. The same bytes, given up before,
+/// are live again.
 ///
 /// # Errors
 /// [`sqlx::Error`]; also if the nonce is in use by another transaction.
@@ -487,7 +517,9 @@ pub async fn save_transaction(tx: &mut PgTransaction<'_>, new: &NewTransaction, 
     }
     let query = "INSERT INTO l1_transactions (kind, batch_from, batch_to, sender, nonce, hash, raw, gas_limit, max_fee_per_gas,
                      max_priority_fee_per_gas, calldata_bytes, calldata_gas, replaces)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::numeric, $10::numeric, $11, $12, $13) RETURNING id";
+                 VALUES ($1, nullif($2, 0), nullif($3, 0), $4, $5, $6, $7, $8, $9::numeric, $10::numeric, $11, $12, $13)
+                 ON CONFLICT (hash) DO UPDATE SET state = 'signed', created_at = now(), sent_at = NULL, reason = NULL, replaces = excluded.replaces
+                 WHERE l1_transactions.state = 'dropped' RETURNING id";
     sqlx::query_scalar(query)
         .bind(new.kind.name())
         .bind(int(new.first_batch))
@@ -610,35 +642,36 @@ fn gas_total(row: &PgRow) -> Result<GasTotal, sqlx::Error> {
     })
 }
 
-/// How far batches are ready, given that L1 has proven `proven` and that nothing up to `settled` is left to credit.
+/// How far batches are ready, given that L1 has proven `proven`, that nothing up to `settled` is left to credit, and that no block up to
+/// `final_block` will change.
 ///
 /// # Errors
 /// [`sqlx::Error`].
-pub async fn ready(tx: &mut PgTransaction<'_>, proven: u64, settled: u64) -> Result<Ready, sqlx::Error> {
+pub async fn ready(tx: &mut PgTransaction<'_>, proven: u64, settled: u64, final_block: u64) -> Result<Ready, sqlx::Error> {
     let query = "WITH last AS (SELECT coalesce(max(number), 0) AS number FROM batches)
         SELECT coalesce((SELECT min(number) - 1 FROM batches WHERE computed_at IS NULL), last.number) AS committable,
                coalesce((SELECT min(b.number) - 1 FROM batches b LEFT JOIN proofs p ON p.batch_number = b.number
-                         WHERE b.number > $1 AND p.batch_number IS NULL), last.number) AS provable
+                         WHERE b.number > $1 AND p.batch_number IS NULL), last.number) AS provable,
+               coalesce((SELECT min(b.number) - 1 FROM batches b WHERE b.number > $2 AND b.number <= $1 AND b.withdrawals > (
+                             SELECT count(*) FROM l1_events e WHERE e.kind = 'credited' AND e.batch_number = b.number AND e.block_number <= $3)),
+                        greatest($1, $2)) AS settled
         FROM last";
-    let row = sqlx::query(query).bind(int(proven)).fetch_one(&mut **tx).await?;
-    let unsettled = unsettled(tx, proven, settled).await?;
-    Ok(Ready { committable: count(&row, "committable")?, provable: count(&row, "provable")?, unsettled })
+    let row = sqlx::query(query).bind(int(proven)).bind(int(settled)).bind(int(final_block)).fetch_one(&mut **tx).await?;
+    Ok(Ready {
+        committable: count(&row, "committable")?,
+        provable: count(&row, "provable")?,
+        settled: count(&row, "settled")?,
+        unsettled: unsettled(tx, proven, settled).await?,
+    })
 }
 
 /// Batches above `settled`, up to `proven`, with more withdrawals than L1 has credited.
 async fn unsettled(tx: &mut PgTransaction<'_>, proven: u64, settled: u64) -> Result<Vec<u64>, sqlx::Error> {
-    let query = "SELECT number, choices, ops_words,
-                        (SELECT count(*) FROM l1_events e WHERE e.kind = 'credited' AND e.batch_number = b.number) AS credited
-                 FROM batches b WHERE number > $2 AND number <= $1 AND octet_length(ops_words) > 0 ORDER BY number";
-    let rows = sqlx::query(query).bind(int(proven)).bind(int(settled)).fetch_all(&mut **tx).await?;
-    let mut out = Vec::new();
-    for row in &rows {
-        let due = withdrawals(&words(row, "choices")?, &words(row, "ops_words")?) as u64;
-        if due > count(row, "credited")? {
-            out.push(count(row, "number")?);
-        }
-    }
-    Ok(out)
+    let query = "SELECT number FROM batches b WHERE number > $2 AND number <= $1 AND withdrawals > (
+                     SELECT count(*) FROM l1_events e WHERE e.kind = 'credited' AND e.batch_number = b.number)
+                 ORDER BY number LIMIT $3";
+    let rows = sqlx::query(query).bind(int(proven)).bind(int(settled)).bind(MAX_UNSETTLED).fetch_all(&mut **tx).await?;
+    rows.iter().map(|row| count(row, "number")).collect()
 }
 
 /// Everything of the `commit` call of a batch, `None` if its committer has not finished.
@@ -646,18 +679,17 @@ async fn unsettled(tx: &mut PgTransaction<'_>, proven: u64, settled: u64) -> Res
 /// # Errors
 /// [`sqlx::Error`].
 pub async fn commit_input(tx: &mut PgTransaction<'_>, number: u64) -> Result<Option<CommitInput>, sqlx::Error> {
-    let query = "SELECT record, choices, ops_words, posted_data FROM batches WHERE number = $1 AND computed_at IS NOT NULL";
+    let query = "SELECT record, choices, ops_words, withdrawals, posted_data FROM batches WHERE number = $1 AND computed_at IS NOT NULL";
     let Some(row) = sqlx::query(query).bind(int(number)).fetch_optional(&mut **tx).await? else { return Ok(None) };
     let query = "SELECT entry FROM queue_taken WHERE batch_number = $1 ORDER BY queue_index";
     let taken = sqlx::query_scalar::<_, Json<QueueEntry>>(query).bind(int(number)).fetch_all(&mut **tx).await?;
-    let choices = words(&row, "choices")?;
     let ops_words = words(&row, "ops_words")?;
-    let withdrawals = withdrawals(&choices, &ops_words);
+    let withdrawals: i32 = row.try_get("withdrawals")?;
     Ok(Some(CommitInput {
         record: exactly(&row, "record")?,
         taken: taken.into_iter().map(|entry| entry.0).collect(),
-        withdrawals: ops_words.as_chunks::<3>().0.iter().take(withdrawals).copied().collect(),
-        choices,
+        withdrawals: ops_words.as_chunks::<3>().0.iter().take(withdrawals.cast_unsigned() as usize).copied().collect(),
+        choices: words(&row, "choices")?,
         data: row.try_get("posted_data")?,
     }))
 }
@@ -693,17 +725,14 @@ fn proof_input(row: &PgRow) -> Result<ProofInput, sqlx::Error> {
 /// # Errors
 /// [`sqlx::Error`].
 pub async fn settle_input(connection: &mut PgConnection, number: u64) -> Result<Option<SettleInput>, sqlx::Error> {
-    let query = "SELECT record, choices, ops_words FROM batches WHERE number = $1 AND computed_at IS NOT NULL";
+    let query = "SELECT record, choices, ops_words, withdrawals::bigint FROM batches WHERE number = $1 AND computed_at IS NOT NULL";
     let Some(row) = sqlx::query(query).bind(int(number)).fetch_optional(connection).await? else { return Ok(None) };
-    let (choices, words) = (words(&row, "choices")?, words(&row, "ops_words")?);
-    let withdrawals = withdrawals(&choices, &words) as u64;
-    Ok(Some(SettleInput { record: exactly(&row, "record")?, choices, words, withdrawals }))
-}
-
-/// Withdrawals among the used words of P_ops: what is left after four words for every deposit that is not refunded, three each.
-fn withdrawals(choices: &[Word], ops_words: &[Word]) -> usize {
-    let credited = choices.iter().filter(|choice| choice[..31].iter().any(|byte| *byte != 0)).count();
-    ops_words.len().saturating_sub(4 * credited) / 3
+    Ok(Some(SettleInput {
+        record: exactly(&row, "record")?,
+        choices: words(&row, "choices")?,
+        words: words(&row, "ops_words")?,
+        withdrawals: count(&row, "withdrawals")?,
+    }))
 }
 
 fn words(row: &PgRow, column: &str) -> Result<Vec<Word>, sqlx::Error> {

@@ -3,12 +3,12 @@
 use ark_ec::{AffineRepr, CurveGroup};
 use serde_json::{Value, json};
 use sheaf_protocol::amount::{Address, Amount, SlotId};
-use sheaf_protocol::field::{Fr, G1Affine, G2Affine, Word, g1_words, g2_words, word_u128};
+use sheaf_protocol::field::{Fr, G1Affine, G2Affine, Word, g1_words, g2_words, to_hex, word_u128};
 use sheaf_protocol::header::{Choice, QueueEntry};
 use sheaf_protocol::kzg::{SIZES, Srs};
 use sheaf_protocol::manifest::{CircuitEntry, HexWord, Manifest, Setup, SrsEntry};
 use sheaf_protocol::shape::by_name;
-use sheaf_settlement::anvil::{Anvil, AnvilOptions, DEV_KEYS};
+use sheaf_settlement::anvil::{Anvil, AnvilOptions, DEV_KEYS, Mining};
 use sheaf_settlement::deploy::{DeployOptions, Deployment, deploy};
 use sheaf_settlement::key::L1Key;
 use sheaf_settlement::lead::Lead;
@@ -18,6 +18,7 @@ use sheaf_settlement::status::{Board, Status};
 use sheaf_settlement::submitter::{Submitter, SubmitterOptions};
 use sheaf_settlement::watcher::{Step, Watcher, WatcherOptions};
 use sheaf_store::batches::{self, Computed, Seal};
+use sheaf_store::l1::{self, Transaction};
 use sheaf_store::queue::{self, Taken};
 use sqlx::PgPool;
 use std::future::Future;
@@ -123,6 +124,12 @@ impl World {
         Submitter::new(self.rollup.clone(), operator(), self.lead.clone(), options, self.board.clone())
     }
 
+    /// A new submitter with the development chain's own options.
+    pub(crate) fn default_submitter(&self) -> Submitter {
+        let options = SubmitterOptions::new(self.deployment.chain_id);
+        Submitter::new(self.rollup.clone(), operator(), self.lead.clone(), options, self.board.clone())
+    }
+
     pub(crate) fn status(&self) -> Status {
         self.board.status()
     }
@@ -136,6 +143,12 @@ impl World {
         self.rpc.raw(method, params).await.unwrap()
     }
 
+    /// Ends the chain in order, so that it saves its state. Another one takes its place until the test starts it again.
+    pub(crate) async fn stop_chain(&mut self) {
+        let placeholder = Anvil::start(AnvilOptions { mining: Mining::Manual, ..AnvilOptions::default() }).await.unwrap();
+        std::mem::replace(&mut self.anvil, placeholder).stop().await.unwrap();
+    }
+
     pub(crate) async fn mine(&self, blocks: u64) {
         self.anvil("anvil_mine", vec![json!(blocks)]).await;
     }
@@ -144,6 +157,22 @@ impl World {
     pub(crate) async fn operator_nonce(&self) -> u64 {
         let count = self.anvil("eth_getTransactionCount", vec![json!(operator().address().to_string()), json!("latest")]).await;
         u64::from_str_radix(count.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
+    }
+
+    /// The operator's transactions, mined or not, by nonce.
+    pub(crate) async fn live(&self) -> Vec<Transaction> {
+        l1::live_transactions(&mut self.pool.acquire().await.unwrap(), &operator().address(), 0, 0).await.unwrap()
+    }
+
+    /// From now on blocks are made only by [`World::mine`].
+    pub(crate) async fn mine_by_hand(&self) {
+        self.anvil("evm_setAutomine", vec![json!(false)]).await;
+    }
+
+    /// The node forgets the newest attempt of a transaction.
+    pub(crate) async fn drop_from_pool(&self, transaction: &Transaction) {
+        let hash = to_hex(&transaction.attempts.last().unwrap().hash);
+        self.anvil("anvil_dropTransaction", vec![json!(hash)]).await;
     }
 
     /// Queue entries that the watcher has seen.

@@ -1,13 +1,18 @@
 //! Creating the contract and using it as a person would.
 
-use crate::common::{World, key, manifest, operator, srs, tau_powers, user};
+use crate::common::{RPC, World, eventually, key, manifest, operator, srs, tau_powers, user};
+use crate::relay::{Fate, relay};
+use serde_json::json;
 use sheaf_protocol::amount::{Address, Amount, NATIVE};
 use sheaf_protocol::field::{g2_words, word_u128};
 use sheaf_protocol::header::domain;
 use sheaf_protocol::manifest::{HexWord, Setup};
 use sheaf_settlement::deploy::{DeployError, ManifestError, check_manifest, check_setup, deploy_test_token};
 use sheaf_settlement::rollup::{Rollup, SendError, ViewError, token_balance};
+use sheaf_settlement::rpc::Rpc;
 use sqlx::PgPool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn the_contract_knows_what_it_was_made_of(pool: PgPool) {
@@ -53,6 +58,47 @@ async fn a_receipt_tells_calldata_from_execution(pool: PgPool) {
     let gas = world.deposit(5).await.gas;
     assert_eq!(gas.used, 21_000 + gas.calldata + gas.execution);
     assert!(gas.calldata > 0 && gas.execution > 0 && !gas.at_floor);
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_sending_without_an_answer_is_done_once(pool: PgPool) {
+    let world = World::new(pool).await;
+    let sendings = Arc::new(AtomicUsize::new(0));
+    let counter = sendings.clone();
+    let lost_first = move |call: &serde_json::Value| {
+        let is_first = call["method"] == "eth_sendRawTransaction" && counter.fetch_add(1, Ordering::Relaxed) == 0;
+        if is_first { Fate::AnswerLost } else { Fate::Passes }
+    };
+    let url = relay(world.anvil.port(), lost_first).await;
+    let rollup = Rollup::at(Rpc::connect(&url, RPC).await.unwrap(), world.deployment.contract);
+    rollup.deposit(&user(), Amount(5), word_u128(42), Address([9; 20])).await.unwrap();
+    assert_eq!(sendings.load(Ordering::Relaxed), 1);
+    assert_eq!(world.rollup.progress().await.unwrap().queue_length, 1);
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_node_that_freezes_while_a_deposit_waits_is_waited_for(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.mine_by_hand().await;
+    let rollup = world.rollup.clone();
+    let deposit = tokio::spawn(async move { rollup.deposit(&user(), Amount(5), word_u128(42), Address([9; 20])).await });
+    let pending = async || Some(world.anvil("txpool_status", vec![]).await).filter(|status| status["pending"] == "0x1");
+    eventually("the deposit is with the node", pending).await;
+
+    world.anvil.pause().unwrap();
+    // our second question is asked when the deposit's has gone unanswered
+    let mut unanswered = 0;
+    while unanswered < 2 {
+        unanswered += usize::from(world.rpc.block_number().await.is_err());
+    }
+    assert!(!deposit.is_finished());
+    world.anvil.resume().unwrap();
+    // forgotten as well: the same bytes are sent again
+    world.anvil("anvil_dropAllTransactions", vec![]).await;
+    eventually("the deposit is with the node again", pending).await;
+    world.anvil("anvil_mine", vec![json!(1)]).await;
+    deposit.await.unwrap().unwrap();
+    assert_eq!(world.rollup.progress().await.unwrap().queue_length, 1);
 }
 
 #[test]

@@ -1,10 +1,15 @@
 //! What the watcher sees on an undisturbed chain.
 
-use crate::common::{World, catch_up, digest, operator, user};
+use crate::common::{RPC, World, catch_up, digest, operator, user};
+use crate::relay::{Fate, relay};
+use serde_json::Value;
 use sheaf_protocol::amount::{Address, Amount, TokenId};
 use sheaf_protocol::field::word_u128;
 use sheaf_settlement::deploy::deploy_test_token;
-use sheaf_settlement::watcher::Step;
+use sheaf_settlement::rollup::Rollup;
+use sheaf_settlement::rpc::Rpc;
+use sheaf_settlement::status::Board;
+use sheaf_settlement::watcher::{Step, Watcher, WatcherOptions};
 use sheaf_store::{batches, l1};
 use sqlx::PgPool;
 
@@ -52,4 +57,27 @@ async fn a_long_absence_is_made_up_in_ranges(pool: PgPool) {
     }
     assert!(steps < 12, "{steps} steps for 300 blocks");
     assert_eq!(world.queued().await.len(), 3);
+}
+
+/// Blocks that a request for logs asks for, 0 for any other request.
+fn range(call: &Value) -> u64 {
+    let number = |name: &str| u64::from_str_radix(call["params"][0][name].as_str()?.trim_start_matches("0x"), 16).ok();
+    number("toBlock").zip(number("fromBlock")).map_or(0, |(to, from)| to - from + 1)
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_node_that_gives_only_short_ranges_is_asked_for_shorter_ones(pool: PgPool) {
+    let world = World::new(pool).await;
+    for amount in 1..=3 {
+        world.deposit(amount).await;
+        world.mine(10).await;
+    }
+    for most in [7, 1] {
+        let url = relay(world.anvil.port(), move |call| if range(call) > most { Fate::Refused } else { Fate::Passes }).await;
+        let rollup = Rollup::at(Rpc::connect(&url, RPC).await.unwrap(), world.deployment.contract);
+        let options = WatcherOptions::new(world.deployment.chain_id, world.deployment.block);
+        l1::rewind(&mut world.pool.acquire().await.unwrap(), 0).await.unwrap();
+        catch_up(&Watcher::new(rollup, world.lead.clone(), options, Board::default())).await;
+        assert_eq!(world.queued().await.len(), 3, "ranges of {most}");
+    }
 }

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod common;
+mod deep;
 mod deployment;
 mod following;
 mod incidents;
 mod proven;
+mod relay;
 mod reorgs;
 mod starting;

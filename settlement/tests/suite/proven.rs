@@ -34,24 +34,12 @@ impl Fixture {
 
     fn manifest(&self) -> Manifest {
         let (params, digest) = (&self.0["params"], HexWord([0; 32]));
-        // a verifying key as the contract's constructor takes it: eight capacities, delta, ic
-        let key = bytes(&params["circuits"][0]);
-        let key: Vec<HexWord> = key.as_chunks().0.iter().map(|word| HexWord(*word)).collect();
         Manifest {
             setup: Setup::InsecureDevelopment { seed: "fixtures".into() },
             srs: SrsEntry { k: 16, digest, tau: array(&params["tau"]), l0: pairs(&params["l0"]) },
             alpha: array(&params["alpha"]),
             beta: array(&params["beta"]),
-            circuits: vec![CircuitEntry {
-                id: 1,
-                name: "test".into(),
-                shape: by_name("test").unwrap().shape,
-                circuit: digest,
-                proving_key: digest,
-                verifying_key: digest,
-                delta: std::array::from_fn(|i| key[8 + i]),
-                ic: std::array::from_fn(|i| [key[12 + 2 * i], key[13 + 2 * i]]),
-            }],
+            circuits: (1..).zip(params["circuits"].as_array().unwrap()).map(|(id, key)| circuit(id, &bytes(key))).collect(),
         }
     }
 
@@ -59,8 +47,23 @@ impl Fixture {
         self.0["batches"].as_array().unwrap()
     }
 
-    fn root_after(&self, batch: usize) -> Word {
-        word(&self.batches()[batch - 1]["newRoot"])
+    fn last_root(&self) -> Word {
+        word(&self.batches().last().unwrap()["newRoot"])
+    }
+}
+
+/// A verifying key as the contract's constructor takes it: eight capacities, delta, ic.
+fn circuit(id: u32, key: &[u8]) -> CircuitEntry {
+    let (key, digest): (Vec<HexWord>, _) = (key.as_chunks().0.iter().map(|word| HexWord(*word)).collect(), HexWord([0; 32]));
+    CircuitEntry {
+        id,
+        name: format!("test {id}"),
+        shape: by_name("test").unwrap().shape,
+        circuit: digest,
+        proving_key: digest,
+        verifying_key: digest,
+        delta: std::array::from_fn(|i| key[8 + i]),
+        ic: std::array::from_fn(|i| [key[12 + 2 * i], key[13 + 2 * i]]),
     }
 }
 
@@ -156,7 +159,8 @@ async fn store_batch(world: &World, batch: &Value, number: u64, taken: Vec<(u64,
     let mut tx = world.pool.begin().await.unwrap();
     let rows: Vec<Taken> = taken.into_iter().map(|(index, entry)| Taken { index, seq: index, slot: None, entry }).collect();
     queue::insert(&mut tx, &rows).await.unwrap();
-    batches::seal(&mut tx, &Seal { number, circuit: 1, reason: "asked", last_seq: 1_000 }).await.unwrap();
+    let circuit = word(&batch["record"][1])[31].into();
+    batches::seal(&mut tx, &Seal { number, circuit, reason: "asked", last_seq: 1_000 }).await.unwrap();
     let opening: Vec<Word> = words(&batch["opening"]);
     let computed = Computed {
         number,
@@ -171,7 +175,7 @@ async fn store_batch(world: &World, batch: &Value, number: u64, taken: Vec<(u64,
         slots: vec![],
     };
     batches::store_computed(&mut tx, &computed).await.unwrap();
-    let rules = ClaimRules { worker: "test", circuits: &[1], lease: Duration::from_secs(60), same_worker_pause: Duration::ZERO };
+    let rules = ClaimRules { worker: "test", circuits: &[circuit], lease: Duration::from_secs(60), same_worker_pause: Duration::ZERO };
     let job = claim(&mut tx, &rules).await.unwrap().unwrap();
     let proof = words(&batch["groth16"]).try_into().unwrap();
     store_proof(&mut tx, &NewProof { batch: number, lease: job.lease, words: proof, witness_ms: 1, prove_ms: 1 }).await.unwrap();
@@ -228,7 +232,7 @@ async fn proven_batches_share_one_call_and_their_withdrawals_are_paid(pool: PgPo
     catch_up(&watcher).await;
 
     let progress = world.rollup.progress().await.unwrap();
-    assert_eq!((progress.committed, progress.proven, progress.state_root), (count, count, fixture.root_after(6)));
+    assert_eq!((progress.committed, progress.proven, progress.state_root), (count, count, fixture.last_root()));
     assert_eq!((state_of(&world, 1).await, state_of(&world, count).await), ("final".into(), "final".into()));
     let claimable = async |token, account: u8| world.rollup.claimable(token, Address([account; 20])).await.unwrap().0;
     assert_eq!(claimable(NATIVE, 0xa1).await, 250_000_000_000_000_000);
@@ -246,6 +250,23 @@ async fn proven_batches_share_one_call_and_their_withdrawals_are_paid(pool: PgPo
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_refused_commit_holds_up_no_proof_and_no_settlement(pool: PgPool) {
+    let (world, fixture) = fixture_world(pool).await;
+    let count = fixture.batches().len() as u64;
+    world.batch(count + 1, &[], [7; 32]).await;
+    let watcher = world.watcher(|_| {});
+    let mut submitter = world.default_submitter();
+    for _ in 0..20 {
+        submitter.step().await.unwrap();
+        catch_up(&watcher).await;
+    }
+    assert!(world.status().blocked.unwrap().contains("QueueMismatch"));
+    let progress = world.rollup.progress().await.unwrap();
+    assert_eq!((progress.committed, progress.proven), (count, count));
+    assert_eq!(world.rollup.claimable(NATIVE, Address([0xa1; 20])).await.unwrap().0, 250_000_000_000_000_000);
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_reorg_takes_everything_back_and_it_is_done_again(pool: PgPool) {
     let (world, fixture) = fixture_world(pool).await;
     let (watcher, mut submitter) = (world.watcher(|options| options.finality_depth = 64), world.submitter(|_| {}));
@@ -257,14 +278,14 @@ async fn a_reorg_takes_everything_back_and_it_is_done_again(pool: PgPool) {
         }
     };
     finish(&mut submitter).await;
-    assert_eq!(world.rollup.progress().await.unwrap().state_root, fixture.root_after(6));
+    assert_eq!(world.rollup.progress().await.unwrap().state_root, fixture.last_root());
     let depth = world.rpc.block_number().await.unwrap() - before;
 
     world.anvil("anvil_reorg", vec![json!(depth), json!([])]).await;
     catch_up(&watcher).await;
     assert_eq!(state_of(&world, 1).await, "sealed");
     finish(&mut submitter).await;
-    assert_eq!(world.rollup.progress().await.unwrap().state_root, fixture.root_after(6));
+    assert_eq!(world.rollup.progress().await.unwrap().state_root, fixture.last_root());
     assert_eq!(world.rollup.claimable(NATIVE, Address([0xa1; 20])).await.unwrap().0, 250_000_000_000_000_000);
     assert_eq!(world.status().alarm, None);
 }

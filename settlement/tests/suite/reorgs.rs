@@ -73,5 +73,6 @@ async fn reordered_deposits_block_the_batch_with_the_contracts_reason(pool: PgPo
     assert!(world.status().blocked.is_some(), "{:?}", world.status());
     let blocked = world.status().blocked.unwrap();
     assert!(blocked.contains("QueueMismatch"), "{blocked}");
+    assert!(world.status().alarm.unwrap().contains("batch 1 took queue entries that L1 does not hold"));
     assert_eq!(world.rollup.progress().await.unwrap().committed, 0);
 }
