@@ -226,16 +226,34 @@ pub async fn uncomputed(connection: &mut PgConnection) -> Result<Vec<Uncomputed>
     rows.iter().map(|row| Ok(Uncomputed { number: count(row, "number")?, circuit: row.try_get::<i32, _>("circuit")? as u32 })).collect()
 }
 
+/// The two halves of a batch. `IS NOT DISTINCT FROM` would serve both cases in one text, but no index serves it.
+macro_rules! member_query {
+    (transactions, $condition:literal) => {
+        concat!("SELECT seq, hash, record FROM transactions WHERE batch_number ", $condition, " ORDER BY seq")
+    };
+    (taken, $condition:literal) => {
+        concat!("SELECT queue_index, seq, slot, entry FROM queue_taken WHERE batch_number ", $condition, " ORDER BY seq")
+    };
+}
+
 /// Members of a batch, or with `None` whatever is not sealed, in order of acceptance.
 ///
 /// # Errors
 /// [`sqlx::Error`].
 pub async fn members(connection: &mut PgConnection, number: Option<u64>) -> Result<Vec<Member>, sqlx::Error> {
-    let query = "SELECT seq, hash, record FROM transactions WHERE batch_number IS NOT DISTINCT FROM $1 ORDER BY seq";
-    let rows = sqlx::query(query).bind(number.map(int)).fetch_all(&mut *connection).await?;
-    let mut members = rows.iter().map(read_member).collect::<Result<Vec<_>, _>>()?;
-    let query = "SELECT queue_index, seq, slot, entry FROM queue_taken WHERE batch_number IS NOT DISTINCT FROM $1 ORDER BY seq";
-    for row in &sqlx::query(query).bind(number.map(int)).fetch_all(connection).await? {
+    let (transactions, taken) = match number {
+        Some(number) => {
+            let (transactions, taken) = (member_query!(transactions, "= $1"), member_query!(taken, "= $1"));
+            let transactions = sqlx::query(transactions).bind(int(number)).fetch_all(&mut *connection).await?;
+            (transactions, sqlx::query(taken).bind(int(number)).fetch_all(connection).await?)
+        }
+        None => {
+            let (transactions, taken) = (member_query!(transactions, "IS NULL"), member_query!(taken, "IS NULL"));
+            (sqlx::query(transactions).fetch_all(&mut *connection).await?, sqlx::query(taken).fetch_all(connection).await?)
+        }
+    };
+    let mut members = transactions.iter().map(read_member).collect::<Result<Vec<_>, _>>()?;
+    for row in &taken {
         members.push(Member::Taken(read_taken(row)?));
     }
     members.sort_by_key(Member::seq);

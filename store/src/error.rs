@@ -23,6 +23,15 @@ pub enum StoreError {
         /// Major version found.
         found: i32,
     },
+    /// The server may lose what it confirmed.
+    #[error("this Postgres runs with fsync off: a power failure would lose acknowledged transactions; set fsync = on, or for a throw-away server start it with -c {}=on", crate::pool::DISPOSABLE)]
+    NotDurable,
+    /// The server did not answer in time. What was asked for may still happen.
+    #[error("the database did not answer within {limit_ms} ms")]
+    TimedOut {
+        /// The limit.
+        limit_ms: u64,
+    },
     /// The schema could not be brought up to date.
     #[error("the database's schema could not be brought up to date; was it made by a newer version of this program?")]
     Migrate(#[source] sqlx::migrate::MigrateError),

@@ -1,10 +1,13 @@
 //! Connecting: a pool of connections to a database whose schema is up to date.
 //!
-//! Fails at once on a bad URL, an old server or a foreign schema; waits up to [`CONNECT_TIMEOUT`] for a server that is still starting.
+//! Fails at once on a bad URL, an old server, one that does not wait for its disk, or a foreign schema; waits up to [`CONNECT_TIMEOUT`] for a server
+//! that is still starting. Every connection commits synchronously, whatever the server's default is: confirmed means durable.
 
 use crate::error::StoreError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+pub use sqlx::PgPool;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+use std::future::Future;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -18,6 +21,10 @@ pub const OLDEST_POSTGRES: i32 = 14;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a caller waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Setting with which a server says of itself that nothing in it has to outlive a power failure.
+pub const DISPOSABLE: &str = "sheaf.disposable";
+/// What every connection asks for.
+const SESSION: [(&str, &str); 1] = [("synchronous_commit", "on")];
 /// Connections of one process.
 const MAX_CONNECTIONS: u32 = 20;
 /// Pause between two attempts to connect.
@@ -26,14 +33,29 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// A pool over the database at `url`, migrated.
 ///
 /// # Errors
-/// [`StoreError::Url`], [`StoreError::Connect`], [`StoreError::TooOld`], [`StoreError::Migrate`].
+/// [`StoreError::Url`], [`StoreError::Connect`], [`StoreError::TooOld`], [`StoreError::NotDurable`], [`StoreError::Migrate`].
 pub async fn connect(url: &str) -> Result<PgPool, StoreError> {
-    let options = PgConnectOptions::from_str(url).map_err(StoreError::Url)?.application_name("sheaf");
+    let options = PgConnectOptions::from_str(url).map_err(StoreError::Url)?.application_name("sheaf").options(SESSION);
     let mut first = first_connection(&options, CONNECT_TIMEOUT).await?;
     check_server(&mut first).await?;
     MIGRATOR.run(&mut first).await.map_err(StoreError::Migrate)?;
     first.close().await?;
     Ok(PgPoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options))
+}
+
+/// A pool of its own to the same database, whose `connections` no other user of `pool` can take.
+pub fn reserve(pool: &PgPool, connections: u32) -> PgPool {
+    let options = pool.connect_options().as_ref().clone().options(SESSION);
+    PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options)
+}
+
+/// Does `work`, but gives up after `limit`.
+///
+/// # Errors
+/// That of `work`, or [`StoreError::TimedOut`]: a write may still take effect.
+pub async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = |_| StoreError::TimedOut { limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) };
+    tokio::time::timeout(limit, work).await.map_err(late)?
 }
 
 /// Connects, waiting for a server that is not up yet; any other refusal is final.
@@ -63,15 +85,15 @@ fn host(options: &PgConnectOptions) -> String {
 }
 
 async fn check_server(connection: &mut PgConnection) -> Result<(), StoreError> {
-    let (version, fsync): (i32, bool) =
-        sqlx::query_as("SELECT current_setting('server_version_num')::integer / 10000, current_setting('fsync')::boolean")
-            .fetch_one(connection)
-            .await?;
+    let (version, fsync, disposable): (i32, bool, bool) = sqlx::query_as(
+        "SELECT current_setting('server_version_num')::integer / 10000, current_setting('fsync')::boolean,
+                coalesce(current_setting($1, true), '') = 'on'",
+    )
+    .bind(DISPOSABLE)
+    .fetch_one(connection)
+    .await?;
     if version < OLDEST_POSTGRES {
         return Err(StoreError::TooOld { found: version });
     }
-    if !fsync {
-        tracing::warn!("this Postgres runs with fsync off: a power failure loses acknowledged transactions");
-    }
-    Ok(())
+    if fsync || disposable { Ok(()) } else { Err(StoreError::NotDurable) }
 }

@@ -136,14 +136,22 @@ fn receipt(row: &PgRow) -> Result<Receipt, sqlx::Error> {
     Ok(Receipt { hash: TxHash(word(row, "hash")?), seq: count(row, "seq")?, accepted_at: row.try_get("accepted")? })
 }
 
-/// The transaction that used this nonce of a slot, and whether it is in a batch already.
+/// Of these nonces of slots, those that a transaction used which is not in a batch yet, with its hash.
 ///
 /// # Errors
 /// [`sqlx::Error`].
-pub async fn at_nonce(connection: &mut PgConnection, slot: SlotId, nonce: Nonce) -> Result<Option<(TxHash, bool)>, sqlx::Error> {
-    let query = "SELECT hash, batch_number IS NOT NULL AS sealed FROM transactions WHERE from_slot = $1 AND nonce = $2";
-    let row = sqlx::query(query).bind(i64::from(slot.0)).bind(i64::from(nonce.0)).fetch_optional(connection).await?;
-    row.map(|row| Ok((TxHash(word(&row, "hash")?), row.try_get("sealed")?))).transpose()
+pub async fn unsealed_at(connection: &mut PgConnection, nonces: &[(SlotId, Nonce)]) -> Result<Vec<(SlotId, Nonce, TxHash)>, sqlx::Error> {
+    let query = "SELECT t.from_slot, t.nonce, t.hash FROM unnest($1::integer[], $2::bigint[]) AS used (slot, nonce)
+                 JOIN transactions t ON t.from_slot = used.slot AND t.nonce = used.nonce WHERE t.batch_number IS NULL";
+    let slots: Vec<i32> = nonces.iter().map(|(slot, _)| slot.0 as i32).collect();
+    let nonces: Vec<i64> = nonces.iter().map(|(_, nonce)| i64::from(nonce.0)).collect();
+    sqlx::query(query).bind(slots).bind(nonces).fetch_all(connection).await?.iter().map(used_nonce).collect()
+}
+
+fn used_nonce(row: &PgRow) -> Result<(SlotId, Nonce, TxHash), sqlx::Error> {
+    let slot = u32::try_from(row.try_get::<i32, _>("from_slot")?).map_err(|_| unreadable("from_slot"))?;
+    let nonce = u32::try_from(row.try_get::<i64, _>("nonce")?).map_err(|_| unreadable("nonce"))?;
+    Ok((SlotId(slot), Nonce(nonce), TxHash(word(row, "hash")?)))
 }
 
 macro_rules! status_columns {
