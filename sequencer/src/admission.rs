@@ -8,10 +8,9 @@
 use crate::config::{AdmissionConfig, FeeConfig};
 use crate::refusal::Refusal;
 use crate::view::View;
-use ark_ff::Field;
 use sheaf_protocol::field::Fr;
 use sheaf_protocol::ops::{SignedOp, TxHash};
-use sheaf_protocol::schnorr::{self, Check, SignatureError};
+use sheaf_protocol::schnorr::{self, Check};
 use sheaf_protocol::transition::Rejection;
 use sheaf_store::transactions::Receipt;
 use std::sync::Arc;
@@ -160,20 +159,8 @@ fn answer<T>(arrival: Arrival, verdict: Result<T, Refusal>) -> Option<(Arrival, 
     }
 }
 
-/// Checks the group's signatures with one multi-scalar multiplication (bisected if it fails), and that each can be proved.
+/// Checks the group's signatures with one multi-scalar multiplication, and that each can be proved.
 fn verify(checks: &[Check]) -> Vec<Result<(), Refusal>> {
     let verdicts = schnorr::admit_many(checks, &mut rand::rngs::OsRng);
-    verdicts.into_iter().zip(checks).map(|(verdict, check)| verdict.map_err(|error| refusal(error, check))).collect()
-}
-
-fn refusal(error: SignatureError, check: &Check) -> Refusal {
-    match error {
-        SignatureError::Forged if !on_curve(check.signature.r_x) => Refusal::NonceOffCurve,
-        error => Refusal::Signature(error),
-    }
-}
-
-/// True if some point of Grumpkin has this x-coordinate.
-fn on_curve(x: Fr) -> bool {
-    (x * x * x - Fr::from(17u64)).legendre().is_qr()
+    verdicts.into_iter().map(|verdict| verdict.map_err(Refusal::Signature)).collect()
 }

@@ -17,15 +17,15 @@ use sheaf_protocol::ops::{Op, SignedOp, TxHash};
 use sheaf_protocol::transition::{self, Effect, Rejection};
 use sheaf_store::batches::Member;
 use sheaf_store::queue::Taken;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The live state and what waits.
 #[derive(Debug)]
 pub(crate) struct Book {
     live: Ledger,
     fees: FeeConfig,
-    members: Vec<Member>,
-    footprints: Vec<Footprint>,
+    members: VecDeque<Member>,
+    footprints: VecDeque<Footprint>,
     drafts: usize,
     changes: Vec<Change>,
     last_seq: u64,
@@ -55,7 +55,7 @@ pub(crate) fn triple_of(entry: &QueueEntry) -> Triple {
 impl Book {
     /// A book over a state, after `last_seq` accepted items and `last_index` queue entries.
     pub(crate) fn new(live: Ledger, fees: FeeConfig, last_seq: u64, last_index: u64) -> Self {
-        Self { live, fees, members: Vec::new(), footprints: Vec::new(), drafts: 0, changes: Vec::new(), last_seq, last_index }
+        Self { live, fees, members: VecDeque::new(), footprints: VecDeque::new(), drafts: 0, changes: Vec::new(), last_seq, last_index }
     }
 
     /// The live state, drafts included.
@@ -69,7 +69,7 @@ impl Book {
     }
 
     /// What the waiting items take of a batch.
-    pub(crate) fn footprints(&self) -> &[Footprint] {
+    pub(crate) fn footprints(&self) -> &VecDeque<Footprint> {
         &self.footprints
     }
 
@@ -84,8 +84,8 @@ impl Book {
     }
 
     /// The drafts.
-    pub(crate) fn drafts(&self) -> &[Member] {
-        &self.members[self.members.len() - self.drafts..]
+    pub(crate) fn drafts(&self) -> impl ExactSizeIterator<Item = &Member> {
+        self.members.range(self.members.len() - self.drafts..)
     }
 
     /// Drafts a transaction and gives it its place.
@@ -140,8 +140,8 @@ impl Book {
     }
 
     fn draft(&mut self, member: Member, footprint: Footprint) {
-        self.members.push(member);
-        self.footprints.push(footprint);
+        self.members.push_back(member);
+        self.footprints.push_back(footprint);
         self.drafts += 1;
     }
 
@@ -164,7 +164,7 @@ impl Book {
             self.live.set(change.slot, change.old);
         }
         let kept = self.members.len() - self.drafts;
-        let taken = self.members[kept..].iter().filter(|member| matches!(member, Member::Taken(_))).count();
+        let taken = self.drafts().filter(|member| matches!(member, Member::Taken(_))).count();
         self.last_seq -= self.drafts as u64;
         self.last_index -= taken as u64;
         self.members.truncate(kept);

@@ -21,6 +21,7 @@ use sheaf_protocol::ops::Op;
 use sheaf_store::StoreError;
 use sheaf_store::batches::{self, Computed, Member};
 use sheaf_store::leader::Lease;
+use sheaf_store::pool::within;
 use sqlx::{Connection, PgPool};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -214,6 +215,9 @@ pub(crate) struct Committer {
     pub(crate) lease: Lease,
     pub(crate) state: Committed,
     pub(crate) feed: Feed,
+    /// Its own, so that a batch never stands before the signatures that receipts wait for.
+    pub(crate) threads: Arc<rayon::ThreadPool>,
+    pub(crate) write_timeout: Duration,
     pub(crate) stop: CancellationToken,
 }
 
@@ -245,8 +249,8 @@ impl Committer {
         let number = sealed.number;
         let failed = |reason: String| Fatal::Compute { number, reason };
         let started = Instant::now();
-        let state = self.state;
-        let computed = tokio::task::spawn_blocking(move || (state.compute(&sealed), state)).await;
+        let (state, threads) = (self.state, Arc::clone(&self.threads));
+        let computed = tokio::task::spawn_blocking(move || threads.install(|| (state.compute(&sealed), state))).await;
         let (next, state) = computed.map_err(|error| failed(error.to_string()))?;
         self.state = state;
         let next = next.map_err(|error| failed(error.to_string()))?;
@@ -262,7 +266,7 @@ impl Committer {
     /// Stores until it is stored; returns false if stopped before.
     async fn store(&self, computed: &Computed) -> Result<bool, Fatal> {
         loop {
-            match self.try_store(computed).await {
+            match within(self.write_timeout, self.try_store(computed)).await {
                 Ok(()) => return Ok(true),
                 Err(lost @ StoreError::LostLead { .. }) => return Err(Fatal::Store(lost)),
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, number = computed.number, "the batch could not be stored"),

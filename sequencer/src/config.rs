@@ -19,6 +19,8 @@ pub struct Config {
     pub admission: AdmissionConfig,
     /// When a batch is closed.
     pub sealing: SealingConfig,
+    /// The committer.
+    pub committing: CommittingConfig,
     /// Who gets the fees and how much they must be.
     pub fees: FeeConfig,
     /// Entries of the L1 queue.
@@ -53,7 +55,7 @@ pub struct AdmissionConfig {
     pub max_unsealed: usize,
     /// How far above the next nonce a nonce may be and still wait for its predecessors in the queue.
     pub max_nonce_lead: u32,
-    /// How long one write to Postgres may take before its outcome is looked up.
+    /// How long one exchange with Postgres may take. Of a write that took longer the outcome is looked up.
     pub write_timeout: Duration,
 }
 
@@ -77,6 +79,20 @@ pub struct SealingConfig {
 impl Default for SealingConfig {
     fn default() -> Self {
         Self { max_age: Duration::from_secs(2), max_calldata_bytes: 64 * 1024, max_uncomputed: 16 }
+    }
+}
+
+/// The committer.
+#[derive(Clone, Debug)]
+pub struct CommittingConfig {
+    /// Threads that compute batches. They are the committer's own: receipts, whose signatures all cores check, do not wait for it.
+    pub threads: usize,
+}
+
+impl Default for CommittingConfig {
+    /// Half of the cores.
+    fn default() -> Self {
+        Self { threads: std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)) }
     }
 }
 
@@ -146,10 +162,20 @@ pub struct ApiConfig {
     pub header_read_timeout: Duration,
     /// And its body with no longer a pause than this.
     pub body_read_timeout: Duration,
+    /// And all of its body within this time.
+    pub body_timeout: Duration,
     /// Open connections; further ones wait.
     pub max_connections: usize,
+    /// Of these, of one client; further ones are closed. Behind a proxy, which is one client, only `max_connections` counts.
+    pub max_connections_per_client: usize,
     /// Open event streams; further ones get 429.
     pub max_event_streams: usize,
+    /// Of these, of one client.
+    pub max_event_streams_per_client: usize,
+    /// Requests that wait for a state; further ones get 429.
+    pub max_waiters: usize,
+    /// Of these, of one client.
+    pub max_waiters_per_client: usize,
     /// The longest `timeout_s` of a waiting request.
     pub max_wait: Duration,
     /// The longest page of a list.
@@ -175,8 +201,13 @@ impl Default for ApiConfig {
             client_ip_header: None,
             header_read_timeout: Duration::from_secs(10),
             body_read_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
             max_connections: 4_096,
+            max_connections_per_client: 1_024,
             max_event_streams: 256,
+            max_event_streams_per_client: 64,
+            max_waiters: 2_048,
+            max_waiters_per_client: 512,
             max_wait: Duration::from_secs(60),
             max_page: 200,
         }

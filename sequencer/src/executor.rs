@@ -18,10 +18,12 @@ use crate::lead;
 use crate::refusal::Refusal;
 use crate::sealer::{self, Plan, Pressure};
 use crate::view::{Change, View};
+use sheaf_protocol::header::QueueEntry;
 use sheaf_protocol::transition::Rejection;
 use sheaf_store::StoreError;
 use sheaf_store::batches::{self, Member, Seal};
 use sheaf_store::leader::Lease;
+use sheaf_store::pool::within;
 use sheaf_store::queue;
 use sheaf_store::transactions::{self, Accepted, Receipt};
 use sqlx::{Connection, PgPool};
@@ -43,6 +45,14 @@ pub enum Fatal {
     /// Another sequencer leads, or the database refused for good.
     #[error("the sequencer cannot go on")]
     Store(#[source] StoreError),
+    /// A task of the sequencer panicked.
+    #[error("{task} panicked: {message}; this is a bug")]
+    Panicked {
+        /// Which task.
+        task: &'static str,
+        /// What it said.
+        message: String,
+    },
     /// The fees of a batch cannot be credited.
     #[error("the fees of batch {number} cannot be credited: {rejection}")]
     Fees {
@@ -111,11 +121,11 @@ impl Executor {
     pub(crate) async fn run(mut self) -> Result<(), Fatal> {
         let (l1, stop) = (self.feed.l1(), self.stop.clone());
         let mut groups = Vec::new();
-        loop {
+        while !stop.is_cancelled() {
             let mut pressure = Pressure::None;
             let (due, poll) = (self.seal_due(), self.config.deposits.poll);
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => break,
                 count = self.verified.recv_many(&mut groups, GROUPS_PER_WRITE) => {
                     if count == 0 {
                         return Ok(());
@@ -130,6 +140,7 @@ impl Executor {
             }
             self.seal(pressure).await?;
         }
+        Ok(())
     }
 
     /// When the oldest waiting item has waited long enough; never while the committer is behind.
@@ -146,7 +157,7 @@ impl Executor {
                 answers.push((arrival, verdict));
             }
         }
-        if self.book.drafts().is_empty() {
+        if self.book.drafts().len() == 0 {
             answers.into_iter().for_each(|(arrival, verdict)| answer(arrival, verdict, ""));
             return Ok(());
         }
@@ -193,10 +204,9 @@ impl Executor {
     }
 
     async fn draft_deposits(&mut self) -> Result<usize, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let deposits = &self.config.deposits;
-        let entries = queue::pending(&mut connection, self.book.last_index(), deposits.confirmations, deposits.max_group).await?;
-        for (_, entry) in entries {
+        let pending = self.pending();
+        let Some(entries) = self.stop.run_until_cancelled(within(self.config.admission.write_timeout, pending)).await else { return Ok(0) };
+        for (_, entry) in entries? {
             if let Err(UnknownKind { .. }) = self.book.take(entry).inspect_err(|error| tracing::error!(%error, "the L1 queue stands still")) {
                 break;
             }
@@ -204,12 +214,18 @@ impl Executor {
         Ok(self.book.drafts().len())
     }
 
+    async fn pending(&self) -> Result<Vec<(u64, QueueEntry)>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let deposits = &self.config.deposits;
+        Ok(queue::pending(&mut connection, self.book.last_index(), deposits.confirmations, deposits.max_group).await?)
+    }
+
     /// Writes the drafts in one transaction and returns the time of acceptance.
     async fn write(&self) -> Result<String, StoreError> {
         let started = Instant::now();
-        let written = tokio::time::timeout(self.config.admission.write_timeout, write(&self.pool, &self.lease, self.book.drafts())).await;
+        let written = within(self.config.admission.write_timeout, write(&self.pool, &self.lease, self.book.drafts())).await;
         metrics::histogram!("sheaf_accept_write_seconds").record(started.elapsed().as_secs_f64());
-        written.unwrap_or(Err(StoreError::Query(sqlx::Error::PoolTimedOut)))
+        written
     }
 
     /// The drafts are durable.
@@ -240,19 +256,19 @@ impl Executor {
 
     /// Asks the database until it answers, after every transaction of ours has ended.
     async fn find_out(&self, trace: Trace) -> Result<Outcome, Fatal> {
-        loop {
-            match self.find(trace).await {
-                Ok(true) => return Ok(Outcome::Landed),
-                Ok(false) => return Ok(Outcome::Void),
-                Err(lost @ StoreError::LostLead { .. }) => return Err(Fatal::Store(lost)),
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the database does not answer"),
+        let asking = async {
+            loop {
+                match within(self.config.admission.write_timeout, self.find(trace)).await {
+                    Ok(true) => return Ok(Outcome::Landed),
+                    Ok(false) => return Ok(Outcome::Void),
+                    Err(lost @ StoreError::LostLead { .. }) => return Err(Fatal::Store(lost)),
+                    Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the database does not answer"),
+                }
+                sleep(RETRY).await;
             }
-            tokio::select! {
-                // what was written is found again at the next start
-                () = self.stop.cancelled() => return Ok(Outcome::Void),
-                () = sleep(RETRY) => {}
-            }
-        }
+        };
+        // after a stop, what was written is found again at the next start
+        self.stop.run_until_cancelled(asking).await.unwrap_or(Ok(Outcome::Void))
     }
 
     async fn find(&self, trace: Trace) -> Result<bool, StoreError> {
@@ -266,7 +282,7 @@ impl Executor {
 
     /// Seals whatever the policy says, batch after batch, as far as the committer keeps up.
     async fn seal(&mut self, asked: Pressure) -> Result<(), Fatal> {
-        while self.sealed.capacity() > 0 {
+        while self.sealed.capacity() > 0 && !self.stop.is_cancelled() {
             let due = self.seal_due().is_some_and(|due| due <= Instant::now());
             let pressure = if asked == Pressure::None && due { Pressure::Age } else { asked };
             let Some(plan) = sealer::plan(self.book.footprints(), &self.circuits, self.config.sealing.max_calldata_bytes, pressure) else { break };
@@ -281,7 +297,7 @@ impl Executor {
     async fn seal_one(&mut self, plan: Plan) -> Result<bool, Fatal> {
         let number = self.last_batch + 1;
         let seal = Seal { number, circuit: plan.circuit, reason: plan.reason.name(), last_seq: self.book.seq_at(plan.count) };
-        let found = match write_seal(&self.pool, &self.lease, &seal).await {
+        let found = match within(self.config.admission.write_timeout, write_seal(&self.pool, &self.lease, &seal)).await {
             Ok(found) => found,
             Err(lost @ StoreError::LostLead { .. }) => return Err(Fatal::Store(lost)),
             Err(error) => {
@@ -325,7 +341,7 @@ fn answer(arrival: Arrival, verdict: Result<u64, Refusal>, accepted_at: &str) {
     let _ = arrival.reply.send(receipt);
 }
 
-async fn write(pool: &PgPool, lease: &Lease, drafts: &[Member]) -> Result<String, StoreError> {
+async fn write(pool: &PgPool, lease: &Lease, drafts: impl Iterator<Item = &Member>) -> Result<String, StoreError> {
     let (mut accepted, mut taken) = (Vec::new(), Vec::new());
     for member in drafts {
         match member {

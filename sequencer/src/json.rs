@@ -2,7 +2,7 @@
 //!
 //! Read into a tree of our own first, because a general parser hides what must be refused by name: duplicate fields, numbers that are not strings.
 
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, echo};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, Nonce, SLOT_BITS, SlotId, TokenId, WHOLE_AMOUNT_BITS, parse_decimal};
 use sheaf_protocol::field::from_hex;
@@ -10,8 +10,10 @@ use sheaf_protocol::ops::{Op, SignedOp, Transfer, Withdraw};
 use sheaf_protocol::schnorr::Signature;
 use std::fmt;
 
-const TRANSFER_FIELDS: &[&str] = &["op", "from", "to", "token", "nonce", "amount", "fee", "signature"];
-const WITHDRAW_FIELDS: &[&str] = &["op", "from", "token", "nonce", "fee", "amount", "address", "signature"];
+/// Fields of a transfer.
+pub(crate) const TRANSFER_FIELDS: &[&str] = &["op", "from", "to", "token", "nonce", "amount", "fee", "signature"];
+/// Fields of a withdrawal.
+pub(crate) const WITHDRAW_FIELDS: &[&str] = &["op", "from", "token", "nonce", "fee", "amount", "address", "signature"];
 
 /// A JSON text as it stands, duplicates and order included.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,17 +98,20 @@ pub(crate) fn signed_op(json: &Json) -> Result<SignedOp, Problem> {
         return Err(Problem::new(Code::MalformedJson, "a transaction is a JSON object"));
     };
     let fields = Fields(fields);
+    fields.check_known(&[TRANSFER_FIELDS, WITHDRAW_FIELDS])?;
     fields.check_unique()?;
     match fields.text("op")? {
         "transfer" => {
-            fields.check_known(TRANSFER_FIELDS)?;
+            fields.check_known(&[TRANSFER_FIELDS])?;
             signed(&fields, Op::Transfer(transfer(&fields)?))
         }
         "withdraw" => {
-            fields.check_known(WITHDRAW_FIELDS)?;
+            fields.check_known(&[WITHDRAW_FIELDS])?;
             signed(&fields, Op::Withdraw(withdraw(&fields)?))
         }
-        other => Err(Problem::new(Code::UnknownOperation, format!("there is no operation {other:?}")).field("op").hint("transfer or withdraw")),
+        other => {
+            Err(Problem::new(Code::UnknownOperation, format!("there is no operation {:?}", echo(other))).field("op").hint("transfer or withdraw"))
+        }
     }
 }
 
@@ -140,6 +145,7 @@ fn withdraw(fields: &Fields<'_>) -> Result<Withdraw, Problem> {
 struct Fields<'a>(&'a [(String, Json)]);
 
 impl Fields<'_> {
+    /// After [`Self::check_known`]: then a body with many fields ends at the first of the few names that comes again.
     fn check_unique(&self) -> Result<(), Problem> {
         for (i, (name, _)) in self.0.iter().enumerate() {
             if self.0[..i].iter().any(|(earlier, _)| earlier == name) {
@@ -149,11 +155,12 @@ impl Fields<'_> {
         Ok(())
     }
 
-    fn check_known(&self, known: &[&str]) -> Result<(), Problem> {
-        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+    fn check_known(&self, known: &[&[&str]]) -> Result<(), Problem> {
+        match self.0.iter().find(|(name, _)| !known.iter().any(|known| known.contains(&name.as_str()))) {
             Some((name, _)) => {
-                let problem = Problem::new(Code::UnknownField, format!("there is no field {name:?}")).field(name.as_str());
-                Err(problem.hint(format!("fields: {}", known.join(", "))))
+                let problem = Problem::new(Code::UnknownField, format!("there is no field {:?}", echo(name))).field(name);
+                let fields: Vec<String> = known.iter().map(|known| known.join(", ")).collect();
+                Err(problem.hint(format!("fields: {}", fields.join("; "))))
             }
             None => Ok(()),
         }
@@ -254,6 +261,27 @@ mod tests {
         assert_eq!(refused(|value| value["op"] = "mint".into()).0, Code::UnknownOperation);
         let twice = parse(br#"{"op":"transfer","op":"withdraw"}"#).unwrap();
         assert_eq!(signed_op(&twice).unwrap_err().code, Code::DuplicateField);
+    }
+
+    #[test]
+    fn a_body_of_a_hundred_thousand_fields_is_refused_at_once() {
+        let many = |name: &dyn Fn(usize) -> String| {
+            let fields: Vec<String> = (0..115_000).map(|i| format!("{:?}:1", name(i))).collect();
+            parse(format!("{{{}}}", fields.join(",")).as_bytes()).unwrap()
+        };
+        let (unknown, twice) = (many(&|i| format!("f{i}")), many(&|_| "op".to_owned()));
+        let started = std::time::Instant::now();
+        assert_eq!(signed_op(&unknown).unwrap_err().code, Code::UnknownField);
+        assert_eq!(signed_op(&twice).unwrap_err().code, Code::DuplicateField);
+        assert!(started.elapsed() < std::time::Duration::from_millis(500), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_long_name_is_not_repeated_whole() {
+        let problem = body(|value| value["\u{e9}".repeat(10_000).as_str()] = "x".into()).unwrap_err();
+        assert_eq!(problem.field.unwrap().chars().count(), 64);
+        assert!(problem.detail.len() < 1_000, "{} bytes", problem.detail.len());
+        assert!(body(|value| value["op"] = "x".repeat(10_000).into()).unwrap_err().detail.len() < 1_000);
     }
 
     #[test]

@@ -15,6 +15,13 @@ use utoipa::ToSchema;
 
 /// Seconds after which a client that met a full queue or a busy database should try again.
 const RETRY_AFTER_S: u64 = 1;
+/// Characters of a client's own words that a problem repeats.
+const ECHO_CHARS: usize = 64;
+
+/// The beginning of what a client sent, short enough to repeat.
+pub(crate) fn echo(text: &str) -> &str {
+    text.char_indices().nth(ECHO_CHARS).map_or(text, |(end, _)| &text[..end])
+}
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $status:ident, $title:literal;)*) => {
@@ -36,6 +43,11 @@ macro_rules! codes {
             /// The HTTP status it comes with.
             pub fn status(self) -> StatusCode {
                 match self { $(Code::$name => StatusCode::$status,)* }
+            }
+
+            /// True if the same request may succeed later; such an answer has the header Retry-After.
+            pub fn is_temporary(self) -> bool {
+                matches!(self.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
             }
 
             /// What it means, the same for every occurrence.
@@ -89,7 +101,9 @@ codes! {
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "This client has used its budget";
     QueueFull = "queue_full", TOO_MANY_REQUESTS, "Too many transactions are waiting";
     TooManyStreams = "too_many_streams", TOO_MANY_REQUESTS, "Too many event streams are open";
+    TooManyWaiters = "too_many_waiters", TOO_MANY_REQUESTS, "Too many requests are waiting for a state";
     StorageUnavailable = "storage_unavailable", SERVICE_UNAVAILABLE, "The database did not confirm in time";
+    Standby = "standby", SERVICE_UNAVAILABLE, "This process does not lead, or is still starting";
     Stopping = "stopping", SERVICE_UNAVAILABLE, "The sequencer is stopping";
     Internal = "internal", INTERNAL_SERVER_ERROR, "The sequencer failed";
 }
@@ -116,6 +130,9 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub hint: Option<Box<str>>,
+    /// Seconds of the header Retry-After, if not the usual.
+    #[serde(skip)]
+    pub(crate) retry_after_s: Option<u64>,
 }
 
 impl Problem {
@@ -129,13 +146,21 @@ impl Problem {
             detail: detail.into(),
             field: None,
             hint: None,
+            retry_after_s: None,
         }
     }
 
-    /// Names the field.
+    /// Names the field. Of a long name only the beginning is kept: it may be the client's.
     #[must_use]
-    pub fn field(mut self, field: impl Into<Box<str>>) -> Self {
-        self.field = Some(field.into());
+    pub fn field(mut self, field: &str) -> Self {
+        self.field = Some(echo(field).into());
+        self
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub(crate) fn retry_after(mut self, wait: std::time::Duration) -> Self {
+        self.retry_after_s = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
         self
     }
 
@@ -165,7 +190,7 @@ impl Problem {
     }
 
     fn retry_after_s(&self) -> Option<u64> {
-        matches!(self.code.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_S)
+        self.code.is_temporary().then(|| self.retry_after_s.unwrap_or(RETRY_AFTER_S))
     }
 }
 
@@ -191,7 +216,6 @@ impl From<Refusal> for Problem {
             Refusal::NonceInUse { by, .. } => problem(Code::NonceInUse).field("nonce").hint(format!("GET /v1/transactions/{by}")),
             Refusal::FeeTooLow { minimum, .. } => problem(Code::FeeTooLow).field("fee").hint(format!("pay at least {minimum}")),
             Refusal::NoFeeSlot(_) => problem(Code::FeeNotCollected).field("fee").hint("send it with fee 0, or use another token"),
-            Refusal::NonceOffCurve => problem(Code::NoncePointNotOnCurve).field("signature"),
             Refusal::Signature(error) => error.into(),
             Refusal::QueueFull => problem(Code::QueueFull).hint("send it again after the time in Retry-After"),
             Refusal::Storage => {
@@ -225,6 +249,7 @@ impl From<SignatureError> for Problem {
         match error {
             SignatureError::ScalarNotReduced => problem(Code::ScalarNotReduced),
             SignatureError::CoordinateNotReduced => problem(Code::NoncePointNotReduced),
+            SignatureError::ROffCurve => problem(Code::NoncePointNotOnCurve),
             SignatureError::KeyOffCurve => problem(Code::KeyNotOnCurve).field("from"),
             SignatureError::Forged => problem(Code::BadSignature).hint("sign with the slot's key for the domain of GET /v1/status"),
             SignatureError::Unprovable => problem(Code::UnprovableSignature).hint("sign again"),
@@ -252,6 +277,31 @@ mod tests {
     fn codes_are_unique_and_spelled_as_documented() {
         let names: HashSet<&str> = Code::ALL.iter().map(|code| code.name()).collect();
         assert_eq!(names.len(), Code::ALL.len());
+    }
+
+    #[test]
+    fn every_fault_of_a_signature_has_its_code() {
+        for (error, code) in [
+            (SignatureError::ScalarNotReduced, "s_not_reduced"),
+            (SignatureError::CoordinateNotReduced, "r_not_reduced"),
+            (SignatureError::KeyOffCurve, "key_not_on_curve"),
+            (SignatureError::ROffCurve, "r_not_on_curve"),
+            (SignatureError::Forged, "bad_signature"),
+            (SignatureError::Unprovable, "unprovable_signature"),
+        ] {
+            let problem = Problem::from(Refusal::Signature(error));
+            assert_eq!((problem.code.name(), problem.status), (code, 422));
+        }
+    }
+
+    #[test]
+    fn what_is_temporary_says_when_to_come_back() {
+        for code in Code::ALL {
+            let response = Problem::new(*code, "x").into_response();
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), code.is_temporary(), "{code:?}");
+        }
+        let response = Problem::new(Code::RateLimited, "x").retry_after(std::time::Duration::from_millis(2_001)).into_response();
+        assert_eq!(response.headers()[header::RETRY_AFTER], "3");
     }
 
     #[test]

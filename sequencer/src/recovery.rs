@@ -14,7 +14,7 @@ use sheaf_protocol::kzg::{PrepareError, Srs, StateVector};
 use sheaf_protocol::ledger::Ledger;
 use sheaf_protocol::transition::Rejection;
 use sheaf_store::StoreError;
-use sheaf_store::batches::{self, Position};
+use sheaf_store::batches::{self, Marks, Position};
 use sheaf_store::{queue, slots, transactions};
 use sqlx::{PgConnection, PgPool};
 use std::sync::Arc;
@@ -66,6 +66,7 @@ pub(crate) struct Recovered {
     pub(crate) book: Book,
     pub(crate) uncomputed: Vec<Sealed>,
     pub(crate) last_batch: u64,
+    pub(crate) marks: Marks,
 }
 
 /// Reads, checks and replays.
@@ -97,8 +98,9 @@ pub(crate) async fn recover(pool: &PgPool, srs: Arc<Srs>, deployment: &Arc<Deplo
         queue_digest: position.map_or([0; 32], |position| position.queue_digest),
     };
     let last_batch = computed + uncomputed.len() as u64;
+    let marks = batches::marks(&mut connection).await.map_err(StoreError::from)?;
     tracing::info!(computed, sealed = last_batch, waiting = book.waiting(), "state recovered");
-    Ok(Recovered { committed, book, uncomputed, last_batch })
+    Ok(Recovered { committed, book, uncomputed, last_batch, marks })
 }
 
 async fn rebuild(srs: Arc<Srs>, ledger: &Ledger) -> Result<StateVector, RecoveryError> {

@@ -35,9 +35,6 @@ pub(crate) enum Refusal {
     /// The operator has no slot that could collect it.
     #[error("the operator collects no fees in token {0}")]
     NoFeeSlot(TokenId),
-    /// R.x is no x-coordinate of the curve.
-    #[error("signature part R is not on the curve")]
-    NonceOffCurve,
     /// The signature.
     #[error("{0}")]
     Signature(SignatureError),

@@ -93,15 +93,36 @@ pub(crate) enum Pressure {
     Asked,
 }
 
-/// The batch to close now, if any. `None` as well if no circuit holds even the first item.
-pub(crate) fn plan(waiting: &[Footprint], circuits: &[Circuit], max_calldata_bytes: usize, pressure: Pressure) -> Option<Plan> {
+/// Refuses circuits of which none holds an item of some kind alone: it would be accepted and stand before all others for ever.
+///
+/// # Errors
+/// The kind.
+pub(crate) fn check_circuits(circuits: &[Circuit]) -> Result<(), &'static str> {
+    let [payer, receiver, collector] = [SlotId(1), SlotId(2), SlotId(3)];
+    let signed = |kind, credits| Footprint { kind, slot: Some(payer), credits, fee: Some((TokenId(1), collector)) };
+    let kinds = [
+        ("transfer", signed(Kind::Transfer, Some(receiver))),
+        ("withdrawal", signed(Kind::Withdrawal, None)),
+        ("deposit", Footprint { kind: Kind::Deposit, slot: Some(payer), credits: None, fee: None }),
+    ];
+    let holds = |item: &Footprint| circuits.iter().any(|circuit| longest_prefix(&[*item], &circuit.shape, usize::MAX).count == 1);
+    kinds.iter().find(|(_, item)| !holds(item)).map_or(Ok(()), |(kind, _)| Err(*kind))
+}
+
+/// The batch to close now, if any. With circuits that [`check_circuits`] passes, the first item always fits one.
+pub(crate) fn plan<'a>(
+    waiting: impl IntoIterator<Item = &'a Footprint, IntoIter: ExactSizeIterator> + Copy,
+    circuits: &[Circuit],
+    max_calldata_bytes: usize,
+    pressure: Pressure,
+) -> Option<Plan> {
     let longest = |circuit: &Circuit| longest_prefix(waiting, &circuit.shape, max_calldata_bytes);
     let prefixes: Vec<(&Circuit, Prefix)> = circuits.iter().map(|circuit| (circuit, longest(circuit))).collect();
     let count = prefixes.iter().map(|(_, prefix)| prefix.count).max().filter(|count| *count > 0)?;
     let fitting = || prefixes.iter().filter(|(_, prefix)| prefix.count == count);
     let reason = if fitting().any(|(_, prefix)| prefix.stopped_by_cost) {
         Reason::Cost
-    } else if count < waiting.len() || fitting().all(|(_, prefix)| prefix.is_full) {
+    } else if count < waiting.into_iter().len() || fitting().all(|(_, prefix)| prefix.is_full) {
         Reason::Size
     } else {
         match pressure {
@@ -128,16 +149,22 @@ struct Prefix {
     stopped_by_cost: bool,
 }
 
-fn longest_prefix(waiting: &[Footprint], shape: &Shape, max_calldata_bytes: usize) -> Prefix {
+fn longest_prefix<'a>(
+    waiting: impl IntoIterator<Item = &'a Footprint, IntoIter: ExactSizeIterator>,
+    shape: &Shape,
+    max_calldata_bytes: usize,
+) -> Prefix {
+    let waiting = waiting.into_iter();
+    let len = waiting.len();
     let mut load = Load::default();
-    for (count, item) in waiting.iter().enumerate() {
+    for (count, item) in waiting.enumerate() {
         load.add(item);
         let stopped_by_cost = load.calldata_bytes() > max_calldata_bytes && count > 0;
         if stopped_by_cost || !load.fits(shape) {
             return Prefix { count, is_full: true, stopped_by_cost };
         }
     }
-    Prefix { count: waiting.len(), is_full: load.transfers == shape.transfers, stopped_by_cost: false }
+    Prefix { count: len, is_full: load.transfers == shape.transfers, stopped_by_cost: false }
 }
 
 #[derive(Default)]
@@ -148,8 +175,23 @@ struct Load {
     entries: usize,
     accounts: BTreeSet<SlotId>,
     fees: BTreeSet<TokenId>,
-    signed: BTreeMap<SlotId, u32>,
-    opens: BTreeMap<SlotId, u32>,
+    signed: Counts,
+    opens: Counts,
+}
+
+/// How often each slot comes, and how often the most frequent.
+#[derive(Default)]
+struct Counts {
+    by_slot: BTreeMap<SlotId, u32>,
+    most: u32,
+}
+
+impl Counts {
+    fn add(&mut self, slot: SlotId) {
+        let count = self.by_slot.entry(slot).or_default();
+        *count += 1;
+        self.most = self.most.max(*count);
+    }
 }
 
 impl Load {
@@ -158,7 +200,7 @@ impl Load {
             Kind::Transfer | Kind::Withdrawal => &mut self.signed,
             Kind::Deposit | Kind::Refund => &mut self.opens,
         };
-        item.slot.into_iter().for_each(|slot| *counts.entry(slot).or_default() += 1);
+        item.slot.into_iter().for_each(|slot| counts.add(slot));
         match item.kind {
             Kind::Transfer => self.transfers += 1,
             Kind::Withdrawal => self.withdrawals += 1,
@@ -176,8 +218,8 @@ impl Load {
             && self.deposits <= shape.deposits
             && self.accounts.len() <= shape.accounts as usize
             && self.fees.len() <= shape.fees as usize
-            && self.signed.values().all(|count| count >> SIGNED_BITS == 0)
-            && self.opens.values().all(|count| count >> OPENS_BITS == 0)
+            && self.signed.most >> SIGNED_BITS == 0
+            && self.opens.most >> OPENS_BITS == 0
     }
 
     fn calldata_bytes(&self) -> usize {
@@ -211,8 +253,30 @@ mod tests {
     }
 
     #[test]
+    fn circuits_that_hold_no_withdrawal_are_refused() {
+        let mut circuits = circuits(&["test", "small"]);
+        assert_eq!(check_circuits(&circuits), Ok(()));
+        circuits.iter_mut().for_each(|circuit| circuit.shape.withdrawals = 0);
+        assert_eq!(check_circuits(&circuits), Err("withdrawal"));
+        circuits[0].shape.withdrawals = 1;
+        assert_eq!(check_circuits(&circuits), Ok(()), "one that holds it is enough");
+        circuits.iter_mut().for_each(|circuit| circuit.shape.accounts = 2);
+        assert_eq!(check_circuits(&circuits), Err("transfer"), "payer, receiver and fee slot");
+        assert_eq!(check_circuits(&[]), Err("transfer"));
+    }
+
+    #[test]
+    fn a_slot_signs_as_often_as_its_account_slot_can_count() {
+        let mut circuits = circuits(&["test"]);
+        circuits[0].shape.transfers = 1 << 13;
+        let most = (1 << SIGNED_BITS) - 1;
+        let waiting = vec![transfer(2, 3); most + 5];
+        assert_eq!(plan(&waiting, &circuits, NO_LIMIT, Pressure::None).unwrap().count, most);
+    }
+
+    #[test]
     fn nothing_waits_nothing_is_sealed() {
-        assert_eq!(plan(&[], &circuits(&["test"]), NO_LIMIT, Pressure::Age), None);
+        assert_eq!(plan(&[] as &[Footprint], &circuits(&["test"]), NO_LIMIT, Pressure::Age), None);
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! The listening loop. axum's own has no time-out for a request's head, so a slow client could hold a connection for ever; this one has, and a
-//! limit on connections.
+//! The listening loop. axum's own has no time-out for a request's head, so a slow client could hold a connection for ever; this one has, and
+//! bounds on connections, of all and of one client.
 
+use crate::client::ClientIp;
 use crate::config::ApiConfig;
+use crate::places::{Place, Places};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -13,7 +15,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -25,7 +26,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `router` on `listener` until `stop`, then lets open requests finish for a few seconds.
 pub async fn serve(listener: TcpListener, router: Router, config: &ApiConfig, stop: CancellationToken) {
-    let (places, tracker) = (Arc::new(Semaphore::new(config.max_connections)), TaskTracker::new());
+    // behind a proxy all connections have one address
+    let each = if config.client_ip_header.is_none() { config.max_connections_per_client } else { config.max_connections };
+    let (places, tracker) = (Places::new(config.max_connections, each), TaskTracker::new());
     while let Some((stream, peer, place)) = next(&listener, &places, &stop).await {
         tracker.spawn(connection(stream, peer, router.clone(), config.header_read_timeout, stop.clone(), place));
     }
@@ -36,12 +39,15 @@ pub async fn serve(listener: TcpListener, router: Router, config: &ApiConfig, st
 }
 
 /// The next connection, once there is a place for it; `None` after the stop.
-async fn next(listener: &TcpListener, places: &Arc<Semaphore>, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+async fn next(listener: &TcpListener, places: &Arc<Places>, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr, Place)> {
     let accept = async {
-        let place = Arc::clone(places).acquire_owned().await.ok()?;
         loop {
+            let free = places.free().await?;
             match listener.accept().await {
-                Ok((stream, peer)) => return Some((stream, peer, place)),
+                Ok((stream, peer)) => match places.give(ClientIp::at(peer.ip()), free) {
+                    Some(place) => return Some((stream, peer, place)),
+                    None => tracing::debug!(%peer, "a client has too many connections: this one is closed"),
+                },
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "a connection was not accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -55,14 +61,7 @@ async fn next(listener: &TcpListener, places: &Arc<Semaphore>, stop: &Cancellati
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    header_read_timeout: Duration,
-    stop: CancellationToken,
-    _place: OwnedSemaphorePermit,
-) {
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, header_read_timeout: Duration, stop: CancellationToken, _place: Place) {
     // a receipt is one small packet: do not wait for more
     let _ = stream.set_nodelay(true);
     let service = router.map_request(move |request: hyper::Request<Incoming>| {

@@ -12,6 +12,66 @@ use sheaf_store::batches;
 use sheaf_store::transactions::{self, HistoryItem, L1Facts};
 use utoipa::ToSchema;
 
+/// What a sender sends: one or many.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Submission {
+    /// One; the answer is its receipt or problem.
+    One(SignedOperation),
+    /// Many; the answer is one result for each.
+    Many(Vec<SignedOperation>),
+}
+
+/// A signed operation. Every field is a string and none may be missing.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum SignedOperation {
+    /// Moves an amount between two slots.
+    Transfer {
+        /// Paying slot, decimal.
+        from: String,
+        /// Paid slot, decimal.
+        to: String,
+        /// Token of both, decimal.
+        token: String,
+        /// The payer's nonce, decimal.
+        nonce: String,
+        /// What arrives, decimal: at most 36 significant bits times a power of ten.
+        amount: String,
+        /// What the operator gets, decimal: at most 12 significant bits times a power of ten.
+        fee: String,
+        /// 0x and 128 hex digits: R, S.
+        signature: String,
+    },
+    /// Moves an amount to L1.
+    Withdraw {
+        /// Paying slot, decimal.
+        from: String,
+        /// Its token, decimal.
+        token: String,
+        /// The payer's nonce, decimal.
+        nonce: String,
+        /// What the operator gets, decimal: at most 12 significant bits times a power of ten.
+        fee: String,
+        /// What leaves, decimal, below 2^112.
+        amount: String,
+        /// 0x and 40 hex digits: who may claim it on L1.
+        address: String,
+        /// 0x and 128 hex digits: R, S.
+        signature: String,
+    },
+}
+
+/// The answer to a submission.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Answer {
+    /// To one.
+    Receipt(Receipt),
+    /// To many.
+    Results(Results),
+}
+
 /// What a sender gets: the transaction is durable and will be in a batch.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Receipt {

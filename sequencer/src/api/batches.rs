@@ -15,7 +15,7 @@ const BATCHES: &str = "batches";
 
 /// Batches, newest first.
 #[utoipa::path(get, path = "/v1/batches", tag = "batches", params(("cursor" = Option<String>, Query), ("limit" = Option<String>, Query)),
-    responses((status = 200, body = Page<BatchView>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Page<BatchView>)))]
 pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Json<Page<BatchView>>, Problem> {
     params.check(&["cursor", "limit"])?;
     let limit = params.limit(app.config.api.max_page)?;
@@ -27,7 +27,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Json<
 
 /// A batch with the hashes of its transactions.
 #[utoipa::path(get, path = "/v1/batches/{number}", tag = "batches", params(("number" = String, Path, description = "decimal, from 1")),
-    responses((status = 200, body = BatchDetail), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = BatchDetail)))]
 pub(super) async fn one(State(app): State<App>, Segment(number): Segment, params: Params) -> Result<Json<BatchDetail>, Problem> {
     params.check(&[])?;
     let number = params::number("number", &number, 63)?;

@@ -5,6 +5,8 @@
 
 use super::App;
 use super::params::Params;
+use crate::client::ClientIp;
+use crate::places::Place;
 use crate::problem::{Code, Problem};
 use crate::wire::{BatchView, Receipt};
 use axum::extract::State;
@@ -14,14 +16,22 @@ use futures::stream::{self, Stream, StreamExt};
 use serde::Serialize;
 use sheaf_store::StoreError;
 use sheaf_store::batches::{self, Marks};
+use sheaf_store::pool::within;
 use sheaf_store::transactions;
 use sqlx::PgPool;
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use std::time::Duration;
+use tokio::sync::watch;
 
-/// Events read from the database at once.
-const CHUNK: u64 = 256;
+/// Transactions read from the database at once.
+const TRANSACTIONS: u64 = 256;
+/// Batches read at once; each may bring the hashes of its members.
+const BATCHES: usize = 16;
+/// Pause after a database that does not answer.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long one look may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Serialize)]
 struct BatchEvent {
@@ -36,38 +46,48 @@ struct BatchEvent {
 
 struct Reader {
     pool: PgPool,
-    changes: watch::Receiver<u64>,
+    marks: watch::Receiver<Marks>,
     position: Marks,
     ready: VecDeque<Event>,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// Accepted transactions and batches that reach a state, as they happen. `Last-Event-ID` resumes.
 #[utoipa::path(get, path = "/v1/events", tag = "status",
     params(("Last-Event-ID" = Option<String>, Header, description = "id of the last event seen"), ("last_event_id" = Option<String>, Query, description = "the same for clients that cannot set the header")),
-    responses((status = 200, content_type = "text/event-stream", body = String), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, content_type = "text/event-stream", body = String)))]
 pub(super) async fn stream(
     State(app): State<App>,
+    client: ClientIp,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     params.check(&["last_event_id"])?;
-    let full = |_| Problem::new(Code::TooManyStreams, "this sequencer has no event stream left");
-    let permit = app.streams.clone().try_acquire_owned().map_err(full)?;
-    let changes = app.feed.subscribe();
-    let header = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let position = match header.or(params.get("last_event_id")) {
-        Some(id) => read_id(id).ok_or_else(|| Problem::new(Code::BadCursor, "not an id of an event").field("last_event_id"))?,
-        None => now(&app.pool).await.map_err(|error| Problem::database(&error))?,
+    let full = || Problem::new(Code::TooManyStreams, "this sequencer has no event stream left");
+    let place = app.streams.take(client).ok_or_else(full)?;
+    let marks = app.feed.subscribe();
+    let now = *marks.borrow();
+    let position = match last_id(&headers, &params)? {
+        Some(id) => read_id(id).filter(|position| is_past(position, &now)).ok_or_else(bad_id)?,
+        None => now,
     };
-    let reader = Reader { pool: app.pool, changes, position, ready: VecDeque::new(), _permit: permit };
+    let reader = Reader { pool: app.pool, marks, position, ready: VecDeque::new(), _place: place };
     let events = stream::unfold(reader, next).map(Ok).take_until(app.stop.cancelled_owned());
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
 
-async fn now(pool: &PgPool) -> Result<Marks, StoreError> {
-    let mut connection = pool.acquire().await?;
-    Ok(batches::marks(&mut connection).await?)
+fn last_id<'a>(headers: &'a HeaderMap, params: &'a Params) -> Result<Option<&'a str>, Problem> {
+    let header = headers.get("last-event-id").map(|id| id.to_str().map_err(|_| bad_id())).transpose()?;
+    Ok(header.or(params.get("last_event_id")))
+}
+
+/// What was accepted and sealed stays so: nobody has seen more of it than there is. A reorganisation of L1 lowers the other marks.
+fn is_past(position: &Marks, now: &Marks) -> bool {
+    position.accepted <= now.accepted && position.sealed <= now.sealed
+}
+
+fn bad_id() -> Problem {
+    Problem::new(Code::BadCursor, "not an id of an event").field("last_event_id").hint("take it from an event's id, or leave it out")
 }
 
 /// The next event; ends when the sequencer does.
@@ -76,31 +96,37 @@ async fn next(mut reader: Reader) -> Option<(Event, Reader)> {
         if let Some(event) = reader.ready.pop_front() {
             return Some((event, reader));
         }
-        reader.changes.mark_unchanged();
-        if let Err(error) = reader.read().await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "an event stream met a database that does not answer");
+        let now = *reader.marks.borrow_and_update();
+        let read = within(READ_TIMEOUT, reader.read(now)).await;
+        if !reader.ready.is_empty() {
+            continue;
         }
-        if reader.ready.is_empty() {
-            reader.changes.changed().await.ok()?;
+        match read {
+            Ok(()) => reader.marks.changed().await.ok()?,
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "an event stream met a database that does not answer");
+                tokio::time::sleep(RETRY).await;
+            }
         }
     }
 }
 
 impl Reader {
-    async fn read(&mut self) -> Result<(), StoreError> {
+    /// Reads the next events up to `now`, of each kind not more than a chunk.
+    async fn read(&mut self, mut now: Marks) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
-        let now = batches::marks(&mut connection).await?;
-        for receipt in transactions::accepted_after(&mut connection, self.position.accepted, CHUNK).await? {
-            self.position.accepted = receipt.seq;
-            self.push("transaction", &Receipt::from(&receipt));
+        if self.position.accepted < now.accepted {
+            let receipts = transactions::accepted_after(&mut connection, self.position.accepted, TRANSACTIONS).await?;
+            for receipt in receipts.iter().take_while(|receipt| receipt.seq <= now.accepted) {
+                self.position.accepted = receipt.seq;
+                self.push("transaction", &Receipt::from(receipt));
+            }
         }
         for reached in ["sealed", "committed", "proven", "final"] {
+            let target = *mark(&mut now, reached);
             let last = mark(&mut self.position, reached);
-            let mut target = now;
-            let target = *mark(&mut target, reached);
-            let first = (*last).min(target);
-            *last = first;
-            for number in (first + 1..=target).take(CHUNK as usize) {
+            *last = target.min(*last);
+            for number in (*last + 1..=target).take(BATCHES) {
                 let Some(batch) = batches::status(&mut connection, number).await? else { break };
                 let hashes = match reached {
                     "sealed" => Some(transactions::hashes_of_batch(&mut connection, number).await?.iter().map(ToString::to_string).collect()),

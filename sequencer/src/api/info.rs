@@ -1,8 +1,8 @@
 //! What a client needs to know before it sends, and what an operator wants to see.
 
-use super::App;
 use super::params::Params;
-use crate::problem::{Code, Problem};
+use super::{App, RenderMetrics};
+use crate::problem::{Code, Problem, echo};
 use crate::wire::{CircuitView, FeeQuote, Page, Progress, Status, TokenView, hex};
 use axum::Json;
 use axum::extract::State;
@@ -11,11 +11,16 @@ use axum::response::{IntoResponse, Response};
 use sheaf_protocol::amount::{Amount, FEE_MANTISSA_BITS, TokenId};
 use sheaf_store::StoreError;
 use sheaf_store::batches::{self, Counts, Marks, Position};
-use sqlx::PgConnection;
+use sheaf_store::pool::within;
+use sqlx::{Connection, PgConnection};
+use std::time::Duration;
+
+/// How long the database may take to show that it lives.
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Tokens that can be deposited.
 #[utoipa::path(get, path = "/v1/tokens", tag = "tokens",
-    responses((status = 200, body = Page<TokenView>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Page<TokenView>)))]
 pub(super) async fn tokens(State(app): State<App>, params: Params) -> Result<Json<Page<TokenView>>, Problem> {
     params.check(&[])?;
     let tokens = read_tokens(&app).await.map_err(|error| Problem::database(&error))?;
@@ -31,12 +36,12 @@ pub(super) async fn tokens(State(app): State<App>, params: Params) -> Result<Jso
 /// What an operation costs now.
 #[utoipa::path(get, path = "/v1/fees", tag = "tokens",
     params(("op" = Option<String>, Query, description = "transfer (unless told) or withdraw"), ("token" = Option<String>, Query, description = "1 unless told")),
-    responses((status = 200, body = FeeQuote), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = FeeQuote)))]
 pub(super) async fn fees(State(app): State<App>, params: Params) -> Result<Json<FeeQuote>, Problem> {
     params.check(&["op", "token"])?;
     let op = params.get("op").unwrap_or("transfer");
     if !["transfer", "withdraw"].contains(&op) {
-        return Err(Problem::new(Code::UnknownOperation, format!("there is no operation {op:?}")).field("op"));
+        return Err(Problem::new(Code::UnknownOperation, format!("there is no operation {:?}", echo(op))).field("op"));
     }
     let token = TokenId(params.number("token", 16)?.unwrap_or(1) as u16);
     let tokens = read_tokens(&app).await.map_err(|error| Problem::database(&error))?;
@@ -67,7 +72,7 @@ async fn read_tokens(app: &App) -> Result<Vec<batches::Token>, StoreError> {
 
 /// What runs here and how far it has come.
 #[utoipa::path(get, path = "/v1/status", tag = "status",
-    responses((status = 200, body = Status), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Status)))]
 pub(super) async fn status(State(app): State<App>, params: Params) -> Result<Json<Status>, Problem> {
     params.check(&[])?;
     let facts = read_facts(&app).await.map_err(|error| Problem::database(&error))?;
@@ -134,20 +139,29 @@ pub(super) async fn health() -> &'static str {
 
 /// The process can accept transactions: the database answers and nothing is stopping.
 #[utoipa::path(get, path = "/ready", tag = "status",
-    responses((status = 200, body = String), (status = 503, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = String)))]
 pub(super) async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
     if app.stop.is_cancelled() {
         return Err(crate::refusal::Refusal::Stopping.into());
     }
-    app.pool.acquire().await.map_err(|error| Problem::database(&error))?;
+    within(READY_TIMEOUT, answers(&app)).await.map_err(|error| Problem::database(&error))?;
     Ok("ready\n")
 }
 
 /// Metrics in the Prometheus text format.
 #[utoipa::path(get, path = "/metrics", tag = "status", responses((status = 200, body = String)))]
 pub(super) async fn metrics(State(app): State<App>) -> Response {
-    let text = app.metrics.as_ref().map(|render| render()).unwrap_or_default();
+    render(app.metrics.as_ref())
+}
+
+pub(crate) fn render(metrics: Option<&RenderMetrics>) -> Response {
+    let text = metrics.map(|render| render()).unwrap_or_default();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+async fn answers(app: &App) -> Result<(), StoreError> {
+    let mut connection = app.pool.acquire().await?;
+    Ok(connection.ping().await?)
 }
 
 #[cfg(test)]

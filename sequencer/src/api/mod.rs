@@ -16,11 +16,13 @@ mod submit;
 mod transactions;
 
 pub use docs::document;
+pub(crate) use info::render;
 pub(crate) use limits::Limits;
 
 use crate::admission::Door;
 use crate::config::{Config, Deployment};
 use crate::feed::Feed;
+use crate::places::Places;
 use crate::problem::{Code, Problem};
 use crate::view::View;
 use axum::extract::DefaultBodyLimit;
@@ -30,7 +32,6 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use sqlx::PgPool;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
@@ -51,7 +52,8 @@ pub(crate) struct App {
     pub(crate) door: Door,
     pub(crate) feed: Feed,
     pub(crate) limits: Arc<limits::Limits>,
-    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) streams: Arc<Places>,
+    pub(crate) waiters: Arc<Places>,
     pub(crate) metrics: Option<RenderMetrics>,
     pub(crate) stop: CancellationToken,
 }
@@ -91,7 +93,7 @@ pub(crate) fn router(app: App) -> Router {
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
 }
 
-fn cors(origins: &[String]) -> CorsLayer {
+pub(crate) fn cors(origins: &[String]) -> CorsLayer {
     let layer = CorsLayer::new().allow_methods(Any).allow_headers(Any).expose_headers(["retry-after", "x-request-id"].map(HeaderName::from_static));
     if origins.iter().any(|origin| origin == "*") {
         return layer.allow_origin(Any);

@@ -1,6 +1,6 @@
 //! Parameters of requests, as strict as bodies: every one known, none twice, numbers decimal.
 
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, echo};
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use sheaf_protocol::amount::parse_decimal;
@@ -25,7 +25,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = Query::try_from_uri(&parts.uri).map_err(|error| Problem::new(Code::InvalidParameter, error.to_string()))?;
+        let query = Query::try_from_uri(&parts.uri).map_err(|error| Problem::new(Code::InvalidParameter, echo(&error.to_string())))?;
         Ok(Self(query.0))
     }
 }
@@ -35,7 +35,7 @@ impl Params {
     pub(super) fn check(&self, known: &[&str]) -> Result<(), Problem> {
         for (i, (name, _)) in self.0.iter().enumerate() {
             if !known.contains(&name.as_str()) || self.0[..i].iter().any(|(earlier, _)| earlier == name) {
-                let problem = Problem::new(Code::InvalidParameter, format!("parameter {name:?} is unknown or comes twice")).field(name.as_str());
+                let problem = Problem::new(Code::InvalidParameter, format!("parameter {:?} is unknown or comes twice", echo(name))).field(name);
                 return Err(problem.hint(format!("parameters: {}", known.join(", "))));
             }
         }

@@ -17,7 +17,7 @@ const HISTORY: &str = "history";
 
 /// A slot with every accepted transaction applied.
 #[utoipa::path(get, path = "/v1/slots/{id}", tag = "slots", params(("id" = String, Path, description = "decimal")),
-    responses((status = 200, body = SlotView), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = SlotView)))]
 pub(super) async fn one(State(app): State<App>, Segment(id): Segment, params: Params) -> Result<Json<SlotView>, Problem> {
     params.check(&[])?;
     let id = slot_id(&id)?;
@@ -29,7 +29,7 @@ pub(super) async fn one(State(app): State<App>, Segment(id): Segment, params: Pa
 #[utoipa::path(get, path = "/v1/slots", tag = "slots",
     params(("key" = Option<String>, Query, description = "public key, decimal or 0x hex; this or owner"), ("owner" = Option<String>, Query, description = "L1 address"),
         ("token" = Option<String>, Query), ("cursor" = Option<String>, Query), ("limit" = Option<String>, Query)),
-    responses((status = 200, body = Page<SlotView>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Page<SlotView>)))]
 pub(super) async fn find(State(app): State<App>, params: Params) -> Result<Json<Page<SlotView>>, Problem> {
     params.check(&["key", "owner", "token", "cursor", "limit"])?;
     let token = params.number("token", 16)?.map(|token| TokenId(token as u16));
@@ -47,7 +47,7 @@ pub(super) async fn find(State(app): State<App>, params: Params) -> Result<Json<
 /// What a slot signed and received, newest first.
 #[utoipa::path(get, path = "/v1/slots/{id}/transactions", tag = "slots",
     params(("id" = String, Path, description = "decimal"), ("cursor" = Option<String>, Query), ("limit" = Option<String>, Query)),
-    responses((status = 200, body = Page<HistoryLine>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Page<HistoryLine>)))]
 pub(super) async fn history(State(app): State<App>, Segment(id): Segment, params: Params) -> Result<Json<Page<HistoryLine>>, Problem> {
     params.check(&["cursor", "limit"])?;
     let id = slot_id(&id)?;

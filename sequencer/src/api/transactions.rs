@@ -2,12 +2,14 @@
 
 use super::App;
 use super::params::{self, Params, Segment};
-use crate::problem::{Code, Problem};
+use crate::client::ClientIp;
+use crate::problem::{Code, Problem, echo};
 use crate::wire::Transaction;
 use axum::Json;
 use axum::extract::State;
 use sheaf_protocol::ops::TxHash;
 use sheaf_store::StoreError;
+use sheaf_store::batches::Marks;
 use sheaf_store::transactions;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -21,29 +23,37 @@ const DEFAULT_WAIT_S: u64 = 30;
 #[utoipa::path(get, path = "/v1/transactions/{hash}", tag = "transactions",
     params(("hash" = String, Path, description = "0x hex"), ("wait" = Option<String>, Query, description = "accepted, sealed, committed, proven or final"),
         ("timeout_s" = Option<String>, Query, description = "seconds to wait, 30 unless told")),
-    responses((status = 200, body = Transaction), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn status(State(app): State<App>, Segment(hash): Segment, params: Params) -> Result<Json<Transaction>, Problem> {
+    responses((status = 200, body = Transaction)))]
+pub(super) async fn status(State(app): State<App>, client: ClientIp, Segment(hash): Segment, params: Params) -> Result<Json<Transaction>, Problem> {
     params.check(&["wait", "timeout_s"])?;
     let hash = TxHash(params::bytes("hash", &hash)?);
     let wanted = wanted(&params)?;
     let deadline = Instant::now() + patience(&params, app.config.api.max_wait)?;
-    let mut changes = app.feed.subscribe();
+    let mut marks = app.feed.subscribe();
+    let mut place = None;
     loop {
+        let seen = *marks.borrow_and_update();
         let status = read(&app, &hash).await.map_err(|error| Problem::database(&error))?;
         let status = status.ok_or_else(|| Problem::new(Code::UnknownTransaction, format!("{hash} was never accepted")))?;
         if rank(&status.state) >= wanted {
             return Ok(Json((&status).into()));
         }
-        let changed = async {
-            tokio::select! {
-                changed = changes.changed() => changed.is_ok(),
-                () = app.stop.cancelled() => false,
-            }
-        };
-        if !timeout_at(deadline, changed).await.unwrap_or(false) {
+        if place.is_none() {
+            let full = || Problem::new(Code::TooManyWaiters, "this sequencer has no place left for a waiting request").hint("ask without wait");
+            place = Some(app.waiters.take(client).ok_or_else(full)?);
+        }
+        let moved = marks.wait_for(|now| *now != seen && may_have_reached(wanted, status.batch, now, &seen));
+        let moved = app.stop.run_until_cancelled(timeout_at(deadline, moved)).await;
+        if !matches!(moved, Some(Ok(Ok(_)))) {
             return Ok(Json((&status).into()));
         }
     }
+}
+
+/// Whether it is worth looking again: the wanted mark has come to the batch, or there are new batches and this transaction had none.
+fn may_have_reached(wanted: usize, batch: Option<u64>, now: &Marks, seen: &Marks) -> bool {
+    let Some(batch) = batch else { return now.sealed > seen.sealed };
+    [now.accepted, now.sealed, now.committed, now.proven, now.finalised].get(wanted).is_some_and(|mark| *mark >= batch)
 }
 
 async fn read(app: &App, hash: &TxHash) -> Result<Option<transactions::Status>, StoreError> {
@@ -57,7 +67,7 @@ fn rank(state: &str) -> usize {
 
 fn wanted(params: &Params) -> Result<usize, Problem> {
     let Some(state) = params.get("wait") else { return Ok(0) };
-    let unknown = || Problem::new(Code::InvalidParameter, format!("there is no state {state:?}")).field("wait").hint(STATES.join(", "));
+    let unknown = || Problem::new(Code::InvalidParameter, format!("there is no state {:?}", echo(state))).field("wait").hint(STATES.join(", "));
     STATES.iter().position(|name| *name == state).ok_or_else(unknown)
 }
 

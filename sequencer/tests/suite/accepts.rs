@@ -1,12 +1,16 @@
 //! What the API takes and tells.
 
-use crate::support::{FEE, K, Node, Person, alice, bob, body, config, deployment, mine, operator, transfer, withdraw};
+use crate::support::{FEE, K, METRICS, Node, Person, alice, bob, body, config, deployment, mine, operator, transfer, withdraw};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sheaf_protocol::amount::{Address, NATIVE, TokenId};
+use sheaf_sequencer::{Front, serve};
 use sheaf_store::l1::{Committed, Event, Proven, TokenListed};
 use sqlx::PgPool;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 const RECORDS: &str = "application/vnd.sheaf.transactions";
 
@@ -241,14 +245,91 @@ async fn what_a_client_needs_to_know_is_told(pool: PgPool) {
     assert_eq!(operator().key.public().0.to_string(), node.slot(1).await["key"]);
     assert_eq!(node.get("/health").await.0, StatusCode::OK);
     assert_eq!(node.get("/ready").await.0, StatusCode::OK);
-    assert_eq!(node.get("/metrics").await.0, StatusCode::OK);
-    let document = node.get("/openapi.json").await.1;
-    for path in ["/v1/transactions", "/v1/transactions/{hash}", "/v1/slots", "/v1/batches/{number}", "/v1/events", "/v1/fees"] {
-        assert!(document["paths"][path].is_object(), "{path} is not documented");
-    }
+    let metrics = node.http.get(format!("{}/metrics", node.base)).send().await.unwrap();
+    assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4");
+    assert_eq!(metrics.text().await.unwrap(), METRICS);
     let page = node.get("/docs/").await.1;
     assert!(page.as_str().unwrap().contains("swagger-ui"));
     assert!(!page.as_str().unwrap().contains("//cdn") && !page.as_str().unwrap().contains("https://"), "the page needs something from outside");
+    node.stop().await;
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn every_route_is_documented_and_every_documented_route_is_there(pool: PgPool) {
+    const ROUTES: [&str; 14] = [
+        "/health",
+        "/metrics",
+        "/ready",
+        "/v1/batches",
+        "/v1/batches/{number}",
+        "/v1/events",
+        "/v1/fees",
+        "/v1/slots",
+        "/v1/slots/{id}",
+        "/v1/slots/{id}/transactions",
+        "/v1/status",
+        "/v1/tokens",
+        "/v1/transactions",
+        "/v1/transactions/{hash}",
+    ];
+    let node = Node::start(&pool, config()).await;
+    let document = node.get("/openapi.json").await.1;
+    let paths: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(paths, ROUTES);
+    for path in ROUTES {
+        let path = path.replace("{hash}", "0x00").replace("{id}", "x").replace("{number}", "x");
+        // of a post only the wrong method is refused, of an event stream only the head is read
+        let response = node.http.get(format!("{}{path}", node.base)).send().await.unwrap();
+        assert_ne!(response.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+    node.stop().await;
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_standby_lives_and_says_that_it_is_not_ready(pool: PgPool) {
+    let front = Front::new(&config().api, Some(Arc::new(|| METRICS.to_owned())));
+    let (listener, stop) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), CancellationToken::new());
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let (router, api, ends) = (front.router(), config().api, stop.clone());
+    let served = tokio::spawn(async move { serve(listener, router, &api, ends).await });
+    let get = async |path: &str| reqwest::get(format!("{base}{path}")).await.unwrap();
+    assert_eq!(get("/health").await.status(), StatusCode::OK);
+    assert_eq!(get("/metrics").await.text().await.unwrap(), METRICS);
+    let node = Node::start(&pool, config()).await;
+    for path in ["/ready", "/v1/status", "/v1/slots/1"] {
+        let answer = get(path).await;
+        assert_eq!((answer.status(), answer.headers()["retry-after"].to_str().unwrap()), (StatusCode::SERVICE_UNAVAILABLE, "1"), "{path}");
+        assert_eq!(answer.json::<Value>().await.unwrap()["code"], "standby", "{path}");
+    }
+    front.open(node.sequencer.router());
+    assert_eq!(get("/ready").await.status(), StatusCode::OK);
+    assert_eq!(get("/v1/status").await.status(), StatusCode::OK);
+    front.close();
+    assert_eq!(get("/ready").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    stop.cancel();
+    served.await.unwrap();
+    node.stop().await;
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_stream_that_was_away_for_many_batches_gets_every_one(pool: PgPool) {
+    let node = Node::with_people(&pool, config(), 10_000).await;
+    // more than a stream reads at once
+    for nonce in 0..20 {
+        node.send(&alice().sign(transfer(2, 3, nonce, 1))).await;
+        node.seal(u64::from(nonce) + 1).await;
+    }
+    let mut stream = Stream::open(&node, Some("0-0-0-0-0")).await;
+    let (mut accepted, mut sealed) = (0, Vec::new());
+    while accepted < 20 || sealed.len() < 20 {
+        let (_, kind, data) = stream.next().await;
+        match kind.as_str() {
+            "transaction" => accepted += 1,
+            _ => sealed.push(data["number"].as_str().unwrap().parse::<u64>().unwrap()),
+        }
+    }
+    assert_eq!(sealed, (1..=20).collect::<Vec<_>>());
+    drop(stream);
     node.stop().await;
 }
 

@@ -3,6 +3,9 @@
 
 mod accepts;
 mod batches;
+mod bounds;
+mod disk;
+mod hangs;
 mod rates;
 mod refuses;
 mod support;

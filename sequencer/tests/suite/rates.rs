@@ -18,12 +18,16 @@ async fn a_client_that_spent_its_budget_waits(pool: PgPool) {
     let node = Node::start(&pool, settings).await;
     let many: Vec<Value> = (0..4).map(|nonce| body(&alice().sign(transfer(2, 3, nonce, 1)))).collect();
     let (status, problem) = node.post(&Value::Array(many)).await;
-    assert_eq!((status, &problem["code"]), (StatusCode::TOO_MANY_REQUESTS, &Value::from("rate_limited")));
+    assert_eq!((status, &problem["code"]), (StatusCode::PAYLOAD_TOO_LARGE, &Value::from("too_many_records")), "waiting would not help");
+    assert!(problem["detail"].as_str().unwrap().contains("more than 3"), "{problem}");
     let from = |client: &'static str| node.http.get(format!("{}/v1/tokens", node.base)).header("x-client", client).send();
     for _ in 0..3 {
         assert_eq!(from("10.0.0.1").await.unwrap().status(), StatusCode::OK);
     }
-    assert_eq!(from("10.0.0.1").await.unwrap().status(), StatusCode::TOO_MANY_REQUESTS);
+    let refused = from("10.0.0.1").await.unwrap();
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(refused.json::<Value>().await.unwrap()["code"], "rate_limited");
     assert_eq!(from("10.0.0.2").await.unwrap().status(), StatusCode::OK);
     assert_eq!(node.get("/health").await.0, StatusCode::OK, "probes cost nothing");
     node.stop().await;

@@ -1,10 +1,12 @@
 //! Bad input, each with its own stable code, none a failure of the sequencer.
 
-use crate::support::{FEE, Node, alice, bob, body, config, mine, operator, transfer, withdraw};
+use crate::support::{FEE, K, Node, Person, alice, bob, body, config, mine, operator, srs, transfer, withdraw};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sheaf_protocol::amount::{Address, NATIVE, TokenId};
-use sheaf_protocol::field::Fr;
+use sheaf_protocol::amount::{Address, Amount, BALANCE_BITS, NATIVE, Nonce, SlotId, TokenId};
+use sheaf_protocol::field::{Fr, to_word};
+use sheaf_protocol::kzg::StateVector;
+use sheaf_protocol::ledger::{Slot, Triple};
 use sheaf_protocol::ops::Op;
 use sheaf_store::l1::{Event, TokenListed};
 use sqlx::PgPool;
@@ -40,6 +42,8 @@ async fn malformed_bodies(pool: PgPool) {
     check(node.post_as("application/json", b"\"transfer\"".to_vec()).await, 400, "malformed_json");
     check(node.post_as("application/json", b"{\"op\":\"transfer\",\"op\":\"transfer\"}".to_vec()).await, 400, "duplicate_field");
     check(node.post_as("text/plain", b"{}".to_vec()).await, 415, "unsupported_content_type");
+    let untyped = node.http.post(format!("{}/v1/transactions", node.base)).body("{}").send().await.unwrap();
+    check((untyped.status(), untyped.json().await.unwrap()), 415, "unsupported_content_type");
     check(node.post_as("application/json", vec![b' '; 5_000]).await, 413, "body_too_large");
     check(node.post_as(RECORDS, vec![1; 5_000]).await, 413, "body_too_large");
     check(node.post_as(RECORDS, vec![]).await, 400, "malformed_record");
@@ -63,6 +67,11 @@ async fn numbers_that_are_not_ours(pool: PgPool) {
     for bad in [json!(1.5), json!(-1), json!(1), json!("1.5"), json!("-1"), json!("01"), json!("+1"), json!(" 1"), json!("1e3"), json!("")] {
         refused(&node, &with("amount", bad.clone()), 400, "invalid_number").await;
         refused(&node, &with("nonce", bad), 400, "invalid_number").await;
+    }
+    // as numbers of JSON: beyond 64 bits one is a float, beyond a float the text is no JSON that anybody reads
+    for (number, code) in [("18446744073709551616", "invalid_number"), ("1e2", "invalid_number"), ("1e999", "malformed_json")] {
+        let text = with("amount", json!("NUMBER")).to_string().replace("\"NUMBER\"", number);
+        check(node.post_as("application/json", text.into_bytes()).await, 400, code);
     }
     refused(&node, &with("from", json!("16777216")), 400, "number_too_large").await;
     refused(&node, &with("token", json!("65536")), 400, "number_too_large").await;
@@ -103,6 +112,45 @@ async fn what_the_state_does_not_allow(pool: PgPool) {
     node.seal(1).await;
     refused(&node, &signed(transfer(2, 3, 0, 101)), 409, "nonce_too_low").await;
     assert_eq!(node.slot(2).await["balance"], (900 - FEE).to_string(), "nothing else happened");
+    node.stop().await;
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_receiver_that_holds_another_token(pool: PgPool) {
+    let node = Node::with_people(&pool, config(), 1_000).await;
+    node.mine(vec![bob().deposit(TokenId(2), 500)]).await;
+    node.until("a slot", async || node.get("/v1/slots/4").await.0 == StatusCode::OK).await;
+    refused(&node, &body(&alice().sign(transfer(2, 4, 0, 100))), 422, "wrong_token").await;
+    node.stop().await;
+}
+
+/// A computed batch 1 that left these slots: Alice has one nonce left, Bob holds as much as a slot can.
+async fn plant(pool: &PgPool, slots: &[(SlotId, Slot)]) {
+    let columns: Vec<_> = slots.iter().map(|(id, slot)| (*id, slot.columns())).collect();
+    let root = StateVector::new(srs(K), columns).unwrap().root();
+    let one = to_word(Fr::from(1u64));
+    let record: Vec<u8> = [one, one].concat().into_iter().chain([0; 16 * 32]).collect();
+    let query = "INSERT INTO batches (number, circuit, seal_reason, computed_at, record, new_root, opening, claim_e, claim_z, claim_delta,
+                     posted_data, choices, ops_words, input)
+                 VALUES (1, 1, 'size', now(), $1, $2, decode(repeat('00', 64), 'hex'), $2, $2, $2, decode(repeat('00', 6), 'hex'), '', '', '{}')";
+    sqlx::query(query).bind(record).bind(root.as_slice()).execute(pool).await.unwrap();
+    sheaf_store::slots::upsert(&mut pool.acquire().await.unwrap(), 1, slots).await.unwrap();
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn nonces_and_balances_at_their_end(pool: PgPool) {
+    let slot = |person: &Person, nonce, balance| {
+        let triple = Triple { key: person.key.public().0, owner: person.owner, token: NATIVE };
+        Slot { triple, nonce: Nonce(nonce), balance: Amount(balance) }
+    };
+    let full = (1 << BALANCE_BITS) - 1;
+    let slots = [(SlotId(1), slot(&operator(), 0, 1_000)), (SlotId(2), slot(&alice(), u32::MAX, 1_000)), (SlotId(3), slot(&bob(), 0, full))];
+    plant(&pool, &slots).await;
+    let node = Node::start(&pool, config()).await;
+    refused(&node, &body(&alice().sign(transfer(2, 3, u32::MAX, 100))), 422, "nonce_exhausted").await;
+    refused(&node, &body(&operator().sign(transfer(1, 3, 0, 100))), 422, "amount_too_large").await;
+    node.send(&bob().sign(transfer(3, 2, 0, 100))).await;
+    node.send(&operator().sign(transfer(1, 3, 0, 100))).await;
     node.stop().await;
 }
 
@@ -208,6 +256,16 @@ async fn requests_that_name_nothing(pool: PgPool) {
         ("/v1/nothing", 404, "not_found"),
     ] {
         check(node.get(path).await, status, code);
+    }
+    let cursor = node.get("/v1/slots/2/transactions?limit=1").await.1["next"].as_str().unwrap().to_owned();
+    assert_eq!(node.get(&format!("/v1/slots/2/transactions?cursor={cursor}")).await.0, StatusCode::OK);
+    check(node.get(&format!("/v1/batches?cursor={cursor}")).await, 400, "bad_cursor");
+    let last = if cursor.ends_with('0') { "1" } else { "0" };
+    check(node.get(&format!("/v1/slots/2/transactions?cursor={}{last}", &cursor[..cursor.len() - 1])).await, 400, "bad_cursor");
+    for id in [&b"1-2-3"[..], b"99-0-0-0-0", b"0-99-0-0-0", b"-1-0-0-0-0", b"\xff"] {
+        let request = node.http.get(format!("{}/v1/events", node.base)).header("last-event-id", id);
+        let answer = request.send().await.unwrap();
+        check((answer.status(), answer.json().await.unwrap()), 400, "bad_cursor");
     }
     let waits = format!("{unknown}?wait=soon");
     check(node.get(&waits).await, 400, "invalid_parameter");

@@ -12,7 +12,7 @@ use sheaf_protocol::ops::{Op, SignedOp, Transfer, Withdraw};
 use sheaf_protocol::schnorr::{SecretKey, sign};
 use sheaf_protocol::shape::by_name;
 use sheaf_sequencer::config::{Circuit, FeeAccount};
-use sheaf_sequencer::{Config, Deployment, Sequencer, StartError, serve};
+use sheaf_sequencer::{Config, Deployment, RenderMetrics, Sequencer, StartError, serve};
 use sheaf_store::l1::{self, BlockRow, Event, EventRow};
 use sqlx::PgPool;
 use std::collections::HashMap;
@@ -26,12 +26,14 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const K: u32 = 10;
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// What a recorder of metrics would say.
+pub(crate) const METRICS: &str = "# TYPE sheaf_test counter\nsheaf_test 1\n";
 /// The least fee.
 pub(crate) const FEE: u128 = 10;
 
 static SRS: LazyLock<Mutex<HashMap<u32, Arc<Srs>>>> = LazyLock::new(Mutex::default);
 
-fn srs(k: u32) -> Arc<Srs> {
+pub(crate) fn srs(k: u32) -> Arc<Srs> {
     let mut known = SRS.lock().unwrap();
     Arc::clone(known.entry(k).or_insert_with(|| Arc::new(Srs::insecure_dev(k, "sequencer tests").unwrap())))
 }
@@ -165,7 +167,8 @@ impl Node {
     pub(crate) async fn try_start(pool: &PgPool, config: Config, k: u32) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let api = config.api.clone();
-        let sequencer = Sequencer::start(config, pool.clone(), srs(k), deployment(k), None, stop.clone()).await?;
+        let metrics: RenderMetrics = Arc::new(|| METRICS.to_owned());
+        let sequencer = Sequencer::start(config, pool.clone(), srs(k), deployment(k), Some(metrics), stop.clone()).await?;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (router, ends) = (sequencer.router(), stop.clone());

@@ -1,0 +1,57 @@
+//! What a process shows before it leads: it lives, it is not ready, and a client should come again.
+//!
+//! ```text
+//! standby, recovery ──open──> the sequencer's own router ──close──> standby
+//! ```
+//! The listener and its connections stay through the change.
+
+use crate::api::{RenderMetrics, cors, render};
+use crate::config::ApiConfig;
+use crate::problem::{Code, Problem};
+use axum::Router;
+use axum::extract::Request;
+use axum::routing::get;
+use std::sync::{Arc, PoisonError, RwLock};
+use tower::ServiceExt;
+
+/// A router whose content changes while it is served.
+#[derive(Clone, Debug)]
+pub struct Front {
+    standby: Router,
+    present: Arc<RwLock<Router>>,
+}
+
+impl Front {
+    /// Standing by.
+    pub fn new(config: &ApiConfig, metrics: Option<RenderMetrics>) -> Self {
+        let standby = Router::new()
+            .route("/health", get(async || "ok\n"))
+            .route("/metrics", get(async move || render(metrics.as_ref())))
+            .fallback(not_leading)
+            .layer(cors(&config.cors_origins));
+        Self { present: Arc::new(RwLock::new(standby.clone())), standby }
+    }
+
+    /// The router to [`serve`](crate::serve).
+    pub fn router(&self) -> Router {
+        let present = Arc::clone(&self.present);
+        Router::new().fallback(move |request: Request| {
+            let router = present.read().unwrap_or_else(PoisonError::into_inner).clone();
+            router.oneshot(request)
+        })
+    }
+
+    /// Shows `router` from now on.
+    pub fn open(&self, router: Router) {
+        *self.present.write().unwrap_or_else(PoisonError::into_inner) = router;
+    }
+
+    /// Stands by again.
+    pub fn close(&self) {
+        self.open(self.standby.clone());
+    }
+}
+
+async fn not_leading() -> Problem {
+    Problem::new(Code::Standby, "another process leads, or this one is still starting").hint("ask the leader, or come again")
+}
