@@ -52,8 +52,9 @@ pub(super) struct Files {
 
 /// Reads both files and checks that they belong together.
 pub(super) fn read(role: &RoleArgs) -> anyhow::Result<Files> {
-    let missing =
-        || format!("no {DEFAULT_DEPLOYMENT} here; name the deployment file with --deployment, make one with `sheaf deploy`, or start with --dev");
+    let missing = || {
+        format!("no {DEFAULT_DEPLOYMENT} here; name the deployment file with --deployment, make one with `sheaf deploy`, or use `sheaf node --dev`")
+    };
     let deployment: DevDeployment = read_json(&role.deployment_file().with_context(missing)?, "--deployment")?;
     let manifest: Manifest = read_json(&role.manifest_file().with_context(missing)?, "--manifest")?;
     let (expected, found) = (deployment.deployment.manifest, manifest.digest());
@@ -72,7 +73,7 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path, flag: &str)
 
 /// Connects, migrates, and binds the database to the deployment: one that belongs to another is refused.
 pub(super) async fn open_database(role: &RoleArgs, files: &Files) -> anyhow::Result<PgPool> {
-    let url = role.database_url().context("no database: set DATABASE_URL to a Postgres, or start with --dev")?;
+    let url = role.database_url().context("no database: set DATABASE_URL to a Postgres, or use `sheaf node --dev`")?;
     let pool = sheaf_store::pool::connect(&url).await?;
     let deployment = &files.deployment.deployment;
     let finality_depth = if deployment.chain_id == DEV_CHAIN_ID { 1 } else { 64 };
