@@ -21,7 +21,7 @@ use sheaf_protocol::ops::Op;
 use sheaf_store::StoreError;
 use sheaf_store::batches::{self, Computed, Member};
 use sheaf_store::leader::Lease;
-use sheaf_store::pool::within;
+use sheaf_store::pool::{Held, within};
 use sqlx::{Connection, PgPool};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -280,13 +280,15 @@ impl Committer {
 
     /// Also succeeds if an earlier attempt took effect although it reported an error: nobody else writes this batch.
     async fn try_store(&self, computed: &Computed) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = Held::take(&self.pool).await?;
         let mut transaction = connection.begin().await?;
         self.lease.guard(&mut transaction).await?;
         match batches::store_computed(&mut transaction, computed).await {
-            Err(sqlx::Error::RowNotFound) => Ok(()),
-            Err(error) => Err(error.into()),
-            Ok(()) => Ok(transaction.commit().await?),
+            Err(sqlx::Error::RowNotFound) => transaction.rollback().await?,
+            Err(error) => return Err(error.into()),
+            Ok(()) => transaction.commit().await?,
         }
+        connection.done();
+        Ok(())
     }
 }

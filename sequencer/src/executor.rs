@@ -23,7 +23,7 @@ use sheaf_protocol::transition::Rejection;
 use sheaf_store::StoreError;
 use sheaf_store::batches::{self, Member, Seal};
 use sheaf_store::leader::Lease;
-use sheaf_store::pool::within;
+use sheaf_store::pool::{Held, within};
 use sheaf_store::queue;
 use sheaf_store::transactions::{self, Accepted, Receipt};
 use sqlx::{Connection, PgPool};
@@ -215,9 +215,11 @@ impl Executor {
     }
 
     async fn pending(&self) -> Result<Vec<(u64, QueueEntry)>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = Held::take(&self.pool).await?;
         let deposits = &self.config.deposits;
-        Ok(queue::pending(&mut connection, self.book.last_index(), deposits.confirmations, deposits.max_group).await?)
+        let entries = queue::pending(&mut connection, self.book.last_index(), deposits.confirmations, deposits.max_group).await?;
+        connection.done();
+        Ok(entries)
     }
 
     /// Writes the drafts in one transaction and returns the time of acceptance.
@@ -273,11 +275,13 @@ impl Executor {
 
     async fn find(&self, trace: Trace) -> Result<bool, StoreError> {
         lead::renew(&self.pool, &self.lease, self.config.lead.lease).await?;
-        let mut connection = self.pool.acquire().await?;
-        Ok(match trace {
+        let mut connection = Held::take(&self.pool).await?;
+        let found = match trace {
             Trace::Accepted(seq) => transactions::last_seq(&mut connection).await? >= seq,
             Trace::Sealed(number) => batches::status(&mut connection, number).await?.is_some(),
-        })
+        };
+        connection.done();
+        Ok(found)
     }
 
     /// Seals whatever the policy says, batch after batch, as far as the committer keeps up.
@@ -349,7 +353,7 @@ async fn write(pool: &PgPool, lease: &Lease, drafts: impl Iterator<Item = &Membe
             Member::Taken(entry) => taken.push(entry.clone()),
         }
     }
-    let mut connection = pool.acquire().await?;
+    let mut connection = Held::take(pool).await?;
     let mut transaction = connection.begin().await?;
     lease.guard(&mut transaction).await?;
     if !taken.is_empty() {
@@ -357,14 +361,16 @@ async fn write(pool: &PgPool, lease: &Lease, drafts: impl Iterator<Item = &Membe
     }
     let accepted_at = transactions::insert(&mut transaction, &accepted).await?;
     transaction.commit().await?;
+    connection.done();
     Ok(accepted_at)
 }
 
 async fn write_seal(pool: &PgPool, lease: &Lease, seal: &Seal) -> Result<u64, StoreError> {
-    let mut connection = pool.acquire().await?;
+    let mut connection = Held::take(pool).await?;
     let mut transaction = connection.begin().await?;
     lease.guard(&mut transaction).await?;
     let (transactions, taken) = batches::seal(&mut transaction, seal).await?;
     transaction.commit().await?;
+    connection.done();
     Ok(transactions + taken)
 }

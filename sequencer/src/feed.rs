@@ -9,7 +9,7 @@
 use sheaf_store::StoreError;
 use sheaf_store::batches::{self, Marks};
 use sheaf_store::hints::Hints;
-use sheaf_store::pool::within;
+use sheaf_store::pool::{Held, within};
 use sqlx::PgPool;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,6 +95,8 @@ impl Feed {
 }
 
 async fn look(pool: &PgPool) -> Result<Marks, StoreError> {
-    let mut connection = pool.acquire().await?;
-    Ok(batches::marks(&mut connection).await?)
+    let mut connection = Held::take(pool).await?;
+    let marks = batches::marks(&mut connection).await?;
+    connection.done();
+    Ok(marks)
 }

@@ -7,7 +7,7 @@
 use crate::config::LeadConfig;
 use sheaf_store::StoreError;
 use sheaf_store::leader::{self, Lease, Role};
-use sheaf_store::pool::within;
+use sheaf_store::pool::{Held, within};
 use sqlx::PgPool;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -41,8 +41,10 @@ pub(crate) async fn acquire(pool: &PgPool, config: &LeadConfig, stop: &Cancellat
 }
 
 async fn take(pool: &PgPool, config: &LeadConfig) -> Result<Option<Lease>, StoreError> {
-    let mut connection = pool.acquire().await?;
-    leader::acquire(&mut connection, Role::Sequencer, &config.holder, config.lease).await
+    let mut connection = Held::take(pool).await?;
+    let lease = leader::acquire(&mut connection, Role::Sequencer, &config.holder, config.lease).await?;
+    connection.done();
+    Ok(lease)
 }
 
 /// The task that keeps the lease. Dropped, it stops without giving the lease up, as a crash does.
@@ -104,11 +106,15 @@ async fn keep(pool: PgPool, lease: Lease, duration: Duration, enough: Cancellati
 /// # Errors
 /// [`StoreError`].
 pub(crate) async fn renew(pool: &PgPool, lease: &Lease, duration: Duration) -> Result<(), StoreError> {
-    let mut connection = pool.acquire().await?;
-    lease.renew(&mut connection, duration).await
+    let mut connection = Held::take(pool).await?;
+    lease.renew(&mut connection, duration).await?;
+    connection.done();
+    Ok(())
 }
 
 async fn release(pool: &PgPool, lease: Lease) -> Result<(), StoreError> {
-    let mut connection = pool.acquire().await?;
-    lease.release(&mut connection).await
+    let mut connection = Held::take(pool).await?;
+    lease.release(&mut connection).await?;
+    connection.done();
+    Ok(())
 }

@@ -11,10 +11,12 @@ use sheaf_protocol::amount::AmountError;
 use sheaf_protocol::ops::RecordError;
 use sheaf_protocol::schnorr::SignatureError;
 use sheaf_protocol::transition::Rejection;
+use std::num::NonZeroU32;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// Seconds after which a client that met a full queue or a busy database should try again.
-const RETRY_AFTER_S: u64 = 1;
+const RETRY_AFTER_S: NonZeroU32 = NonZeroU32::MIN;
 /// Characters of a client's own words that a problem repeats.
 const ECHO_CHARS: usize = 64;
 
@@ -132,7 +134,7 @@ pub struct Problem {
     pub hint: Option<Box<str>>,
     /// Seconds of the header Retry-After, if not the usual.
     #[serde(skip)]
-    pub(crate) retry_after_s: Option<u64>,
+    pub(crate) retry_after_s: Option<NonZeroU32>,
 }
 
 impl Problem {
@@ -159,8 +161,9 @@ impl Problem {
 
     /// Says when to try again.
     #[must_use]
-    pub(crate) fn retry_after(mut self, wait: std::time::Duration) -> Self {
-        self.retry_after_s = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.retry_after_s = NonZeroU32::new(u32::try_from(seconds).unwrap_or(u32::MAX));
         self
     }
 
@@ -189,7 +192,7 @@ impl Problem {
         Refusal::Storage.into()
     }
 
-    fn retry_after_s(&self) -> Option<u64> {
+    fn retry_after_s(&self) -> Option<NonZeroU32> {
         self.code.is_temporary().then(|| self.retry_after_s.unwrap_or(RETRY_AFTER_S))
     }
 }
@@ -200,7 +203,7 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (self.code.status(), [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         if let Some(seconds) = retry_after_s {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.get()));
         }
         response
     }
@@ -300,7 +303,7 @@ mod tests {
             let response = Problem::new(*code, "x").into_response();
             assert_eq!(response.headers().contains_key(header::RETRY_AFTER), code.is_temporary(), "{code:?}");
         }
-        let response = Problem::new(Code::RateLimited, "x").retry_after(std::time::Duration::from_millis(2_001)).into_response();
+        let response = Problem::new(Code::RateLimited, "x").retry_after(Duration::from_millis(2_001)).into_response();
         assert_eq!(response.headers()[header::RETRY_AFTER], "3");
     }
 

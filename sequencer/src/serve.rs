@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-/// How long open requests may take after the stop.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long open requests may take after the stop: longer than a write.
+const DRAIN: Duration = Duration::from_secs(8);
 /// Pause after the system refused a connection (no file descriptors left, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

@@ -24,7 +24,10 @@ pub enum StoreError {
         found: i32,
     },
     /// The server may lose what it confirmed.
-    #[error("this Postgres runs with fsync off: a power failure would lose acknowledged transactions; set fsync = on, or for a throw-away server start it with -c {}=on", crate::pool::DISPOSABLE)]
+    #[error(
+        "this Postgres runs with fsync off: a power failure would lose acknowledged transactions; set fsync = on, or for a throw-away server start it with -c {}=on",
+        crate::pool::DISPOSABLE
+    )]
     NotDurable,
     /// The server did not answer in time. What was asked for may still happen.
     #[error("the database did not answer within {limit_ms} ms")]

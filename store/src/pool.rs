@@ -4,10 +4,12 @@
 //! that is still starting. Every connection commits synchronously, whatever the server's default is: confirmed means durable.
 
 use crate::error::StoreError;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 pub use sqlx::PgPool;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, Postgres};
 use std::future::Future;
+use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const DISPOSABLE: &str = "sheaf.disposable";
 /// What every connection asks for.
 const SESSION: [(&str, &str); 1] = [("synchronous_commit", "on")];
+/// What writers ask for as well: one that vanished in the middle of a transaction must not hold its locks for ever.
+const WRITER_SESSION: [(&str, &str); 1] = [("idle_in_transaction_session_timeout", "30s")];
 /// Connections of one process.
 const MAX_CONNECTIONS: u32 = 20;
 /// Pause between two attempts to connect.
@@ -43,10 +47,55 @@ pub async fn connect(url: &str) -> Result<PgPool, StoreError> {
     Ok(PgPoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options))
 }
 
-/// A pool of its own to the same database, whose `connections` no other user of `pool` can take.
+/// A pool of its own to the same database for writers, whose `connections` no other user of `pool` can take.
 pub fn reserve(pool: &PgPool, connections: u32) -> PgPool {
-    let options = pool.connect_options().as_ref().clone().options(SESSION);
+    let options = pool.connect_options().as_ref().clone().options(SESSION).options(WRITER_SESSION);
     PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options)
+}
+
+/// A connection that goes back to its pool only when the work on it is done. Dropped before (a time-out, a failure), it is closed, so that a
+/// database that hangs does not use up the pool.
+#[derive(Debug)]
+pub struct Held {
+    connection: PoolConnection<Postgres>,
+    is_done: bool,
+}
+
+impl Held {
+    /// Takes one out of the pool.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`] without one.
+    pub async fn take(pool: &PgPool) -> Result<Self, StoreError> {
+        Ok(Self { connection: pool.acquire().await?, is_done: false })
+    }
+
+    /// Gives it back.
+    pub fn done(mut self) {
+        self.is_done = true;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+impl Deref for Held {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
 }
 
 /// Does `work`, but gives up after `limit`.

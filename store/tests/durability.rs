@@ -3,8 +3,8 @@
 
 use sheaf_store::StoreError;
 use sheaf_store::embedded::{Cluster, ClusterOptions, Durability};
-use sheaf_store::pool::{connect, reserve, within};
-use sqlx::{PgPool, Row};
+use sheaf_store::pool::{Held, connect, reserve, within};
+use sqlx::{PgConnection, PgPool, Row};
 use std::time::Duration;
 
 async fn setting(pool: &PgPool, query: &'static str) -> String {
@@ -55,7 +55,7 @@ async fn reload(pool: &PgPool) -> String {
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_database_that_hangs_is_not_waited_for(pool: PgPool) {
     let hanging = async {
-        sqlx::query("SELECT pg_sleep(600)").execute(&pool).await?;
+        sqlx::query("SELECT pg_sleep(1)").execute(&pool).await?;
         Ok(())
     };
     let late = within(Duration::from_millis(50), hanging).await;
@@ -69,7 +69,28 @@ async fn a_reserve_is_not_used_up_with_the_pool(pool: PgPool) {
     for _ in 0..pool.options().get_max_connections() {
         held.push(pool.acquire().await.unwrap());
     }
-    let answer: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&reserve).await.unwrap();
-    assert_eq!(answer, 1);
+    assert_eq!(setting(&reserve, "SHOW idle_in_transaction_session_timeout").await, "30s");
+    reserve.close().await;
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_connection_whose_work_is_given_up_is_closed_and_its_place_is_free(pool: PgPool) {
+    let reserve = reserve(&pool, 1);
+    let pid = async |connection: &mut PgConnection| sqlx::query_scalar::<_, i32>("SELECT pg_backend_pid()").fetch_one(connection).await.unwrap();
+    let mut connection = Held::take(&reserve).await.unwrap();
+    let first = pid(&mut connection).await;
+    connection.done();
+    let mut connection = Held::take(&reserve).await.unwrap();
+    assert_eq!(pid(&mut connection).await, first, "given back");
+    let hanging = async move {
+        sqlx::query("SELECT pg_sleep(8)").execute(&mut *connection).await?;
+        connection.done();
+        Ok(())
+    };
+    within(Duration::from_millis(50), hanging).await.unwrap_err();
+    // a hanging statement cannot be waited for: the connection is cut off after a few seconds
+    let mut connection = Held::take(&reserve).await.unwrap();
+    assert_ne!(pid(&mut connection).await, first);
+    connection.done();
     reserve.close().await;
 }

@@ -133,7 +133,7 @@ mod tests {
         let [a, b] = clients();
         assert!(limits.charge(a, 3).is_ok());
         let problem = limits.charge(a, 3).unwrap_err();
-        assert_eq!((problem.code, problem.retry_after_s), (Code::RateLimited, Some(3)));
+        assert_eq!((problem.code, problem.retry_after_s), (Code::RateLimited, NonZeroU32::new(3)));
         assert!(limits.charge(b, 1).is_ok());
     }
 

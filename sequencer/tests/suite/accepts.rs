@@ -94,6 +94,22 @@ async fn many_are_answered_one_by_one_in_order(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn many_sent_again_get_their_receipts_and_others_at_their_nonces_do_not(pool: PgPool) {
+    let node = Node::with_people(&pool, config(), 1_000).await;
+    let sent: Vec<Value> = (0..30).map(|nonce| body(&alice().sign(transfer(2, 3, nonce, 1)))).collect();
+    let first = node.post(&Value::Array(sent[..20].to_vec())).await.1;
+    node.seal(1).await;
+    let second = node.post(&Value::Array(sent[20..].to_vec())).await.1;
+    let receipts = [first["results"].as_array().unwrap().as_slice(), second["results"].as_array().unwrap()].concat();
+    let others = [5, 25].map(|nonce| body(&alice().sign(transfer(2, 3, nonce, 2))));
+    let again = node.post(&Value::Array([&others[..1], &sent, &others[1..]].concat())).await.1;
+    let again = again["results"].as_array().unwrap();
+    assert_eq!(again[1..31], receipts);
+    assert_eq!([&again[0]["problem"]["code"], &again[31]["problem"]["code"]], ["nonce_too_low", "nonce_in_use"]);
+    node.stop().await;
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_bad_record_among_good_ones_does_not_spoil_them(pool: PgPool) {
     let node = Node::with_people(&pool, config(), 1_000).await;
     let good = alice().sign(transfer(2, 3, 0, 10)).to_record();

@@ -119,6 +119,23 @@ async fn full_batches_are_sealed_without_waiting_and_small_ones_by_age(pool: PgP
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_batch_does_not_wait_for_the_threads_that_check_signatures(pool: PgPool) {
+    let node = Node::with_people(&pool, config(), 1_000).await;
+    node.send(&alice().sign(transfer(2, 3, 0, 100))).await;
+    // every thread of the common pool is busy until its sender is dropped
+    let busy: Vec<_> = (0..rayon::current_num_threads())
+        .map(|_| {
+            let (release, released) = std::sync::mpsc::channel::<()>();
+            rayon::spawn(move || drop(released.recv()));
+            release
+        })
+        .collect();
+    node.seal(1).await;
+    drop(busy);
+    node.stop().await;
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_full_state_gives_deposits_back(pool: PgPool) {
     const SMALL: u32 = 4;
     let node = Node::try_start(&pool, config(), SMALL).await.unwrap();
