@@ -166,10 +166,18 @@ impl<'de, const M: u32> Deserialize<'de> for DecimalFloat<M> {
     }
 }
 
-/// Index of a slot in the state vector, below 2^24. Slot 0 is reserved and for ever empty.
+/// Index of a slot in the state vector, below 2^24. Slot 0 is reserved and for ever empty. Nothing wider is read from outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "u32")]
 pub struct SlotId(pub u32);
+
+impl TryFrom<u32> for SlotId {
+    type Error = AmountError;
+
+    fn try_from(index: u32) -> Result<Self, AmountError> {
+        if index >> SLOT_BITS == 0 { Ok(Self(index)) } else { Err(AmountError::TooLarge { bits: SLOT_BITS }) }
+    }
+}
 
 /// Token number; 0 means "empty slot", 1 is the native coin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -247,6 +255,14 @@ mod tests {
         }
         assert_eq!(parse_decimal("5192296858534827628530496329220096", 112), Err(AmountError::TooLarge { bits: 112 }));
         assert_eq!(parse_decimal("0", 24), Ok(0));
+    }
+
+    #[test]
+    fn a_slot_index_of_24_bits_is_the_last_that_is_read() {
+        assert_eq!(serde_json::from_str::<SlotId>("16777215").unwrap(), SlotId((1 << SLOT_BITS) - 1));
+        assert_eq!(serde_json::to_string(&SlotId(7)).unwrap(), "7");
+        let refused = serde_json::from_str::<SlotId>("16777216").unwrap_err();
+        assert!(refused.to_string().contains("24 bits"), "{refused}");
     }
 
     proptest! {

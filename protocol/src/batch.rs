@@ -173,7 +173,7 @@ pub enum BatchError {
     /// Fees collected and credited differ.
     #[error("balance bus: fees of token {0}")]
     Fee(TokenId),
-    /// Fee slots do not name strictly increasing tokens.
+    /// Fee slots do not name strictly increasing tokens: a batch has one form, though the circuit would prove others.
     #[error("fee slots do not name strictly increasing tokens")]
     FeeOrder,
     /// The key that signed is not the slot's.
@@ -272,6 +272,9 @@ impl Batch {
     ) -> Result<Batch, BatchError> {
         let (circuit, shape) = circuit;
         let mut batch = Batch { shape, circuit, domain, transfers, withdrawals, deposits, fees: Vec::new(), accounts: Vec::new() };
+        // first, because the sums below rely on the widths
+        batch.check_capacities()?;
+        batch.check_slots()?;
         batch.fees = batch
             .fee_totals()
             .into_iter()
@@ -330,7 +333,7 @@ impl Batch {
         }
         for (op, _, _) in self.signed_ops() {
             let account = accounts.entry(op.from()).or_insert_with(|| AccountSlot::untouched(op.from(), before.get(op.from())));
-            account.signed += 1;
+            account.signed = account.signed.checked_add(1).ok_or(BatchError::Range("operations of one slot"))?;
             account.new.nonce = Nonce(account.new.nonce.0.checked_add(1).ok_or(BatchError::Range("nonce"))?);
         }
         for ((slot, token), change) in self.balance_changes() {
@@ -359,7 +362,25 @@ impl Batch {
         Ok(())
     }
 
-    /// The statement of the circuit, checked natively: what [`Batch::check`] accepts is provable, and nothing else.
+    /// The statement of the circuit, checked natively: what it accepts is provable, and nothing else, but for these exceptions.
+    ///
+    /// ```text
+    /// refused here, provable                              who refuses it
+    ///   withdrawal or deposit of 2^112 or more            L1, when it is committed or deposited
+    ///   deposit into slot 0                               L1: 1 <= idx
+    ///   unused slot written as one from slot 0            nobody: no word of it moves anything, and L1 pays nothing for from = 0
+    ///   fees not in the order of their tokens             nobody: followers credit each as it stands
+    ///   old balance of 2^120 or more                      the state's opening: no batch ends with one
+    ///   other sign of R or of the key, and the second     nobody: only who holds the key can make them, and they bind the same
+    ///   reading of e (schnorr, circuits' signature)       message
+    /// accepted here, not provable
+    ///   signature that no recoding of S can prove         admission: SignatureError::Unprovable
+    ///   challenges that hit a pole or a point of the      nobody: they are hashes, the chance is below 2^-200; seal again
+    ///   domain
+    /// accepted here, provable, still no good
+    ///   old contents or indices that are not the state's  the state's opening
+    ///   deposit with a zero key, owner or token           L1: it queues none
+    /// ```
     ///
     /// # Errors
     /// [`BatchError`], the first group that fails.
@@ -575,7 +596,7 @@ fn open(before: &Ledger, deposit: &Deposit) -> AccountSlot {
 fn check_account(account: &AccountSlot) -> Result<(), BatchError> {
     let AccountSlot { id, old, new, is_new, signed, opens } = account;
     in_range(*id, "account slot")?;
-    if new.balance.0 >> BALANCE_BITS != 0 {
+    if (old.balance.0 | new.balance.0) >> BALANCE_BITS != 0 {
         return Err(BatchError::Range("balance"));
     }
     if u32::from(*signed) >> SIGNED_BITS != 0 {

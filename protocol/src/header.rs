@@ -277,6 +277,8 @@ pub enum PostedDataError {
 
 /// Reads posted bytes back: transfers and fees.
 ///
+/// Exactly what L1 accepts is read, whatever the order of the fees: a follower that refused a proven batch would stand still.
+///
 /// # Errors
 /// [`PostedDataError`].
 pub fn read_posted_data(data: &[u8]) -> Result<(Vec<PostedTransfer>, Vec<FeeCredit>), PostedDataError> {
@@ -336,6 +338,13 @@ mod tests {
             let back: Vec<u128> = transfers.iter().map(|t| u128::from(t.from.0) | u128::from(t.to.0) << 24 | u128::from(t.amount.packed()) << 48 | u128::from(t.fee.packed()) << 88).collect();
             prop_assert_eq!(back, words);
         }
+    }
+
+    #[test]
+    fn fees_in_any_order_are_read_as_they_stand() {
+        let credit = |slot, token, total| FeeCredit { slot: SlotId(slot), token: TokenId(token), total: Amount(total) };
+        let fees = [credit(9, 2, 5), credit(3, 1, 7), credit(4, 1, 0)];
+        assert_eq!(read_posted_data(&posted_data(&[], &fees)).unwrap(), (vec![], fees.to_vec()));
     }
 
     #[test]

@@ -91,8 +91,8 @@ impl Shape {
 
     /// The bound behind the uniqueness of `dyn`: `(D + W + X + F) 2^112 + (T + W + R) 2^87 < 2^127`.
     pub const fn amounts_stay_apart(&self) -> bool {
-        let whole = (self.deposits + self.withdrawals + self.exits + self.fees) as u128;
-        let floats = (self.transfers + self.withdrawals + self.registers) as u128;
+        let whole = self.deposits as u128 + self.withdrawals as u128 + self.exits as u128 + self.fees as u128;
+        let floats = self.transfers as u128 + self.withdrawals as u128 + self.registers as u128;
         whole < 1 << 15 && floats < 1 << 30 && (whole << 112) + (floats << 87) < 1 << 127
     }
 }
@@ -104,3 +104,20 @@ const _: () = {
         i += 1;
     }
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: Shape = Shape { transfers: 0, accounts: 1, fees: 0, deposits: 0, withdrawals: 0, registers: 0, exits: 0, rotations: 0 };
+
+    /// (D + W + X + F) 2^112 reaches 2^127 at 2^15; the floats' part alone would need 2^40 slots.
+    #[test]
+    fn the_bound_on_amounts_is_sharp_and_does_not_wrap() {
+        assert!(Shape { deposits: (1 << 15) - 1, transfers: 1 << 24, ..EMPTY }.amounts_stay_apart());
+        assert!(!Shape { deposits: 1 << 15, ..EMPTY }.amounts_stay_apart());
+        assert!(!Shape { deposits: 1 << 14, exits: 1 << 14, ..EMPTY }.amounts_stay_apart());
+        assert!(!Shape { deposits: 1 << 31, withdrawals: 1 << 31, ..EMPTY }.amounts_stay_apart(), "2^32, which is 0 in a u32");
+        assert!(!Shape { transfers: 1 << 31, registers: 1 << 31, ..EMPTY }.amounts_stay_apart());
+    }
+}

@@ -106,6 +106,7 @@ fn check_names_the_broken_group() {
         ("fee not collected", |b| b.fees[0].total.0 -= 1, |e| matches!(e, BatchError::Balance(..) | BatchError::Fee(_))),
         ("duplicate slot", |b| b.accounts[1] = b.accounts[0], |e| matches!(e, BatchError::Unsorted(_))),
         ("owner changed", |b| account(b, 4).new.triple.owner = Address([1; 20]), |e| matches!(e, BatchError::Account(_))),
+        ("old balance beyond 120 bits", |b| account(b, 2).old.balance.0 = u128::MAX, |e| matches!(e, BatchError::Range("balance"))),
         ("foreign token", |b| b.transfers[2].op.token = TokenId(2), |e| matches!(e, BatchError::Balance(..))),
     ];
     for (name, tamper, expected) in cases {
@@ -128,6 +129,19 @@ fn a_signature_over_another_amount_is_refused() {
 fn more_of_a_kind_than_the_circuit_holds_is_refused() {
     let five = (0..5).map(|n| transfer(1, 2, n, 1, 0)).collect();
     assert!(matches!(assemble(five, vec![], vec![]), Err(BatchError::Capacity { kind: "transfers", .. })));
+}
+
+/// The sums of a batch are taken in 127 bits: amounts that do not fit their width must be refused before.
+#[test]
+fn amounts_beyond_their_width_are_refused_before_they_are_summed() {
+    let deposit = |amount| Deposit { slot: SlotId(7), triple: triple(7), amount: Amount(amount) };
+    let last = (1u128 << 112) - 1;
+    for amount in [last + 1, u128::MAX, u128::MAX - 2, 1 << 127] {
+        assert_eq!(assemble(vec![], vec![withdrawal(3, 0, amount)], vec![]), Err(BatchError::Range("amount")), "{amount}");
+        assert_eq!(assemble(vec![], vec![], vec![deposit(amount), deposit(amount)]), Err(BatchError::Range("deposit amount")), "{amount}");
+    }
+    assert_eq!(assemble(vec![], vec![withdrawal(3, 0, last)], vec![]), Err(BatchError::Balance(SlotId(3), NATIVE)));
+    assert_eq!(account(&mut assemble(vec![], vec![], vec![deposit(last)]).unwrap(), 7).new.balance, Amount(last));
 }
 
 #[test]

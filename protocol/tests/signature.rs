@@ -1,15 +1,19 @@
 //! Signatures from outside: what is accepted, every forged variation refused alike by the single check, the batch check and the
-//! witness, and the golden vectors of hash and signature. `UPDATE_VECTORS=1` rewrites the files; a change is a protocol change.
+//! witness, and the golden vectors of hash and signature.
 #![expect(clippy::unwrap_used, reason = "tests")]
+
+mod golden;
 
 use ark_ec::{CurveGroup, PrimeGroup};
 use ark_ff::{AdditiveGroup, BigInteger, Field, PrimeField, UniformRand};
+use golden::{compare_with_golden, hex_all, hex_fr};
 use num_bigint::BigUint;
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use serde_json::{Value, json};
 use sheaf_protocol::field::{Fr, from_word, to_hex, to_word};
+use sheaf_protocol::ops::{Transfer, Withdraw};
 use sheaf_protocol::poseidon::{self, Sponge17, hash3};
 use sheaf_protocol::schnorr::{self, Check, Projective, Scalar, SecretKey, Signature, SignatureError, WINDOWS};
 
@@ -40,9 +44,13 @@ fn verdict(check: &Check) -> Result<(), SignatureError> {
     verdict
 }
 
+fn point_exists(x: Fr) -> bool {
+    (x.square() * x - Fr::from(17u64)).sqrt().is_some()
+}
+
 /// An x-coordinate that no point has.
 fn off_curve() -> Fr {
-    (1u64..).map(Fr::from).find(|x| (x.square() * x - Fr::from(17u64)).sqrt().is_none()).unwrap()
+    (1u64..).map(Fr::from).find(|x| !point_exists(*x)).unwrap()
 }
 
 fn scalar_of(key: &SecretKey) -> Scalar {
@@ -85,7 +93,8 @@ proptest! {
         bytes[bit / 8] ^= 1 << (bit % 8);
         if let Ok(signature) = Signature::from_bytes(&bytes) {
             check.signature = signature;
-            prop_assert_eq!(verdict(&check), Err(SignatureError::Forged));
+            let expected = if point_exists(signature.r_x) { SignatureError::Forged } else { SignatureError::ROffCurve };
+            prop_assert_eq!(verdict(&check), Err(expected));
         }
     }
 
@@ -101,7 +110,8 @@ proptest! {
             }
         }
         let expected: Vec<_> = bad.iter().map(|kind| match kind {
-            0 | 2 => Err(SignatureError::Forged),
+            0 => Err(SignatureError::Forged),
+            2 => Err(SignatureError::ROffCurve),
             1 => Err(SignatureError::KeyOffCurve),
             _ => Ok(()),
         }).collect();
@@ -125,12 +135,15 @@ fn another_message_domain_tag_or_key_is_refused() {
         Check { signature: Signature { s: -check.signature.s, ..check.signature }, ..check },
         Check { signature: Signature { r_y_odd: !check.signature.r_y_odd, ..check.signature }, ..check },
         Check { signature: Signature { r_x: other.signature.r_x, ..check.signature }, ..check },
-        Check { signature: Signature { r_x: off_curve(), ..check.signature }, ..check },
         Check { signature: Signature { s: Scalar::ZERO, ..check.signature }, ..check },
     ];
     for (case, check) in forged.iter().enumerate() {
         assert_eq!(verdict(check), Err(SignatureError::Forged), "case {case}");
     }
+    let nowhere = Signature { r_x: off_curve(), ..check.signature };
+    assert_eq!(verdict(&Check { signature: nowhere, ..check }), Err(SignatureError::ROffCurve));
+    assert_eq!(verdict(&Check { signature: Signature { r_y_odd: !nowhere.r_y_odd, ..nowhere }, ..check }), Err(SignatureError::ROffCurve));
+    assert_eq!(verdict(&Check { pk: off_curve(), signature: nowhere, ..check }), Err(SignatureError::KeyOffCurve));
     assert_eq!(verdict(&Check { pk: off_curve(), ..check }), Err(SignatureError::KeyOffCurve));
     assert_eq!(verdict(&Check { pk: Fr::ZERO, ..check }), Err(SignatureError::KeyOffCurve));
 }
@@ -168,7 +181,35 @@ fn identity_as_r_is_refused() {
     let (pk, domain, m) = (key.public().0, Fr::from(1u64), Fr::from(2u64));
     let c = schnorr::challenge(schnorr::challenge_hash(domain, TRANSFER, Fr::ZERO, pk, m)).scalar;
     let signature = Signature { r_x: Fr::ZERO, r_y_odd: false, s: -(c * scalar_of(&key)) };
-    assert_eq!(verdict(&Check { pk, domain, op_tag: TRANSFER, m, signature }), Err(SignatureError::Forged));
+    assert_eq!(verdict(&Check { pk, domain, op_tag: TRANSFER, m, signature }), Err(SignatureError::ROffCurve), "no point has x = 0");
+}
+
+/// A signature that is wrong in one of the ways a sender can choose.
+fn spoilt(check: &Check, way: usize) -> (Check, SignatureError) {
+    let signature = check.signature;
+    match way % 4 {
+        0 => (Check { m: check.m + Fr::ONE, ..*check }, SignatureError::Forged),
+        1 => (Check { signature: Signature { s: signature.s + Scalar::ONE, ..signature }, ..*check }, SignatureError::Forged),
+        2 => (Check { signature: Signature { r_x: off_curve(), ..signature }, ..*check }, SignatureError::ROffCurve),
+        _ => (Check { pk: off_curve(), ..*check }, SignatureError::KeyOffCurve),
+    }
+}
+
+#[test]
+fn a_large_group_with_bad_signatures_names_exactly_these() {
+    let mut rng = rng(13);
+    let key = SecretKey::generate(&mut rng);
+    let honest: Vec<Check> = (0..300).map(|_| signed(&key, &mut rng)).collect();
+    let everywhere: Vec<usize> = (0..honest.len()).collect();
+    for bad in [&[][..], &[0], &[299], &[149, 150], &[3, 64, 65, 66, 191, 298], &everywhere] {
+        let (mut checks, mut expected) = (honest.clone(), vec![Ok(()); honest.len()]);
+        for &place in bad {
+            let (check, error) = spoilt(&honest[place], place);
+            (checks[place], expected[place]) = (check, Err(error));
+        }
+        assert_eq!(schnorr::verify_many(&checks, &mut rng), expected, "bad at {bad:?}");
+        assert_eq!(schnorr::admit_many(&checks, &mut rng), expected, "bad at {bad:?}");
+    }
 }
 
 #[test]
@@ -279,10 +320,6 @@ fn dummy_is_the_same_everywhere_and_provable() {
     }
 }
 
-fn hex_fr(value: Fr) -> String {
-    to_hex(&to_word(value))
-}
-
 fn hash_cases() -> Value {
     let inputs = [[0u64; 4], [1, 2, 3, 4], [u64::MAX, 0, 7, 1 << 63]].map(|input| input.map(Fr::from));
     let extra = [[-Fr::ONE; 4]];
@@ -301,7 +338,7 @@ fn sponge_cases() -> Value {
 }
 
 fn matrix(rows: &[Vec<Fr>]) -> Vec<Vec<String>> {
-    rows.iter().map(|row| row.iter().copied().map(hex_fr).collect()).collect()
+    rows.iter().map(|row| hex_all(row)).collect()
 }
 
 #[test]
@@ -337,12 +374,63 @@ fn signatures_equal_the_golden_file() {
     compare_with_golden("signature", &(0..12).map(signature_case).collect());
 }
 
-fn compare_with_golden(name: &str, got: &Value) {
-    let path = format!("{}/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    let got = serde_json::to_string_pretty(got).unwrap() + "\n";
-    if std::env::var_os("UPDATE_VECTORS").is_some() {
-        std::fs::write(&path, &got).unwrap();
-    }
-    let golden = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{path} is committed"));
-    assert_eq!(got, golden, "{name}: a change here is a protocol change");
+/// The digits of one form of S, of the many that a prover may take.
+fn recode_case(scalar: Scalar, start: u64) -> Value {
+    let start = (Projective::generator() * Scalar::from(start)).into_affine();
+    let digits = schnorr::recode(scalar, start).unwrap();
+    json!({
+        "s": to_hex(&to_word(scalar)), "start": [hex_fr(start.x), hex_fr(start.y)],
+        "units": digits.map(|digit| digit.unit).to_vec(), "representatives": digits.map(|digit| digit.representative).to_vec(),
+    })
+}
+
+fn dummy_case(op_tag: u8) -> Value {
+    let domain = Fr::from(31337u64);
+    let message = if op_tag == 1 { Transfer::default().message() } else { Withdraw::default().message(domain) };
+    let (key, signature) = schnorr::dummy(domain, op_tag, message);
+    json!({
+        "domain": hex_fr(domain), "op_tag": op_tag, "message": hex_fr(message),
+        "public_key": hex_fr(key.0), "signature": to_hex(&signature.to_bytes()),
+    })
+}
+
+/// 64 bytes that are no signature of this check, with the reason.
+fn refused_case(name: &str, check: &Check, bytes: &[u8; 64]) -> Value {
+    let read = Signature::from_bytes(bytes).and_then(|signature| verdict(&Check { signature, ..*check }));
+    json!({
+        "case": name, "public_key": hex_fr(check.pk), "domain": hex_fr(check.domain), "op_tag": check.op_tag, "message": hex_fr(check.m),
+        "signature": to_hex(bytes), "error": format!("{:?}", read.unwrap_err()),
+    })
+}
+
+fn refused_cases() -> Vec<Value> {
+    let (check, other) = (good(21), good(22));
+    let bytes = check.signature.to_bytes();
+    let of = |signature: Signature| signature.to_bytes();
+    let mut s_plus_q = bytes;
+    s_plus_q[32..].copy_from_slice(&add_modulus(&bytes[32..], Scalar::MODULUS.into()));
+    let mut r_plus_r = bytes;
+    r_plus_r[0] &= 0x7f;
+    let sum = add_modulus(&r_plus_r[..32], Fr::MODULUS.into());
+    r_plus_r[..32].copy_from_slice(&sum);
+    vec![
+        refused_case("S + q", &check, &s_plus_q),
+        refused_case("R.x + r", &check, &r_plus_r),
+        refused_case("R.x of no point", &check, &of(Signature { r_x: off_curve(), ..check.signature })),
+        refused_case("zeros", &check, &[0; 64]),
+        refused_case("key of no point", &Check { pk: off_curve(), ..check }, &bytes),
+        refused_case("other sign of R.y", &check, &of(Signature { r_y_odd: !check.signature.r_y_odd, ..check.signature })),
+        refused_case("-S", &check, &of(Signature { s: -check.signature.s, ..check.signature })),
+        refused_case("another key", &Check { pk: other.pk, ..check }, &bytes),
+        refused_case("another message", &Check { m: other.m, ..check }, &bytes),
+        refused_case("another domain", &Check { domain: other.domain, ..check }, &bytes),
+        refused_case("another operation", &Check { op_tag: 2, ..check }, &bytes),
+    ]
+}
+
+#[test]
+fn edges_of_signatures_equal_the_golden_file() {
+    let scalars = [(Scalar::ZERO, 2), (Scalar::ONE, 3), (-Scalar::ONE, 5), (schnorr::LAMBDA, 7), (Scalar::from(u128::MAX), 11)];
+    let recode: Vec<Value> = scalars.into_iter().map(|(scalar, start)| recode_case(scalar, start)).collect();
+    compare_with_golden("signature-edges", &json!({ "refused": refused_cases(), "dummy": [dummy_case(1), dummy_case(2)], "recode": recode }));
 }

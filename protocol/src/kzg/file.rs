@@ -9,14 +9,13 @@
 
 use super::srs::{Origin, SetupError, Srs};
 use super::{MAX_K, SIZES};
-use crate::artifact::{Artifact, ArtifactError, digest_of};
+use crate::artifact::{Artifact, ArtifactError, OpenArtifact, digest_of};
 use crate::field::{Fq, G1Affine, G2Affine, Word, g1_words, g2_words};
 use crate::manifest::{HexWord, SrsEntry};
 use ark_bn254::Fq2;
 use ark_ff::{BigInt, PrimeField};
 use rayon::prelude::*;
-use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"SHEAFSRS";
@@ -37,7 +36,7 @@ pub enum SrsFileError {
     #[error("reference string: {0}")]
     Artifact(#[from] ArtifactError),
     /// Not a reference string, another version, a size or an origin that does not exist, or a wrong length.
-    #[error("{path} is not a reference string of this version: {reason}")]
+    #[error("{path} is not a reference string of this version: {reason}; delete it and make or fetch it again")]
     Header {
         /// The file.
         path: PathBuf,
@@ -45,7 +44,7 @@ pub enum SrsFileError {
         reason: &'static str,
     },
     /// A coordinate is not below the modulus.
-    #[error("{path} holds a coordinate at or above the modulus")]
+    #[error("{path} holds a coordinate at or above the modulus; delete it and make or fetch it again")]
     Coordinate {
         /// The file.
         path: PathBuf,
@@ -53,6 +52,17 @@ pub enum SrsFileError {
     /// The development set-up failed.
     #[error("set-up: {0}")]
     Setup(#[from] SetupError),
+}
+
+impl SrsFileError {
+    /// True if the file is missing or damaged: making it again helps, as it does not with what cannot be read.
+    fn asks_for_a_new_file(&self) -> bool {
+        match self {
+            Self::Artifact(error) => error.is_missing() || error.is_damage(),
+            Self::Header { .. } | Self::Coordinate { .. } => true,
+            Self::Setup(_) => false,
+        }
+    }
 }
 
 impl Origin {
@@ -100,15 +110,27 @@ impl Srs {
     /// (points made, points in all); nothing if it was cached.
     ///
     /// # Errors
-    /// [`SrsFileError`]; a damaged cached file is replaced, not refused.
+    /// [`SrsFileError`]; a damaged cached file is replaced, not refused, but one that cannot be read is an error.
     pub fn insecure_dev_in(directory: &Path, k: u32, seed: &str, progress: impl FnMut(usize, usize)) -> Result<(Self, HexWord), SrsFileError> {
         let name = Self::file_name(k, Origin::InsecureDevelopment);
-        let found = |artifact: &Artifact| artifact.known_digest().and_then(|digest| Some((Self::load(artifact.path(), &digest).ok()?, digest)));
-        Artifact::insecure(directory, seed, &name).made_once(found, |artifact| {
+        Artifact::insecure(directory, seed, &name).made_once(Self::find, |locked| {
             let srs = Self::insecure_dev_with(k, seed, progress)?;
-            let digest = artifact.write(|out| srs.write(out))?;
+            let digest = locked.write(|out| srs.write(out))?;
             Ok((srs, digest))
         })
+    }
+
+    /// The file if it is there and whole.
+    fn find(artifact: &Artifact) -> Result<Option<(Self, HexWord)>, SrsFileError> {
+        let read = || {
+            let file = artifact.open()?;
+            Self::read(artifact.path(), &file, || file.check_own())
+        };
+        match read() {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.asks_for_a_new_file() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Where [`Srs::insecure_dev_in`] keeps the reference string of this seed.
@@ -140,14 +162,20 @@ impl Srs {
     /// # Errors
     /// [`SrsFileError`].
     pub fn load(path: &Path, expected: &HexWord) -> Result<Self, SrsFileError> {
-        let (k, origin) = read_header(path)?;
-        Artifact::at(path).check(expected)?;
-        let mut reader = Reader { path, file: BufReader::new(File::open(path).map_err(|source| io_error(path, source))?) };
+        let file = Artifact::at(path).open()?;
+        Ok(Self::read(path, &file, || file.check(expected).map(|()| *expected))?.0)
+    }
+
+    fn read(path: &Path, file: &OpenArtifact, check: impl FnOnce() -> Result<HexWord, ArtifactError>) -> Result<(Self, HexWord), SrsFileError> {
+        let (k, origin) = read_header(path, file)?;
+        let digest = check()?;
+        let mut reader = Reader { path, bytes: file.reader().map_err(|source| io_error(path, source))? };
         reader.bytes(HEADER_BYTES)?;
         let tau_g2 = reader.g2()?;
         let (l0, tau_powers) = (reader.points(SIZES)?, reader.points(SIZES)?);
         let lagrange = reader.points(1 << k)?;
-        Ok(Self { k, origin, lagrange, tau_g2, l0: std::array::from_fn(|i| l0[i]), tau_powers: std::array::from_fn(|i| tau_powers[i]) })
+        let (l0, tau_powers) = (std::array::from_fn(|i| l0[i]), std::array::from_fn(|i| tau_powers[i]));
+        Ok((Self { k, origin, lagrange, tau_g2, l0, tau_powers }, digest))
     }
 }
 
@@ -155,11 +183,13 @@ fn io_error(path: &Path, source: io::Error) -> SrsFileError {
     Artifact::at(path).io(source).into()
 }
 
-fn read_header(path: &Path) -> Result<(u32, Origin), SrsFileError> {
+fn read_header(path: &Path, file: &OpenArtifact) -> Result<(u32, Origin), SrsFileError> {
     let refuse = |reason| SrsFileError::Header { path: path.to_owned(), reason };
     let mut bytes = [0; HEADER_BYTES];
-    let mut file = File::open(path).map_err(|source| io_error(path, source))?;
-    file.read_exact(&mut bytes).map_err(|_| refuse("shorter than a header"))?;
+    file.reader().and_then(|mut reader| reader.read_exact(&mut bytes)).map_err(|source| match source.kind() {
+        io::ErrorKind::UnexpectedEof => refuse("shorter than a header"),
+        _ => io_error(path, source),
+    })?;
     let word = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     if bytes[..8] != MAGIC[..] || word(8) != VERSION {
         return Err(refuse("wrong magic or version"));
@@ -168,8 +198,7 @@ fn read_header(path: &Path) -> Result<(u32, Origin), SrsFileError> {
     if !(1..=MAX_K).contains(&k) {
         return Err(refuse("k is outside 1..=24"));
     }
-    let length = file.metadata().map_err(|source| io_error(path, source))?.len();
-    if length != (FRONT_BYTES + (G1_BYTES << k)) as u64 {
+    if file.length()? != (FRONT_BYTES + (G1_BYTES << k)) as u64 {
         return Err(refuse("wrong length"));
     }
     Ok((k, origin))
@@ -181,15 +210,15 @@ fn encode(points: &[G1Affine]) -> Vec<u8> {
 }
 
 /// Reads points whose bytes are trusted: coordinates are checked to be canonical, the curve equation is not.
-struct Reader<'a> {
+struct Reader<'a, R> {
     path: &'a Path,
-    file: BufReader<File>,
+    bytes: R,
 }
 
-impl Reader<'_> {
+impl<R: Read> Reader<'_, R> {
     fn bytes(&mut self, count: usize) -> Result<Vec<u8>, SrsFileError> {
         let mut bytes = vec![0; count];
-        self.file.read_exact(&mut bytes).map_err(|source| io_error(self.path, source))?;
+        self.bytes.read_exact(&mut bytes).map_err(|source| io_error(self.path, source))?;
         Ok(bytes)
     }
 
@@ -235,7 +264,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use sha2::{Digest, Sha256};
-    use std::fs;
+    use std::fs::{self, File};
     use tempfile::TempDir;
 
     fn saved() -> (TempDir, PathBuf, Srs, HexWord) {
@@ -276,6 +305,23 @@ mod tests {
         spoil(&Srs::insecure_dev_path(folder.path(), 5, "file"), FRONT_BYTES);
         assert_eq!(Srs::insecure_dev_in(folder.path(), 5, "file", |_, _| {}).unwrap().1, digest);
         assert_ne!(Srs::insecure_dev_in(folder.path(), 5, "another", |_, _| {}).unwrap().1, digest);
+    }
+
+    #[test]
+    fn a_cached_string_without_a_receipt_is_not_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, digest) = Srs::insecure_dev_in(folder.path(), 5, "file", |_, _| {}).unwrap();
+        let path = Srs::insecure_dev_path(folder.path(), 5, "file");
+        fs::remove_file(path.with_extension("bin.ok")).unwrap();
+        assert_eq!(Srs::insecure_dev_in(folder.path(), 5, "file", |_, _| panic!("made again")).unwrap().1, digest);
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_read_is_an_error_and_nothing_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(Srs::insecure_dev_path(folder.path(), 5, "file")).unwrap();
+        let refused = Srs::insecure_dev_in(folder.path(), 5, "file", |_, _| panic!("made")).unwrap_err();
+        assert!(matches!(refused, SrsFileError::Artifact(ArtifactError::Io { .. })), "{refused}");
     }
 
     #[test]

@@ -7,10 +7,11 @@
 //! Admission to a batch also asks whether the circuit can prove the signature ([`admit_many`]): for a good signature the chain of
 //! additions can be walked down from R, which is at hand here, so that asking costs no challenge multiple.
 //!
-//! If the sum is not zero, the halves are summed on their own, down to single signatures; so `n` signatures with `b` bad ones cost
-//! at most about `b log2 n` further sums, and a verdict is the one that [`verify`](super::verify) gives, but for a chance of 2^-127.
+//! If the sum is not zero, the halves are summed on their own, and the signatures of a bad half are checked one by one, on all cores;
+//! so bad ones, however many, make a group cost two sums more than its single checks. A verdict is the one that
+//! [`verify`](super::verify) gives, but for a chance of 2^-127.
 
-use super::{Affine, Projective, Scalar, Signature, SignatureError, challenge, challenge_hash, key_point, point_at, recode};
+use super::{Affine, Challenge, Projective, Scalar, Signature, SignatureError, challenge, challenge_hash, key_point, point_at, recode};
 use crate::field::Fr;
 use ark_ec::{AffineRepr, VariableBaseMSM};
 use ark_ff::Zero;
@@ -33,14 +34,14 @@ pub struct Check {
     pub signature: Signature,
 }
 
-/// A check as points and scalars: `s G + c A - R`, weighted by `z`.
+/// A check as points and scalars: `s G + c A - R`, to be weighted by `z`.
 struct Term {
     index: usize,
     a: Affine,
     r: Affine,
+    s: Scalar,
+    c: Challenge,
     z: Scalar,
-    zs: Scalar,
-    zc: Scalar,
 }
 
 /// Checks every signature; the verdicts are in the order of the checks.
@@ -89,28 +90,31 @@ impl Term {
     fn new(index: usize, check: &Check, z: Scalar) -> Result<Self, SignatureError> {
         let Signature { r_x, r_y_odd, s } = check.signature;
         let a = key_point(check.pk)?;
-        let r = point_at(r_x, r_y_odd).ok_or(SignatureError::Forged)?;
-        let c = challenge(challenge_hash(check.domain, check.op_tag, r_x, check.pk, check.m)).scalar;
-        Ok(Self { index, a, r, z, zs: z * s, zc: z * c })
+        let r = point_at(r_x, r_y_odd).ok_or(SignatureError::ROffCurve)?;
+        let c = challenge(challenge_hash(check.domain, check.op_tag, r_x, check.pk, check.m));
+        Ok(Self { index, a, r, s, c, z })
+    }
+
+    /// The check by itself.
+    fn holds(&self) -> bool {
+        recode::multiply_generator(self.s) + self.c.multiply(self.a) == self.r
     }
 }
 
-/// Halves the terms until every sum is zero or a single term.
+/// Sums all terms, then each half; only the terms of a half whose sum is not zero are looked at.
 fn mark_forged(terms: &[Term], verdicts: &mut [Result<(), SignatureError>]) {
-    match terms {
-        _ if sum(terms).is_zero() => {}
-        [only] => verdicts[only.index] = Err(SignatureError::Forged),
-        _ => {
-            let (left, right) = terms.split_at(terms.len() / 2);
-            mark_forged(left, verdicts);
-            mark_forged(right, verdicts);
-        }
+    if sum(terms).is_zero() {
+        return;
     }
+    let (left, right) = terms.split_at(terms.len() / 2);
+    let suspects = [left, right].into_iter().filter(|half| half.len() <= 1 || !sum(half).is_zero()).flatten();
+    let forged: Vec<usize> = suspects.collect::<Vec<_>>().par_iter().filter(|term| !term.holds()).map(|term| term.index).collect();
+    forged.into_iter().for_each(|index| verdicts[index] = Err(SignatureError::Forged));
 }
 
 fn sum(terms: &[Term]) -> Projective {
-    let generator = (Affine::generator(), terms.iter().map(|term| term.zs).sum());
-    let pairs = terms.iter().flat_map(|term| [(term.a, term.zc), (term.r.neg(), term.z)]);
+    let generator = (Affine::generator(), terms.iter().map(|term| term.z * term.s).sum());
+    let pairs = terms.iter().flat_map(|term| [(term.a, term.z * term.c.scalar), (term.r.neg(), term.z)]);
     let (points, scalars): (Vec<_>, Vec<_>) = std::iter::once(generator).chain(pairs).unzip();
     Projective::msm_unchecked(&points, &scalars)
 }

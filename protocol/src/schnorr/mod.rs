@@ -4,7 +4,7 @@
 //! key      sk != 0, A = sk G with even y (else sk := q - sk); public key = A.x
 //! sign     k = HMAC-SHA512(sk; domain, op_tag, A.x, m, random) mod q, R = k G, e = Poseidon_4(domain + op_tag; R.x, A.x, m),
 //!          S = k - c sk
-//! verify   S < q, A.x and R.x < r, A on the curve, R == S G + c A with the parity of R.y that the signature states
+//! verify   S < q, A.x and R.x < r, A and R on the curve, R == S G + c A with the parity of R.y that the signature states
 //! ```
 //!
 //! Elements here are canonical by type: bytes at or above a modulus are refused by [`Signature::from_bytes`]. Verification fails
@@ -51,6 +51,9 @@ pub enum SignatureError {
     /// No point of the curve has the public key as its x-coordinate.
     #[error("public key is not the x-coordinate of a Grumpkin point")]
     KeyOffCurve,
+    /// No point of the curve has R.x as its x-coordinate.
+    #[error("signature part R.x is not the x-coordinate of a Grumpkin point")]
+    ROffCurve,
     /// R is not S G + c A.
     #[error("signature does not match key, message, operation and domain")]
     Forged,
@@ -200,6 +203,11 @@ impl Signature {
         let point = point.into_affine();
         !point.is_zero() && point.x == self.r_x && is_odd(point.y) == self.r_y_odd
     }
+
+    /// What to say of a signature whose R did not come out.
+    fn refused(&self) -> SignatureError {
+        point_at(self.r_x, self.r_y_odd).map_or(SignatureError::ROffCurve, |_| SignatureError::Forged)
+    }
 }
 
 impl From<Signature> for String {
@@ -230,11 +238,11 @@ pub fn sign(key: &SecretKey, domain: Fr, op_tag: u8, m: Fr, random: &[u8; 32]) -
 /// Checks one signature.
 ///
 /// # Errors
-/// [`SignatureError::KeyOffCurve`] or [`SignatureError::Forged`].
+/// [`SignatureError::KeyOffCurve`], [`SignatureError::ROffCurve`] or [`SignatureError::Forged`].
 pub fn verify(pk: Fr, domain: Fr, op_tag: u8, m: Fr, signature: &Signature) -> Result<(), SignatureError> {
     let (a, challenge) = (key_point(pk)?, challenge(challenge_hash(domain, op_tag, signature.r_x, pk, m)));
     let r = recode::multiply_generator(signature.s) + challenge.multiply(a);
-    if signature.states(r) { Ok(()) } else { Err(SignatureError::Forged) }
+    if signature.states(r) { Ok(()) } else { Err(signature.refused()) }
 }
 
 /// Checks one signature and prepares its proof, for little more than the check alone.
@@ -251,7 +259,7 @@ pub fn witness(pk: Fr, domain: Fr, op_tag: u8, m: Fr, signature: &Signature) -> 
         return Err(SignatureError::Unprovable);
     };
     if !signature.states(r) {
-        return Err(SignatureError::Forged);
+        return Err(signature.refused());
     }
     Ok(SigWitness {
         a_x: a.x,
