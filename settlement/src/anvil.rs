@@ -11,6 +11,7 @@ use crate::rpc::{Rpc, RpcError, RpcOptions};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -63,6 +64,8 @@ pub struct AnvilOptions {
     pub state: Option<PathBuf>,
     /// When blocks are made.
     pub mining: Mining,
+    /// Hears the id of the process when it is started, and the same id negated once it is ended.
+    pub pids: Option<Sender<i32>>,
 }
 
 /// Why there is no chain.
@@ -98,9 +101,38 @@ pub enum AnvilError {
 #[derive(Debug)]
 pub struct Anvil {
     child: Child,
+    _announced: Announced,
     url: String,
     port: u16,
     chain_id: u64,
+}
+
+/// A process id that somebody heard of; dropping it tells that the process is ended.
+#[derive(Debug)]
+struct Announced {
+    pid: i32,
+    pids: Option<Sender<i32>>,
+}
+
+impl Announced {
+    fn new(child: &Child, pids: Option<Sender<i32>>) -> Self {
+        let announced = Self { pid: child.id().unwrap_or_default().cast_signed(), pids };
+        announced.tell(announced.pid);
+        announced
+    }
+
+    fn tell(&self, pid: i32) {
+        if let Some(pids) = &self.pids {
+            // nobody listens any more: nobody needs to know
+            let _ = pids.send(pid);
+        }
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        self.tell(-self.pid);
+    }
 }
 
 impl Anvil {
@@ -114,6 +146,7 @@ impl Anvil {
             None => find_binary()?,
         };
         let mut child = command(&binary, &options).spawn().map_err(|source| AnvilError::Process { action: "start", source })?;
+        let announced = Announced::new(&child, options.pids);
         let Some(stdout) = child.stdout.take() else {
             return Err(AnvilError::NotUp { last_words: "no output".into() });
         };
@@ -125,7 +158,7 @@ impl Anvil {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let url = format!("http://127.0.0.1:{port}");
         let rpc = Rpc::connect(&url, RpcOptions::default()).await.map_err(AnvilError::Rpc)?;
-        Ok(Self { child, url, port, chain_id: rpc.chain_id() })
+        Ok(Self { child, _announced: announced, url, port, chain_id: rpc.chain_id() })
     }
 
     /// Address for JSON-RPC.

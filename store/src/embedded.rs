@@ -11,13 +11,15 @@
 //! An owner that was killed leaves its server behind; the next owner stops that one first.
 //!
 //! Postgres refuses to run as root. Started as root, the server runs as user `postgres`, else `nobody`; binaries below a folder that this user may not
-//! enter are copied once to `/var/tmp`, data that it could not reach are kept there too, behind a link.
+//! enter are copied once to `/var/tmp`, data that it could not reach are kept there too, behind a link; those of a disposable cluster go with it.
 
 mod binaries;
 mod place;
+mod process;
 
 use self::binaries::{find_binaries, real_folder, usable_binaries};
-use self::place::{User, data_folder, lock, own_folder, remove_socket_folder, socket_folder, unprivileged_user};
+use self::place::{Data, User, data_folder, lock, own_folder, remove_socket_folder, socket_folder, unprivileged_user};
+use self::process::Process;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -26,7 +28,8 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 /// How long `initdb` may take.
@@ -65,6 +68,8 @@ pub struct ClusterOptions {
     pub binaries: Option<PathBuf>,
     /// Waits for the disk or not.
     pub durability: Durability,
+    /// Hears the id of every process that is started, and the same id negated once it has ended.
+    pub pids: Option<Sender<i32>>,
 }
 
 /// Why there is no server.
@@ -127,7 +132,7 @@ pub enum ClusterError {
 /// A running server. Dropping it shuts it down.
 #[derive(Debug)]
 pub struct Cluster {
-    server: Child,
+    server: Process,
     launch: Launch,
     url: String,
     sockets: tempfile::TempDir,
@@ -140,9 +145,10 @@ pub struct Cluster {
 struct Launch {
     binaries: PathBuf,
     user: Option<User>,
-    data: PathBuf,
+    data: Data,
     log: PathBuf,
     durability: Durability,
+    pids: Option<Sender<i32>>,
 }
 
 impl Cluster {
@@ -167,8 +173,8 @@ impl Cluster {
             None => find_binaries()?,
         };
         let binaries = usable_binaries(binaries, user)?;
-        let data = data_folder(&folder, user)?;
-        let launch = Launch { binaries, user, data, log: folder.join("postgres.log"), durability: options.durability };
+        let data = data_folder(&folder, user, options.durability)?;
+        let launch = Launch { binaries, user, data, log: folder.join("postgres.log"), durability: options.durability, pids: options.pids };
         launch.stop_orphan().await?;
         launch.initialise().await?;
         let sockets = socket_folder(user)?;
@@ -192,9 +198,7 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::Process`].
     pub fn kill(&mut self) -> Result<(), ClusterError> {
-        let failed = |source| ClusterError::Process { action: "kill", program: self.launch.program("postgres"), source };
-        self.server.kill().map_err(failed)?;
-        self.server.wait().map(drop).map_err(|source| ClusterError::Process { action: "wait for", program: "postgres".into(), source })
+        self.server.kill().map_err(|source| ClusterError::Process { action: "kill", program: self.launch.program("postgres"), source })
     }
 
     /// Starts the server again at the same URL, after a [`Cluster::kill`] or a shutdown; it recovers what was acknowledged.
@@ -202,34 +206,9 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`] if it does not come up.
     pub async fn restart(&mut self) -> Result<(), ClusterError> {
-        shut_down(&mut self.server);
+        self.server.shut_down();
         self.server = self.launch.serve(self.sockets.path()).await?;
         Ok(())
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        shut_down(&mut self.server);
-    }
-}
-
-/// Asks the server to disconnect everybody and end; kills it if it does not in time.
-fn shut_down(server: &mut Child) {
-    let started = Instant::now();
-    if let Some(pid) = Pid::from_raw(server.id().cast_signed())
-        && matches!(server.try_wait(), Ok(None))
-    {
-        // fails only if it has just ended by itself
-        let _ = kill_process(pid, Signal::INT);
-        while matches!(server.try_wait(), Ok(None)) && started.elapsed() < STOP_TIMEOUT {
-            std::thread::sleep(POLL_PAUSE);
-        }
-    }
-    if matches!(server.try_wait(), Ok(None)) {
-        tracing::warn!(pid = server.id(), "Postgres does not shut down; killing it");
-        let _ = server.kill();
-        let _ = server.wait();
     }
 }
 
@@ -252,27 +231,23 @@ impl Launch {
 
     /// Makes the data folder's content unless it is there.
     async fn initialise(&self) -> Result<(), ClusterError> {
-        if self.data.join("PG_VERSION").is_file() {
+        if self.data.path().join("PG_VERSION").is_file() {
             return self.check_version();
         }
         let mut command = self.command("initdb");
-        command.arg("-D").arg(&self.data).args(["-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale"]);
+        command.arg("-D").arg(self.data.path()).args(["-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale"]);
         if self.durability == Durability::Disposable {
             command.arg("--no-sync");
         }
         let output = self.log_file()?;
         command.stdout(output.try_clone().map_err(|source| file("write", &self.log, source))?).stderr(output);
-        let mut child = self.spawn(command, "initdb")?;
+        let mut process = self.spawn(command, "initdb")?;
         let started = Instant::now();
         loop {
-            match child.try_wait() {
+            match process.ended() {
                 Ok(Some(status)) if status.success() => return Ok(()),
                 Ok(None) if started.elapsed() < INIT_TIMEOUT => tokio::time::sleep(POLL_PAUSE).await,
-                Ok(None) => {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    return Err(self.timed_out("initdb", INIT_TIMEOUT));
-                }
+                Ok(None) => return Err(self.timed_out("initdb", INIT_TIMEOUT)),
                 Ok(Some(_)) => return Err(self.failed("initdb")),
                 Err(source) => return Err(ClusterError::Process { action: "wait for", program: self.program("initdb"), source }),
             }
@@ -281,7 +256,7 @@ impl Launch {
 
     /// Data of another major version cannot be served; `postgres` says so in its log, this says it sooner and with the remedy.
     fn check_version(&self) -> Result<(), ClusterError> {
-        let path = self.data.join("PG_VERSION");
+        let path = self.data.path().join("PG_VERSION");
         let data = fs::read_to_string(&path).map_err(|source| file("read", &path, source))?;
         let mut command = self.command("postgres");
         let output = command.arg("--version").output();
@@ -292,7 +267,7 @@ impl Launch {
                 program: "postgres",
                 last_words: format!(
                     "{} was made by version {}, this is {major}; delete the folder to start afresh",
-                    self.data.display(),
+                    self.data.path().display(),
                     data.trim()
                 ),
             }),
@@ -301,41 +276,38 @@ impl Launch {
     }
 
     /// Starts the server and waits until it answers.
-    async fn serve(&self, sockets: &Path) -> Result<Child, ClusterError> {
+    async fn serve(&self, sockets: &Path) -> Result<Process, ClusterError> {
         let started = Instant::now();
         loop {
-            let mut child = self.spawn(self.server_command(sockets)?, "postgres")?;
-            match self.wait_until_up(&mut child, sockets, started).await {
-                Up::Answers => return Ok(child),
+            let mut server = self.spawn(self.server_command(sockets)?, "postgres")?;
+            match self.wait_until_up(&mut server, sockets, started).await {
+                Up::Answers => return Ok(server),
                 // children of a killed predecessor need a moment to notice; until then its shared memory is in use
                 Up::Ended if started.elapsed() < START_TIMEOUT && self.last_words().contains("shared memory block") => {
                     tokio::time::sleep(POLL_PAUSE).await;
                 }
                 Up::Ended => return Err(self.failed("postgres")),
-                Up::Late => {
-                    shut_down(&mut child);
-                    return Err(self.timed_out("postgres", START_TIMEOUT));
-                }
+                Up::Late => return Err(self.timed_out("postgres", START_TIMEOUT)),
             }
         }
     }
 
     fn server_command(&self, sockets: &Path) -> Result<Command, ClusterError> {
         let mut command = self.command("postgres");
-        command.arg("-D").arg(&self.data).arg("-k").arg(sockets).args(["-p", &PORT.to_string(), "-c", "listen_addresses="]);
+        command.arg("-D").arg(self.data.path()).arg("-k").arg(sockets).args(["-p", &PORT.to_string(), "-c", "listen_addresses="]);
         command.args(["-c", "max_connections=200", "-c", "timezone=UTC", "-c", "log_timezone=UTC"]);
         if self.durability == Durability::Disposable {
-            command.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
+            command.args(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", &format!("{}=on", crate::pool::DISPOSABLE)]);
         }
         let log = self.log_file()?;
         command.stdout(log.try_clone().map_err(|source| file("write", &self.log, source))?).stderr(log);
         Ok(command)
     }
 
-    async fn wait_until_up(&self, child: &mut Child, sockets: &Path, started: Instant) -> Up {
+    async fn wait_until_up(&self, server: &mut Process, sockets: &Path, started: Instant) -> Up {
         let options = connect_options(sockets);
         loop {
-            if !matches!(child.try_wait(), Ok(None)) {
+            if !matches!(server.ended(), Ok(None)) {
                 return Up::Ended;
             }
             if let Ok(Ok(connection)) = tokio::time::timeout(ATTEMPT_TIMEOUT, options.connect()).await {
@@ -374,20 +346,20 @@ impl Launch {
 
     /// True while this process, and not one that got its number later or an unburied one, serves the data folder.
     fn is_served_by(&self, pid: Pid) -> bool {
-        arguments_of(pid).is_some_and(|arguments| arguments.contains(&*self.data.to_string_lossy()))
+        arguments_of(pid).is_some_and(|arguments| arguments.contains(&*self.data.path().to_string_lossy()))
     }
 
     /// What the data folder's pid file names, if it is alive and really a server of this folder.
     /// Line 1 of the file is the process id, line 5 the socket folder.
     fn orphan(&self) -> Option<Orphan> {
-        let file = fs::read_to_string(self.data.join("postmaster.pid")).ok()?;
+        let file = fs::read_to_string(self.data.path().join("postmaster.pid")).ok()?;
         let pid = Pid::from_raw(file.lines().next()?.trim().parse().ok()?)?;
         let sockets = file.lines().nth(4).unwrap_or_default().into();
         self.is_served_by(pid).then_some(Orphan { pid, sockets })
     }
 
-    fn spawn(&self, mut command: Command, program: &str) -> Result<Child, ClusterError> {
-        command.spawn().map_err(|source| ClusterError::Process { action: "start", program: self.program(program), source })
+    fn spawn(&self, command: Command, program: &str) -> Result<Process, ClusterError> {
+        Process::spawn(command, self.pids.clone()).map_err(|source| ClusterError::Process { action: "start", program: self.program(program), source })
     }
 
     fn log_file(&self) -> Result<File, ClusterError> {

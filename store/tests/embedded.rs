@@ -108,12 +108,51 @@ async fn a_clone_in_roots_home_works_too() {
     // nobody but its owner may enter the parent, as with /root
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("sheaf/postgres");
-    let cluster = start(&folder).await;
+    let cluster = Cluster::start(&folder).await.unwrap();
     let pool = connect(cluster.url()).await.unwrap();
     sqlx::query("INSERT INTO audit_log (actor, action) VALUES ('test', 'kept')").execute(&pool).await.unwrap();
     drop(cluster);
-    let again = start(&folder).await;
+    let again = Cluster::start(&folder).await.unwrap();
     assert_eq!(audit_entries(again.url()).await, 1);
     drop(again);
     std::fs::remove_dir_all(folder.join("data").canonicalize().unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn a_disposable_cluster_leaves_no_data_outside_its_folder() {
+    let home = tempfile::tempdir().unwrap();
+    let cluster = start(&home.path().join("sheaf/postgres")).await;
+    let data: String = sqlx::query_scalar("SHOW data_directory").fetch_one(&connect(cluster.url()).await.unwrap()).await.unwrap();
+    assert!(Path::new(&data).join("PG_VERSION").metadata().is_ok());
+    drop((cluster, home));
+    assert!(!Path::new(&data).exists(), "{data} is left");
+}
+
+#[tokio::test]
+async fn an_owner_hears_of_every_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pids, heard) = std::sync::mpsc::channel();
+    let options = ClusterOptions { durability: Durability::Disposable, pids: Some(pids), ..ClusterOptions::default() };
+    let mut cluster = Cluster::start_with(folder.path(), options).await.unwrap();
+    let first = cluster.pid().cast_signed();
+    cluster.kill().unwrap();
+    cluster.restart().await.unwrap();
+    let second = cluster.pid().cast_signed();
+    drop(cluster);
+    let heard: Vec<i32> = heard.iter().collect();
+    let initdb = heard[0];
+    assert_eq!(heard, [initdb, -initdb, first, -first, second, -second]);
+}
+
+#[tokio::test]
+async fn a_start_is_given_up_and_leaves_no_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pids, heard) = std::sync::mpsc::channel();
+    let options = ClusterOptions { durability: Durability::Disposable, pids: Some(pids), ..ClusterOptions::default() };
+    tokio::select! {
+        _ = Cluster::start_with(folder.path(), options) => panic!("initdb alone takes longer"),
+        () = tokio::task::yield_now() => {}
+    }
+    let heard: Vec<i32> = heard.iter().collect();
+    assert_eq!(heard, [heard[0], -heard[0]], "initdb was started and has ended");
 }

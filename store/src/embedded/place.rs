@@ -1,6 +1,6 @@
 //! Where a cluster lives and whose it is: folders, their owner, the lock. See the parent for the layout.
 
-use super::{ClusterError, OPEN_PARENT, file};
+use super::{ClusterError, Durability, OPEN_PARENT, file};
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -38,24 +38,46 @@ pub(super) fn lock(folder: &Path) -> Result<File, ClusterError> {
     }
 }
 
+/// Where the server's files are.
+#[derive(Debug)]
+pub(super) enum Data {
+    /// In the cluster's folder, or behind its link; stays when the cluster ends.
+    Kept(PathBuf),
+    /// Outside the cluster's folder and of use to nobody else: goes when the cluster ends.
+    Disposable(tempfile::TempDir),
+}
+
+impl Data {
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::Disposable(folder) => folder.path(),
+        }
+    }
+}
+
 /// `data` in the cluster's folder: a folder of the server's user, or a link to one that it can reach.
-pub(super) fn data_folder(folder: &Path, user: Option<User>) -> Result<PathBuf, ClusterError> {
+pub(super) fn data_folder(folder: &Path, user: Option<User>, durability: Durability) -> Result<Data, ClusterError> {
     let data = folder.join("data");
     let Some(user) = user else {
-        return make_private(&data, None).map(|()| data);
+        return make_private(&data, None).map(|()| Data::Kept(data));
     };
     if let Ok(elsewhere) = fs::read_link(&data) {
-        return make_private(&elsewhere, Some(user)).map(|()| elsewhere);
+        return make_private(&elsewhere, Some(user)).map(|()| Data::Kept(elsewhere));
     }
     if can_reach(user, folder) {
-        return make_private(&data, Some(user)).map(|()| data);
+        return make_private(&data, Some(user)).map(|()| Data::Kept(data));
     }
-    let elsewhere = tempfile::Builder::new().prefix("sheaf-postgres-").tempdir_in(OPEN_PARENT);
-    let elsewhere = elsewhere.map_err(|source| file("make folder in", Path::new(OPEN_PARENT), source))?.keep();
-    make_private(&elsewhere, Some(user))?;
+    let outside = tempfile::Builder::new().prefix("sheaf-postgres-").tempdir_in(OPEN_PARENT);
+    let outside = outside.map_err(|source| file("make folder in", Path::new(OPEN_PARENT), source))?;
+    make_private(outside.path(), Some(user))?;
+    if durability == Durability::Disposable {
+        return Ok(Data::Disposable(outside));
+    }
+    let elsewhere = outside.keep();
     symlink(&elsewhere, &data).map_err(|source| file("link", &data, source))?;
     tracing::info!(data = %elsewhere.display(), "Postgres cannot run as root and its user cannot reach {}; its data are elsewhere", folder.display());
-    Ok(elsewhere)
+    Ok(Data::Kept(elsewhere))
 }
 
 /// A folder for its owner only, as Postgres demands of its data.
