@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A lease is a number that grows with every claim of a batch: the *fencing token*. Only the newest one can extend the lease or give it
-//! back. A proof is judged by its validity alone, so a submission may be repeated until an answer arrives, and a late one still counts.
+//! back, and only in the name of the worker that claimed it. A proof is judged by its validity alone, so a submission may be repeated until an answer arrives, and a late one still counts.
 //! Lease times travel as durations: the clocks of workers and database need not agree.
 
 use serde::{Deserialize, Serialize};
@@ -107,6 +107,8 @@ impl PublicWords {
 pub struct Heartbeat {
     /// The fencing token.
     pub lease: i64,
+    /// Name of the worker that holds the lease.
+    pub worker: String,
     /// What the worker is doing.
     pub progress: Phase,
 }
@@ -198,9 +200,11 @@ pub enum Outcome {
 pub struct Failure {
     /// The fencing token.
     pub lease: i64,
+    /// Name of the worker that holds the lease.
+    pub worker: String,
     /// Why.
     pub reason: FailureReason,
-    /// For the operator; up to 1,000 bytes are kept.
+    /// For the operator; up to 1,000 bytes are kept, control characters as U+FFFD.
     #[serde(default)]
     pub detail: String,
 }
@@ -221,6 +225,8 @@ pub enum FailureReason {
     Drained,
     /// The gateway refused its proof. Set by the gateway.
     ProofInvalid,
+    /// The gateway cannot read the batch from the database. Set by the gateway, which parks the job at once.
+    Unreadable,
 }
 
 impl FailureReason {
@@ -233,6 +239,7 @@ impl FailureReason {
             FailureReason::SelfCheck => "self_check",
             FailureReason::Drained => "drained",
             FailureReason::ProofInvalid => "proof_invalid",
+            FailureReason::Unreadable => "unreadable",
         }
     }
 

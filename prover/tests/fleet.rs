@@ -2,42 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod common;
+mod incidents;
 
-use common::{Server, claim, proof, prover, seal, submission, until};
+use common::{Server, beat, claim, code, failure, proof, prover, seal, short, submission, until, usual, worker};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sheaf_protocol::manifest::HexWord;
 use sheaf_prover::gateway::{GatewayConfig, MAX_BODY_BYTES, TokenHash, new_token};
-use sheaf_prover::wire::{Failure, FailureReason, Heartbeat, OfferedCircuit, Outcome, Phase};
-use sheaf_prover::worker::{Client, ClientError, KeyCache, Worker, WorkerConfig, WorkerError};
+use sheaf_prover::wire::{FailureReason, OfferedCircuit, Outcome};
+use sheaf_prover::worker::{KeyCache, Worker, WorkerConfig, WorkerError};
 use sqlx::PgPool;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-
-/// A lease that is over as soon as it is given.
-fn short(config: &mut GatewayConfig) {
-    config.lease_ms = 1;
-}
-
-fn usual(_: &mut GatewayConfig) {}
-
-fn beat(lease: i64) -> Heartbeat {
-    Heartbeat { lease, progress: Phase::Prove }
-}
-
-fn failure(lease: i64, reason: FailureReason) -> Failure {
-    Failure { lease, reason, detail: "a test".into() }
-}
-
-fn code<T: std::fmt::Debug>(result: Result<T, ClientError>) -> String {
-    result.unwrap_err().code().unwrap().to_owned()
-}
-
-fn worker(server: &Server, name: &str, token: &str) -> Worker {
-    let client = Client::new(&format!("http://{}", server.address), token).unwrap();
-    let config = WorkerConfig { wait_s: 1, threads: 1, ..WorkerConfig::new(name.into()) };
-    Worker::new(client, KeyCache::of([prover()]), config).unwrap()
-}
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_proof_is_stored_once_however_often_it_is_submitted(pool: PgPool) {
@@ -61,10 +37,10 @@ async fn a_stale_worker_can_neither_extend_nor_release_the_lease(pool: PgPool) {
     let current = server.claim("current").await.unwrap();
     assert!(current.lease > stale.lease);
     let client = server.client();
-    assert_eq!(code(client.heartbeat(1, &beat(stale.lease)).await), "stale_lease");
-    assert_eq!(code(client.fail(1, &failure(stale.lease, FailureReason::Prove)).await), "stale_lease");
-    assert!(client.heartbeat(1, &beat(current.lease)).await.is_ok());
-    assert_eq!(code(client.heartbeat(1, &beat(current.lease + 1)).await), "stale_lease");
+    assert_eq!(code(client.heartbeat(1, &beat("stale", stale.lease)).await), "stale_lease");
+    assert_eq!(code(client.fail(1, &failure("stale", stale.lease, FailureReason::Prove)).await), "stale_lease");
+    assert!(client.heartbeat(1, &beat("current", current.lease)).await.is_ok());
+    assert_eq!(code(client.heartbeat(1, &beat("current", current.lease + 1)).await), "stale_lease");
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
@@ -73,7 +49,7 @@ async fn a_lease_lives_as_long_as_its_heartbeats(pool: PgPool) {
     let job = server.claim("a").await.unwrap();
     let client = server.client();
     for _ in 0..20 {
-        client.heartbeat(1, &beat(job.lease)).await.unwrap();
+        client.heartbeat(1, &beat("a", job.lease)).await.unwrap();
         assert!(server.claim_now("b").await.is_none());
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
@@ -87,7 +63,7 @@ async fn a_late_valid_proof_is_taken_while_the_batch_lacks_one(pool: PgPool) {
     let current = server.claim("current").await.unwrap();
     let client = server.client();
     assert_eq!(client.submit(1, &submission("late", late.lease, proof(1))).await.unwrap().outcome, Outcome::StoredLate);
-    assert_eq!(code(client.heartbeat(1, &beat(current.lease)).await), "stale_lease");
+    assert_eq!(code(client.heartbeat(1, &beat("current", current.lease)).await), "stale_lease");
     assert_eq!(client.submit(1, &submission("current", current.lease, proof(1))).await.unwrap().outcome, Outcome::AlreadyProven);
     assert_eq!(server.proofs().await, [1]);
 }
@@ -108,14 +84,15 @@ async fn a_corrupted_proof_is_refused_and_never_stored(pool: PgPool) {
     let server = Server::start(&pool, 1, |config| config.same_worker_pause_ms = 0).await;
     let good = proof(1);
     for word in 0..8 {
-        let job = server.claim(&format!("worker-{}", word % 2)).await.unwrap();
+        let name = format!("worker-{}", word % 2);
+        let job = server.claim(&name).await.unwrap();
         let mut bad = good;
         bad[word][31] ^= 1;
-        assert_eq!(code(server.client().submit(1, &submission("a", job.lease, bad)).await), "proof_invalid", "word {word}");
+        assert_eq!(code(server.client().submit(1, &submission(&name, job.lease, bad)).await), "proof_invalid", "word {word}");
     }
     for bad in [[[0; 32]; 8], [[0xff; 32]; 8], good.map(|_| good[0])] {
         let job = server.claim("worker-0").await.unwrap();
-        assert_eq!(code(server.client().submit(1, &submission("a", job.lease, bad)).await), "proof_invalid");
+        assert_eq!(code(server.client().submit(1, &submission("worker-0", job.lease, bad)).await), "proof_invalid");
     }
     assert!(server.proofs().await.is_empty());
 }
@@ -126,7 +103,7 @@ async fn a_bad_proof_under_a_stale_lease_does_not_hurt_the_current_one(pool: PgP
     let stale = server.claim("stale").await.unwrap();
     let current = server.claim("current").await.unwrap();
     assert_eq!(code(server.client().submit(1, &submission("stale", stale.lease, proof(2))).await), "proof_invalid");
-    assert!(server.client().heartbeat(1, &beat(current.lease)).await.is_ok());
+    assert!(server.client().heartbeat(1, &beat("current", current.lease)).await.is_ok());
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
@@ -145,7 +122,7 @@ async fn three_different_workers_fail_and_the_job_is_parked(pool: PgPool) {
     for name in ["a", "b", "c"] {
         let job = server.claim(name).await.unwrap();
         leases.push(job.lease);
-        let released = client.fail(1, &failure(job.lease, FailureReason::Prove)).await.unwrap();
+        let released = client.fail(1, &failure(name, job.lease, FailureReason::Prove)).await.unwrap();
         assert_eq!(released.parked, name == "c", "{name}");
         assert!(server.claim_now(name).await.is_none(), "a worker that failed does not get the job again at once");
     }
@@ -160,7 +137,7 @@ async fn one_worker_that_fails_again_and_again_parks_nothing(pool: PgPool) {
     let server = Server::start(&pool, 1, |config| config.same_worker_pause_ms = 0).await;
     for _ in 0..4 {
         let job = server.claim("a").await.unwrap();
-        assert!(!server.client().fail(1, &failure(job.lease, FailureReason::Witness)).await.unwrap().parked);
+        assert!(!server.client().fail(1, &failure("a", job.lease, FailureReason::Witness)).await.unwrap().parked);
     }
 }
 
@@ -169,7 +146,7 @@ async fn a_drained_job_is_free_at_once_and_not_counted(pool: PgPool) {
     let server = Server::start(&pool, 1, usual).await;
     for name in ["a", "b", "c", "a"] {
         let job = server.claim_now(name).await.unwrap();
-        assert!(!server.client().fail(1, &failure(job.lease, FailureReason::Drained)).await.unwrap().parked);
+        assert!(!server.client().fail(1, &failure(name, job.lease, FailureReason::Drained)).await.unwrap().parked);
     }
 }
 
@@ -253,6 +230,10 @@ async fn bad_input_is_named_and_never_a_server_error(pool: PgPool) {
         ("jobs/x/proof", json, proof.clone(), 404, "not_found"),
         ("jobs/-1/proof", json, proof.clone(), 404, "not_found"),
         ("jobs/18446744073709551615/proof", json, proof, 404, "not_found"),
+        ("jobs/1/heartbeat", json, json!({ "lease": 1, "progress": "prove" }).to_string(), 400, "malformed_body"),
+        ("jobs/1/heartbeat", json, json!({ "lease": 1, "worker": "a b", "progress": "prove" }).to_string(), 422, "invalid_field"),
+        ("jobs/1/failure", json, json!({ "lease": 1, "worker": "", "reason": "prove" }).to_string(), 422, "invalid_field"),
+        ("jobs/1/failure", json, json!({ "lease": 1, "worker": "a", "reason": "prove", "detail": "\0" }).to_string(), 409, "stale_lease"),
         ("nowhere", json, "{}".into(), 404, "not_found"),
     ];
     for (route, content_type, body, status, code) in cases {
@@ -261,6 +242,12 @@ async fn bad_input_is_named_and_never_a_server_error(pool: PgPool) {
         assert_eq!((got.as_u16(), problem["code"].as_str()), (status, Some(code)), "{route} {shown}");
         assert_eq!(problem["status"], status);
     }
+    let lease = server.claim_now("a").await.unwrap().lease;
+    let told = json!({ "lease": lease, "worker": "a", "reason": "prove", "detail": "a NUL \0 and an escape \u{1b}" }).to_string();
+    let (got, _) = post(&server, "jobs/1/failure", &[auth, json], told.into_bytes()).await;
+    assert_eq!(got, StatusCode::OK);
+    let kept: String = sqlx::query_scalar("SELECT detail FROM proof_attempts").fetch_one(&pool).await.unwrap();
+    assert_eq!(kept, "a NUL \u{fffd} and an escape \u{fffd}");
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]

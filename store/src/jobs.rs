@@ -4,7 +4,8 @@
 //! queued ──claim──> leased ──store_proof──> proven
 //!    ^                │  │                    ^
 //!    ├──fail──────────┤  └─(expired: claimable again, as if queued)
-//!    │                └──fail, too many workers──> parked ──store_proof──┘
+//!    │                └──fail, too many workers, or park──> parked ──store_proof──┘
+//!    └───────────────────────retry────────────────────────────┘
 //! ```
 //!
 //! The fencing token of a job counts its leases; only the newest one can extend the lease or give it back, which it can also after the
@@ -46,17 +47,13 @@ pub struct JobStatement {
     pub claims: [Word; 3],
 }
 
-/// A job under a fresh lease.
-#[derive(Clone, Debug)]
-pub struct ClaimedJob {
+/// A fresh lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claimed {
     /// Batch number.
     pub batch: u64,
     /// The fencing token.
     pub lease: i64,
-    /// What the prover needs.
-    pub input: ProverInput,
-    /// What its proof must state.
-    pub statement: JobStatement,
 }
 
 /// A verified proof.
@@ -94,6 +91,8 @@ pub struct NewFailure<'a> {
     pub batch: u64,
     /// Its lease.
     pub lease: i64,
+    /// Whose lease that must be.
+    pub worker: &'a str,
     /// Stable name of the reason.
     pub reason: &'a str,
     /// For people, at most 1,000 bytes.
@@ -120,10 +119,11 @@ pub struct Depth {
 }
 
 /// Leases the oldest job that the worker may have, first of all the one that it holds already. The job's previous attempt ends as expired.
+/// What is to be proved is read with [`input`] and [`statement`].
 ///
 /// # Errors
 /// Only those of the database.
-pub async fn claim(tx: &mut PgTransaction<'_>, rules: &ClaimRules<'_>) -> Result<Option<ClaimedJob>, sqlx::Error> {
+pub async fn claim(tx: &mut PgTransaction<'_>, rules: &ClaimRules<'_>) -> Result<Option<Claimed>, sqlx::Error> {
     let row = sqlx::query(
         "UPDATE proof_jobs j SET state = 'leased', fencing_token = fencing_token + 1, worker = $1,
              lease_expires_at = now() + $3::bigint * interval '1 millisecond'
@@ -134,7 +134,7 @@ pub async fn claim(tx: &mut PgTransaction<'_>, rules: &ClaimRules<'_>) -> Result
                AND b.circuit = ANY($2) AND b.input IS NOT NULL
                AND NOT EXISTS (
                    SELECT 1 FROM proof_attempts a WHERE a.batch_number = o.batch_number AND a.worker = $1
-                   AND a.outcome = 'failed' AND a.ended_at > now() - $4::bigint * interval '1 millisecond')
+                   AND a.fencing_token > o.forgiven AND a.outcome = 'failed' AND a.ended_at > now() - $4::bigint * interval '1 millisecond')
              ORDER BY (o.worker IS NOT DISTINCT FROM $1) DESC, o.batch_number
              LIMIT 1 FOR UPDATE OF o SKIP LOCKED) oldest
          WHERE j.batch_number = oldest.batch_number
@@ -149,10 +149,17 @@ pub async fn claim(tx: &mut PgTransaction<'_>, rules: &ClaimRules<'_>) -> Result
     let Some(row) = row else { return Ok(None) };
     let (batch, lease): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     start_attempt(tx, batch, lease, rules.worker).await?;
-    let input: String = sqlx::query_scalar("SELECT input::text FROM batches WHERE number = $1").bind(batch).fetch_one(&mut **tx).await?;
-    let input: ProverInput = serde_json::from_str(&input).map_err(|source| decode("input", source))?;
-    let statement = statement(tx, batch.cast_unsigned()).await?.ok_or(sqlx::Error::RowNotFound)?;
-    Ok(Some(ClaimedJob { batch: batch.cast_unsigned(), lease, input, statement }))
+    Ok(Some(Claimed { batch: batch.cast_unsigned(), lease }))
+}
+
+/// What the prover of a batch needs.
+///
+/// # Errors
+/// [`sqlx::Error::ColumnDecode`] if it is not readable by this program, [`sqlx::Error::RowNotFound`] if the batch is not computed.
+pub async fn input(conn: &mut PgConnection, batch: u64) -> Result<ProverInput, sqlx::Error> {
+    let query = "SELECT input::text FROM batches WHERE number = $1 AND input IS NOT NULL";
+    let input: String = sqlx::query_scalar(query).bind(batch.cast_signed()).fetch_one(conn).await?;
+    serde_json::from_str(&input).map_err(|source| decode("input", source))
 }
 
 async fn start_attempt(tx: &mut PgTransaction<'_>, batch: i64, lease: i64, worker: &str) -> Result<(), sqlx::Error> {
@@ -175,22 +182,36 @@ async fn end_open_attempts(tx: &mut PgTransaction<'_>, batch: i64, outcome: &str
         .map(drop)
 }
 
-/// Extends a lease and notes what its worker is doing; false if the lease is not the current one.
+/// A sign of life.
+#[derive(Clone, Copy, Debug)]
+pub struct Beat<'a> {
+    /// Batch number.
+    pub batch: u64,
+    /// Its lease.
+    pub lease: i64,
+    /// Whose lease that must be.
+    pub worker: &'a str,
+    /// What it is doing.
+    pub phase: &'a str,
+}
+
+/// Extends a lease and notes what its worker is doing; false if the lease is not the current one, or another worker's.
 ///
 /// # Errors
 /// Only those of the database.
-pub async fn extend(conn: &mut PgConnection, batch: u64, lease: i64, duration: Duration, phase: &str) -> Result<bool, sqlx::Error> {
+pub async fn extend(conn: &mut PgConnection, beat: &Beat<'_>, duration: Duration) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
         "WITH extended AS (
              UPDATE proof_jobs SET lease_expires_at = now() + $3::bigint * interval '1 millisecond'
-             WHERE batch_number = $1 AND fencing_token = $2 AND state = 'leased' RETURNING batch_number, fencing_token)
+             WHERE batch_number = $1 AND fencing_token = $2 AND worker = $5 AND state = 'leased' RETURNING batch_number, fencing_token)
          UPDATE proof_attempts a SET phase = $4, heartbeat_at = now() FROM extended e
          WHERE a.batch_number = e.batch_number AND a.fencing_token = e.fencing_token",
     )
-    .bind(batch.cast_signed())
-    .bind(lease)
+    .bind(beat.batch.cast_signed())
+    .bind(beat.lease)
     .bind(milliseconds(duration))
-    .bind(phase)
+    .bind(beat.phase)
+    .bind(beat.worker)
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -282,20 +303,70 @@ async fn insert_proof(tx: &mut PgTransaction<'_>, proof: &NewProof) -> Result<()
         .map(drop)
 }
 
-/// Ends a lease without a proof. The job waits again, or is parked if `max_failed_workers` different workers have failed on it.
-/// Returns whether it is parked; `None` if the lease is not the current one.
+/// Ends a lease without a proof. The job waits again, or is parked if `max_failed_workers` different workers have failed on it since it was
+/// last sent back to work. Returns whether it is parked; `None` if the lease is not the current one, or another worker's.
 ///
 /// # Errors
 /// Only those of the database.
 pub async fn fail(tx: &mut PgTransaction<'_>, failure: &NewFailure<'_>, max_failed_workers: u32) -> Result<Option<bool>, sqlx::Error> {
-    let batch = failure.batch.cast_signed();
-    let held = sqlx::query("SELECT 1 FROM proof_jobs WHERE batch_number = $1 AND fencing_token = $2 AND state = 'leased' FOR UPDATE")
-        .bind(batch)
-        .bind(failure.lease)
-        .fetch_optional(&mut **tx)
-        .await?;
-    if held.is_none() {
+    if !end_attempt(tx, failure).await? {
         return Ok(None);
+    }
+    sqlx::query_scalar(
+        "UPDATE proof_jobs j SET worker = NULL, lease_expires_at = NULL, state = CASE WHEN (
+             SELECT count(DISTINCT a.worker) FROM proof_attempts a
+             WHERE a.batch_number = $1 AND a.outcome = 'failed' AND a.fencing_token > j.forgiven
+         ) >= $2 THEN 'parked' ELSE 'queued' END
+         WHERE batch_number = $1 RETURNING state = 'parked'",
+    )
+    .bind(failure.batch.cast_signed())
+    .bind(i64::from(max_failed_workers))
+    .fetch_one(&mut **tx)
+    .await
+    .map(Some)
+}
+
+/// Ends a lease of a job that no worker can do, and parks it at once. False if the lease is not the current one, or another worker's.
+///
+/// # Errors
+/// Only those of the database.
+pub async fn park(tx: &mut PgTransaction<'_>, failure: &NewFailure<'_>) -> Result<bool, sqlx::Error> {
+    if !end_attempt(tx, failure).await? {
+        return Ok(false);
+    }
+    let query = "UPDATE proof_jobs SET worker = NULL, lease_expires_at = NULL, state = 'parked' WHERE batch_number = $1";
+    sqlx::query(query).bind(failure.batch.cast_signed()).execute(&mut **tx).await?;
+    Ok(true)
+}
+
+/// Sends a parked job back to work: only failures from now on count. False if it is not parked.
+///
+/// # Errors
+/// Only those of the database.
+pub async fn retry(conn: &mut PgConnection, batch: u64) -> Result<bool, sqlx::Error> {
+    let query = "UPDATE proof_jobs SET state = 'queued', available_at = now(), forgiven = fencing_token WHERE batch_number = $1 AND state = 'parked'";
+    let done = sqlx::query(query).bind(batch.cast_signed()).execute(conn).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Batches whose jobs are parked, in order, each with what the last failure said.
+///
+/// # Errors
+/// Only those of the database.
+pub async fn parked(conn: &mut PgConnection) -> Result<Vec<(u64, String)>, sqlx::Error> {
+    let query = "SELECT j.batch_number, coalesce(a.reason || ': ' || a.detail, a.reason, '') AS why FROM proof_jobs j
+                 LEFT JOIN proof_attempts a ON a.batch_number = j.batch_number AND a.fencing_token = j.fencing_token
+                 WHERE j.state = 'parked' ORDER BY j.batch_number";
+    let rows = sqlx::query(query).fetch_all(conn).await?;
+    rows.iter().map(|row| Ok((row.try_get::<i64, _>("batch_number")?.cast_unsigned(), row.try_get("why")?))).collect()
+}
+
+async fn end_attempt(tx: &mut PgTransaction<'_>, failure: &NewFailure<'_>) -> Result<bool, sqlx::Error> {
+    let query = "SELECT 1 FROM proof_jobs WHERE batch_number = $1 AND fencing_token = $2 AND worker = $3 AND state = 'leased' FOR UPDATE";
+    let batch = failure.batch.cast_signed();
+    let held = sqlx::query(query).bind(batch).bind(failure.lease).bind(failure.worker).fetch_optional(&mut **tx).await?;
+    if held.is_none() {
+        return Ok(false);
     }
     sqlx::query(
         "UPDATE proof_attempts SET ended_at = now(), outcome = $3, reason = $4, detail = $5
@@ -308,20 +379,7 @@ pub async fn fail(tx: &mut PgTransaction<'_>, failure: &NewFailure<'_>, max_fail
     .bind(failure.detail)
     .execute(&mut **tx)
     .await?;
-    release(tx, batch, max_failed_workers).await.map(Some)
-}
-
-async fn release(tx: &mut PgTransaction<'_>, batch: i64, max_failed_workers: u32) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(
-        "UPDATE proof_jobs SET worker = NULL, lease_expires_at = NULL, state = CASE WHEN (
-             SELECT count(DISTINCT a.worker) FROM proof_attempts a WHERE a.batch_number = $1 AND a.outcome = 'failed'
-         ) >= $2 THEN 'parked' ELSE 'queued' END
-         WHERE batch_number = $1 RETURNING state = 'parked'",
-    )
-    .bind(batch)
-    .bind(i64::from(max_failed_workers))
-    .fetch_one(&mut **tx)
-    .await
+    Ok(true)
 }
 
 /// Jobs without a proof, by circuit; a circuit without any is absent.

@@ -18,7 +18,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use sheaf_protocol::field::Word;
 use sheaf_protocol::manifest::HexWord;
-use sheaf_store::jobs::{self, ClaimRules, ClaimedJob, NewProof, Stored};
+use sheaf_store::jobs::{self, Beat, ClaimRules, Claimed, NewFailure, NewProof, Stored};
+use sqlx::PgTransaction;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use utoipa::OpenApi;
@@ -87,10 +88,7 @@ async fn claim(State(gateway): State<Gateway>, Body(claim): Body<Claim>) -> Resu
     gateway.check_claim(&claim)?;
     let job = gateway.wait_for_job(&claim).await?;
     metrics::claimed(job.is_some());
-    Ok(match job {
-        Some(job) => Json(gateway.describe(job)?).into_response(),
-        None => StatusCode::NO_CONTENT.into_response(),
-    })
+    Ok(job.map_or_else(|| StatusCode::NO_CONTENT.into_response(), |job| Json(job).into_response()))
 }
 
 /// Extends the lease.
@@ -105,8 +103,10 @@ async fn heartbeat(
     Body(beat): Body<Heartbeat>,
 ) -> Result<Json<Lease>, GatewayError> {
     let (batch, lease_ms) = (batch_number(batch)?, gateway.shared.config.lease_ms);
+    check_worker(&beat.worker)?;
     let mut connection = gateway.shared.pool.acquire().await?;
-    let extended = jobs::extend(&mut connection, batch, beat.lease, Duration::from_millis(lease_ms), beat.progress.name()).await?;
+    let beat = Beat { batch, lease: beat.lease, worker: &beat.worker, phase: beat.progress.name() };
+    let extended = jobs::extend(&mut connection, &beat, Duration::from_millis(lease_ms)).await?;
     if extended { Ok(Json(Lease { lease_ms })) } else { Err(GatewayError::StaleLease(batch)) }
 }
 
@@ -147,7 +147,8 @@ async fn fail(
     Body(failure): Body<Failure>,
 ) -> Result<Json<Released>, GatewayError> {
     let batch = batch_number(batch)?;
-    let parked = gateway.give_up(batch, failure.lease, failure.reason, &failure.detail).await?;
+    check_worker(&failure.worker)?;
+    let parked = gateway.give_up(batch, &failure).await?;
     parked.map(|parked| Json(Released { parked })).ok_or(GatewayError::StaleLease(batch))
 }
 
@@ -178,7 +179,7 @@ impl Gateway {
         })
     }
 
-    async fn wait_for_job(&self, claim: &Claim) -> Result<Option<ClaimedJob>, GatewayError> {
+    async fn wait_for_job(&self, claim: &Claim) -> Result<Option<Job>, GatewayError> {
         let deadline = Instant::now() + Duration::from_secs(claim.wait_s.into());
         loop {
             let bell = self.shared.doorbell.notified();
@@ -193,7 +194,8 @@ impl Gateway {
         }
     }
 
-    async fn claim_now(&self, claim: &Claim) -> Result<Option<ClaimedJob>, GatewayError> {
+    /// The oldest job that can be read; one that cannot is parked, so that it does not stand in the way of the others.
+    async fn claim_now(&self, claim: &Claim) -> Result<Option<Job>, GatewayError> {
         let config = &self.shared.config;
         let rules = ClaimRules {
             worker: &claim.worker,
@@ -201,47 +203,66 @@ impl Gateway {
             lease: Duration::from_millis(config.lease_ms),
             same_worker_pause: Duration::from_millis(config.same_worker_pause_ms),
         };
-        let mut transaction = self.shared.pool.begin().await?;
-        let job = jobs::claim(&mut transaction, &rules).await?;
-        transaction.commit().await?;
-        Ok(job)
+        loop {
+            let mut transaction = self.shared.pool.begin().await?;
+            let Some(claimed) = jobs::claim(&mut transaction, &rules).await? else { return Ok(None) };
+            let job = match self.describe(&mut transaction, claimed).await {
+                Ok(job) => Some(job),
+                Err(error @ GatewayError::Corrupt(_)) => {
+                    self.park(&mut transaction, claimed, &claim.worker, &error).await?;
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            transaction.commit().await?;
+            if job.is_some() {
+                tracing::info!(batch = claimed.batch, lease = claimed.lease, worker = claim.worker, "job claimed");
+                return Ok(job);
+            }
+        }
     }
 
-    fn describe(&self, job: ClaimedJob) -> Result<Job, GatewayError> {
-        let corrupt = GatewayError::Corrupt(job.batch);
-        let circuit = job.statement.circuit;
-        let (Some(verifying_key), Some(inputs)) = (self.shared.verifier.digest(circuit), public_inputs(&job.statement)) else {
-            return Err(corrupt);
+    async fn park(&self, transaction: &mut PgTransaction<'_>, claimed: Claimed, worker: &str, error: &GatewayError) -> Result<(), GatewayError> {
+        let (Claimed { batch, lease }, reason) = (claimed, FailureReason::Unreadable);
+        let failure = NewFailure { batch, lease, worker, reason: reason.name(), detail: &error.to_string(), counts: true };
+        jobs::park(transaction, &failure).await?;
+        metrics::failed(reason);
+        metrics::parked();
+        tracing::error!(batch, alert = true, "job parked: the batch cannot be read");
+        Ok(())
+    }
+
+    async fn describe(&self, transaction: &mut PgTransaction<'_>, Claimed { batch, lease }: Claimed) -> Result<Job, GatewayError> {
+        let input = jobs::input(transaction, batch).await.map_err(GatewayError::reading(batch))?;
+        let statement = jobs::statement(transaction, batch).await.map_err(GatewayError::reading(batch))?;
+        let statement = statement.ok_or(GatewayError::Corrupt(batch))?;
+        let circuit = statement.circuit;
+        let (Some(verifying_key), Some(inputs)) = (self.shared.verifier.digest(circuit), public_inputs(&statement)) else {
+            return Err(GatewayError::Corrupt(batch));
         };
-        tracing::info!(batch = job.batch, lease = job.lease, "job claimed");
-        Ok(Job {
-            batch: job.batch,
-            circuit,
-            verifying_key,
-            lease: job.lease,
-            lease_ms: self.shared.config.lease_ms,
-            input: job.input,
-            public_inputs: PublicWords::from(&inputs),
-        })
+        let (lease_ms, public_inputs) = (self.shared.config.lease_ms, PublicWords::from(&inputs));
+        Ok(Job { batch, circuit, verifying_key, lease, lease_ms, input, public_inputs })
     }
 
     /// Verifies the words for the batch's public inputs, off the async threads and not more at once than there are cores.
     async fn verifies(&self, batch: u64, proof: [Word; 8]) -> Result<bool, GatewayError> {
         let mut connection = self.shared.pool.acquire().await?;
-        let statement = jobs::statement(&mut connection, batch).await?.ok_or(GatewayError::UnknownJob(batch))?;
+        let statement = jobs::statement(&mut connection, batch).await.map_err(GatewayError::reading(batch))?;
+        let statement = statement.ok_or(GatewayError::UnknownJob(batch))?;
         drop(connection);
         let inputs = public_inputs(&statement).ok_or(GatewayError::Corrupt(batch))?;
         let _permit = self.shared.verifications.acquire().await;
         let verifier = self.shared.verifier.clone();
         let verdict = tokio::task::spawn_blocking(move || verifier.verify(statement.circuit, &inputs, &proof));
-        Ok(verdict.await.is_ok_and(|verdict| verdict.is_ok()))
+        verdict.await.map(|verdict| verdict.is_ok()).map_err(|error| GatewayError::Verifier(batch, error))
     }
 
     /// An invalid proof under the current lease is a failure of its worker; under a stale one it changes nothing.
     async fn refuse(&self, batch: u64, submission: &Submission) -> Result<(), GatewayError> {
         metrics::invalid();
         tracing::warn!(batch, worker = submission.worker, lease = submission.lease, "proof refused");
-        self.give_up(batch, submission.lease, FailureReason::ProofInvalid, "the gateway refused the proof").await.map(drop)
+        let (lease, worker, detail) = (submission.lease, submission.worker.clone(), "the gateway refused the proof".to_owned());
+        self.give_up(batch, &Failure { lease, worker, reason: FailureReason::ProofInvalid, detail }).await.map(drop)
     }
 
     async fn store(&self, batch: u64, submission: &Submission) -> Result<Outcome, GatewayError> {
@@ -263,14 +284,16 @@ impl Gateway {
         }
     }
 
-    /// Ends the lease with a failure; `None` if it was stale, else whether the job is parked now.
-    async fn give_up(&self, batch: u64, lease: i64, reason: FailureReason, detail: &str) -> Result<Option<bool>, GatewayError> {
-        let failure = jobs::NewFailure { batch, lease, reason: reason.name(), detail: cut(detail), counts: reason.counts() };
+    /// Ends the lease with a failure; `None` if it was stale or another worker's, else whether the job is parked now.
+    async fn give_up(&self, batch: u64, failure: &Failure) -> Result<Option<bool>, GatewayError> {
+        let Failure { lease, worker, reason, detail } = failure;
+        let detail = printable(detail);
+        let failure = NewFailure { batch, lease: *lease, worker, reason: reason.name(), detail: cut(&detail), counts: reason.counts() };
         let mut transaction = self.shared.pool.begin().await?;
         let parked = jobs::fail(&mut transaction, &failure, self.shared.config.max_failed_workers).await?;
         transaction.commit().await?;
         if parked.is_some() {
-            metrics::failed(reason);
+            metrics::failed(*reason);
         }
         if parked == Some(true) {
             metrics::parked();
@@ -278,6 +301,11 @@ impl Gateway {
         }
         Ok(parked)
     }
+}
+
+/// Postgres stores no NUL, and an operator's terminal should get no escape sequence.
+fn printable(detail: &str) -> String {
+    detail.replace(char::is_control, "\u{fffd}")
 }
 
 fn cut(detail: &str) -> &str {

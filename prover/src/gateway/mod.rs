@@ -7,7 +7,7 @@
 //!    ^                   │  │ <──────────────────┘    ┌──────────────────────────────────────> proven
 //!    │ failure, drained  │  │ no heartbeat            │
 //!    ├───────────────────┘  └──────────> expired ─────┤   (claimable again, as if waiting)
-//!    └── 3 different workers failed ──> parked ───────┘
+//!    └── 3 different workers failed, or unreadable ──> parked ───────┘
 //! ```
 //!
 //! Rules

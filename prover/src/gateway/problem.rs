@@ -33,6 +33,8 @@ pub(crate) enum GatewayError {
     Store(#[source] sqlx::Error),
     #[error("batch {0} cannot be read")]
     Corrupt(u64),
+    #[error("the check of a proof of batch {0} broke down; that says nothing about the proof")]
+    Verifier(u64, #[source] tokio::task::JoinError),
     #[error("no such route, or not with this method")]
     NotFound,
 }
@@ -52,8 +54,18 @@ impl GatewayError {
             Self::StaleLease(_) => ("stale_lease", StatusCode::CONFLICT),
             Self::ProofInvalid(_) => ("proof_invalid", StatusCode::UNPROCESSABLE_ENTITY),
             Self::Store(_) => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
-            Self::Corrupt(_) => ("internal", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Corrupt(_) | Self::Verifier(..) => ("internal", StatusCode::INTERNAL_SERVER_ERROR),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
+        }
+    }
+}
+
+impl GatewayError {
+    /// Reading a batch failed: its row is not readable, or the database does not answer.
+    pub(crate) fn reading(batch: u64) -> impl Fn(sqlx::Error) -> Self {
+        move |error| match error {
+            sqlx::Error::ColumnDecode { .. } => Self::Corrupt(batch),
+            error => Self::Store(error),
         }
     }
 }

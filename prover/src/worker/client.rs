@@ -4,6 +4,7 @@ use crate::wire::{Accepted, Claim, Failure, Heartbeat, Job, Lease, PREFIX, Probl
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fmt;
 use std::time::Duration;
 
 /// The largest answer that is read, in bytes: a batch of 10,000 transfers is 12 MB.
@@ -17,8 +18,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The gateway's address is not an http(s) URL.
-    #[error("{0} is not an http:// or https:// address")]
-    Address(String),
+    #[error("the gateway's address is not of the form http://host:port or https://host")]
+    Address,
     /// The HTTP client cannot be made.
     #[error("the HTTP client cannot start")]
     Start(#[source] reqwest::Error),
@@ -47,7 +48,7 @@ impl ClientError {
             Self::NoAnswer(_) => true,
             Self::Refused(problem) => retryable(problem.status),
             Self::NotAGateway { status } => retryable(*status),
-            Self::Address(_) | Self::Start(_) | Self::TooLong => false,
+            Self::Address | Self::Start(_) | Self::TooLong => false,
         }
     }
 
@@ -61,19 +62,16 @@ impl ClientError {
 }
 
 /// A connection to one gateway.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     base: Url,
-    token: Token,
+    token: String,
 }
 
-#[derive(Clone)]
-struct Token(String);
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token(..)")
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.base.origin().ascii_serialization())
     }
 }
 
@@ -84,9 +82,10 @@ impl Client {
     /// [`ClientError::Address`], [`ClientError::Start`].
     pub fn new(address: &str, token: &str) -> Result<Self, ClientError> {
         let base = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        let base = base.ok_or_else(|| ClientError::Address(address.to_owned()))?;
-        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).build().map_err(ClientError::Start)?;
-        Ok(Self { http, base, token: Token(token.trim().to_owned()) })
+        let base = base.ok_or(ClientError::Address)?;
+        // a proxy of the environment would see the token
+        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).build().map_err(ClientError::Start)?;
+        Ok(Self { http, base, token: token.trim().to_owned() })
     }
 
     /// Asks for a job, waiting at the gateway as long as the claim says.
@@ -133,11 +132,11 @@ impl Client {
     fn post(&self, route: &str, body: &impl Serialize) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{PREFIX}/{route}", self.base.path().trim_end_matches('/')));
-        self.http.request(Method::POST, url).bearer_auth(&self.token.0).json(body)
+        self.http.request(Method::POST, url).bearer_auth(&self.token).json(body)
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let response = request.send().await.map_err(ClientError::NoAnswer)?;
+        let response = request.send().await.map_err(no_answer)?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -148,6 +147,11 @@ impl Client {
     }
 }
 
+/// The gateway's address may hold a password, which logs must not.
+fn no_answer(error: reqwest::Error) -> ClientError {
+    ClientError::NoAnswer(error.without_url())
+}
+
 async fn read<T: DeserializeOwned>(response: Response) -> Result<T, ClientError> {
     let status = response.status().as_u16();
     serde_json::from_slice(&bytes(response).await?).map_err(|_| ClientError::NotAGateway { status })
@@ -155,11 +159,34 @@ async fn read<T: DeserializeOwned>(response: Response) -> Result<T, ClientError>
 
 async fn bytes(mut response: Response) -> Result<Vec<u8>, ClientError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(ClientError::NoAnswer)? {
+    while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {
             return Err(ClientError::TooLong);
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn shown(client: &Client, error: &ClientError) -> String {
+        let source = std::error::Error::source(error).map(ToString::to_string);
+        format!("{client:?} {error} {error:?} {source:?}")
+    }
+
+    #[tokio::test]
+    async fn neither_client_nor_error_shows_a_secret() {
+        let client = Client::new("http://user:secret@127.0.0.1:1/secret", "secret").unwrap();
+        let claim = Claim { worker: "a".into(), circuits: vec![], wait_s: 0 };
+        let error = client.claim(&claim).await.unwrap_err();
+        assert!(matches!(error, ClientError::NoAnswer(_)), "{error}");
+        let shown = shown(&client, &error);
+        assert!(shown.contains("http://127.0.0.1:1") && !shown.contains("secret"), "{shown}");
+        let error = Client::new("ftp://user:secret@127.0.0.1", "secret").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("secret"));
+    }
 }

@@ -182,7 +182,7 @@ impl Worker {
         loop {
             ticker.tick().await;
             let progress = *phase.borrow();
-            let beat = timeout(pause, self.client.heartbeat(batch, &Heartbeat { lease, progress })).await;
+            let beat = timeout(pause, self.client.heartbeat(batch, &Heartbeat { lease, worker: self.config.name.clone(), progress })).await;
             match beat {
                 Ok(Err(error)) if error.code() == Some("stale_lease") => {
                     tracing::warn!(batch, lease, "lease lost; finishing the proof all the same");
@@ -220,7 +220,8 @@ impl Worker {
     }
 
     async fn give_back(&self, batch: u64, lease: i64, reason: FailureReason, detail: &str) {
-        let failure = Failure { lease, reason, detail: detail.chars().take(MAX_DETAIL_BYTES / 4).collect() };
+        let worker = self.config.name.clone();
+        let failure = Failure { lease, worker, reason, detail: detail.chars().take(MAX_DETAIL_BYTES / 4).collect() };
         tracing::error!(batch, reason = reason.name(), detail, "job given back");
         let answer = (|| self.client.fail(batch, &failure)).retry(pauses().with_max_times(FAIL_RETRIES)).when(ClientError::is_transient).await;
         if let Err(error) = answer {

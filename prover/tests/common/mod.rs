@@ -1,5 +1,9 @@
 //! A gateway on a real port and a real database, batches with real records in it, and real proofs of the `test` circuit.
 
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::keys::Keys;
 use sheaf_circuits::prove::{Prover, proof_words};
@@ -14,13 +18,14 @@ use sheaf_protocol::ops::{OpTag, Transfer};
 use sheaf_protocol::schnorr::{self, SecretKey};
 use sheaf_protocol::shape::by_name;
 use sheaf_prover::gateway::{Gateway, GatewayConfig, TokenHash, Verifier, new_token};
-use sheaf_prover::wire::{Claim, Job, Submission, Timings};
-use sheaf_prover::worker::{Client, KeyCache};
+use sheaf_prover::wire::{Claim, Failure, FailureReason, Heartbeat, Job, Phase, Submission, Timings};
+use sheaf_prover::worker::{Client, ClientError, KeyCache, Worker, WorkerConfig};
 use sqlx::PgPool;
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -168,6 +173,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) token: String,
     pub(crate) pool: PgPool,
+    /// Proofs answered with "try again".
+    pub(crate) put_off: Arc<AtomicUsize>,
     stop: CancellationToken,
 }
 
@@ -197,7 +204,9 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let gateway = Gateway::new(pool.clone(), Verifier::new(&manifest()).unwrap(), config, stop.clone());
-        let router = gateway.router();
+        let put_off = Arc::new(AtomicUsize::new(0));
+        let counted = put_off.clone();
+        let router = gateway.router().layer(from_fn(move |request: Request, next: Next| count_put_off(counted.clone(), request, next)));
         tokio::spawn(async move { gateway.watch().await });
         let stopped = stop.clone();
         tokio::spawn(async move {
@@ -206,7 +215,7 @@ impl Server {
                 () = stopped.cancelled() => {}
             }
         });
-        Self { address, token, pool: pool.clone(), stop }
+        Self { address, token, pool: pool.clone(), put_off, stop }
     }
 
     pub(crate) fn url(&self, route: &str) -> String {
@@ -236,6 +245,15 @@ impl Server {
     }
 }
 
+async fn count_put_off(counter: Arc<AtomicUsize>, request: Request, next: Next) -> Response {
+    let is_proof = request.uri().path().ends_with("/proof");
+    let response = next.run(request).await;
+    if is_proof && response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+    response
+}
+
 pub(crate) fn claim(worker: &str, wait_s: u32) -> Claim {
     Claim { worker: worker.into(), circuits: KeyCache::of([prover()]).offers(), wait_s }
 }
@@ -252,4 +270,29 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut condition: i
         assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// A lease that is over as soon as it is given.
+pub(crate) fn short(config: &mut GatewayConfig) {
+    config.lease_ms = 1;
+}
+
+pub(crate) fn usual(_: &mut GatewayConfig) {}
+
+pub(crate) fn beat(worker: &str, lease: i64) -> Heartbeat {
+    Heartbeat { lease, worker: worker.into(), progress: Phase::Prove }
+}
+
+pub(crate) fn failure(worker: &str, lease: i64, reason: FailureReason) -> Failure {
+    Failure { lease, worker: worker.into(), reason, detail: "a test".into() }
+}
+
+pub(crate) fn code<T: std::fmt::Debug>(result: Result<T, ClientError>) -> String {
+    result.unwrap_err().code().unwrap().to_owned()
+}
+
+pub(crate) fn worker(server: &Server, name: &str, token: &str) -> Worker {
+    let client = Client::new(&format!("http://{}", server.address), token).unwrap();
+    let config = WorkerConfig { wait_s: 1, threads: 1, ..WorkerConfig::new(name.into()) };
+    Worker::new(client, KeyCache::of([prover()]), config).unwrap()
 }
