@@ -1,0 +1,170 @@
+//! What is due on L1, and the inputs of the contract's calls: the same rows always give the same call.
+
+use crate::rows::{count, int, unreadable, word};
+use sheaf_protocol::field::Word;
+use sheaf_protocol::header::QueueEntry;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgTransaction, Row};
+
+/// How far batches are ready for L1.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// Highest batch whose commit can be posted, every one before it too.
+    pub committable: u64,
+    /// Highest batch that has a proof, every one before it down to the asked one too.
+    pub provable: u64,
+    /// Batches with withdrawals whose credits are not all on L1, in order; the first [`MAX_UNSETTLED`].
+    pub unsettled: Vec<u64>,
+    /// Highest batch up to which every credit is on L1, in blocks up to the asked one.
+    pub settled: u64,
+}
+
+/// Most unsettled batches told at once.
+pub const MAX_UNSETTLED: i64 = 64;
+
+/// The eighteen words of a batch's record.
+pub type RecordWords = [Word; 18];
+
+/// Everything of a `commit` call.
+#[derive(Clone, Debug)]
+pub struct CommitInput {
+    /// Header and C_q; the last two words are not part of the call.
+    pub record: RecordWords,
+    /// Preimages of the queue entries taken.
+    pub taken: Vec<QueueEntry>,
+    /// What the operator chose for each.
+    pub choices: Vec<Word>,
+    /// Withdrawals: w0, amount, recipient.
+    pub withdrawals: Vec<[Word; 3]>,
+    /// Posted bytes.
+    pub data: Vec<u8>,
+}
+
+/// One batch of a `prove` call.
+#[derive(Clone, Debug)]
+pub struct ProofInput {
+    /// The committed record.
+    pub record: RecordWords,
+    /// A, B, C in the order of the contract.
+    pub groth16: [Word; 8],
+    /// E, Z, Delta.
+    pub claims: [Word; 3],
+    /// W.
+    pub opening: [Word; 2],
+}
+
+/// Everything of a `settle` call.
+#[derive(Clone, Debug)]
+pub struct SettleInput {
+    /// The committed record.
+    pub record: RecordWords,
+    /// What the operator chose for each queue entry.
+    pub choices: Vec<Word>,
+    /// Used words of P_ops in order.
+    pub words: Vec<Word>,
+    /// Withdrawals to credit.
+    pub withdrawals: u64,
+}
+
+/// How far batches are ready, given that L1 has proven `proven`, that nothing up to `settled` is left to credit, and that no block up to
+/// `final_block` will change.
+///
+/// # Errors
+/// [`sqlx::Error`].
+pub async fn ready(tx: &mut PgTransaction<'_>, proven: u64, settled: u64, final_block: u64) -> Result<Ready, sqlx::Error> {
+    let query = "WITH last AS (SELECT coalesce(max(number), 0) AS number FROM batches)
+        SELECT coalesce((SELECT min(number) - 1 FROM batches WHERE computed_at IS NULL), last.number) AS committable,
+               coalesce((SELECT min(b.number) - 1 FROM batches b LEFT JOIN proofs p ON p.batch_number = b.number
+                         WHERE b.number > $1 AND p.batch_number IS NULL), last.number) AS provable,
+               coalesce((SELECT min(b.number) - 1 FROM batches b WHERE b.number > $2 AND b.number <= $1 AND b.withdrawals > (
+                             SELECT count(*) FROM l1_events e WHERE e.kind = 'credited' AND e.batch_number = b.number AND e.block_number <= $3)),
+                        greatest($1, $2)) AS settled
+        FROM last";
+    let row = sqlx::query(query).bind(int(proven)).bind(int(settled)).bind(int(final_block)).fetch_one(&mut **tx).await?;
+    Ok(Ready {
+        committable: count(&row, "committable")?,
+        provable: count(&row, "provable")?,
+        settled: count(&row, "settled")?,
+        unsettled: unsettled(tx, proven, settled).await?,
+    })
+}
+
+/// Batches above `settled`, up to `proven`, with more withdrawals than L1 has credited.
+async fn unsettled(tx: &mut PgTransaction<'_>, proven: u64, settled: u64) -> Result<Vec<u64>, sqlx::Error> {
+    let query = "SELECT number FROM batches b WHERE number > $2 AND number <= $1 AND withdrawals > (
+                     SELECT count(*) FROM l1_events e WHERE e.kind = 'credited' AND e.batch_number = b.number)
+                 ORDER BY number LIMIT $3";
+    let rows = sqlx::query(query).bind(int(proven)).bind(int(settled)).bind(MAX_UNSETTLED).fetch_all(&mut **tx).await?;
+    rows.iter().map(|row| count(row, "number")).collect()
+}
+
+/// Everything of the `commit` call of a batch, `None` if its committer has not finished.
+///
+/// # Errors
+/// [`sqlx::Error`].
+pub async fn commit_input(tx: &mut PgTransaction<'_>, number: u64) -> Result<Option<CommitInput>, sqlx::Error> {
+    let query = "SELECT record, choices, ops_words, withdrawals, posted_data FROM batches WHERE number = $1 AND computed_at IS NOT NULL";
+    let Some(row) = sqlx::query(query).bind(int(number)).fetch_optional(&mut **tx).await? else { return Ok(None) };
+    let query = "SELECT entry FROM queue_taken WHERE batch_number = $1 ORDER BY queue_index";
+    let taken = sqlx::query_scalar::<_, Json<QueueEntry>>(query).bind(int(number)).fetch_all(&mut **tx).await?;
+    let ops_words = words(&row, "ops_words")?;
+    let withdrawals: i32 = row.try_get("withdrawals")?;
+    Ok(Some(CommitInput {
+        record: exactly(&row, "record")?,
+        taken: taken.into_iter().map(|entry| entry.0).collect(),
+        withdrawals: ops_words.as_chunks::<3>().0.iter().take(withdrawals.cast_unsigned() as usize).copied().collect(),
+        choices: words(&row, "choices")?,
+        data: row.try_get("posted_data")?,
+    }))
+}
+
+/// The commitments before batch `first` and the proofs of `first..=last`, `None` if one is missing.
+///
+/// # Errors
+/// [`sqlx::Error`].
+pub async fn proof_inputs(tx: &mut PgTransaction<'_>, first: u64, last: u64) -> Result<Option<([Word; 6], Vec<ProofInput>)>, sqlx::Error> {
+    let query = "SELECT b.record, b.claim_e, b.claim_z, b.claim_delta, b.opening, p.proof FROM batches b JOIN proofs p ON p.batch_number = b.number
+                 WHERE b.number BETWEEN $1 AND $2 ORDER BY b.number";
+    let rows = sqlx::query(query).bind(int(first)).bind(int(last)).fetch_all(&mut **tx).await?;
+    if rows.len() as u64 != last + 1 - first {
+        return Ok(None);
+    }
+    let query = "SELECT commitments FROM batches WHERE number = $1";
+    let before = sqlx::query(query).bind(int(first - 1)).fetch_optional(&mut **tx).await?;
+    let before = before.map_or(Ok([[0; 32]; 6]), |row| exactly(&row, "commitments"))?;
+    Ok(Some((before, rows.iter().map(proof_input).collect::<Result<_, _>>()?)))
+}
+
+fn proof_input(row: &PgRow) -> Result<ProofInput, sqlx::Error> {
+    Ok(ProofInput {
+        record: exactly(row, "record")?,
+        groth16: exactly(row, "proof")?,
+        claims: [word(row, "claim_e")?, word(row, "claim_z")?, word(row, "claim_delta")?],
+        opening: exactly(row, "opening")?,
+    })
+}
+
+/// Everything of the `settle` call of a batch, `None` if there is no such batch.
+///
+/// # Errors
+/// [`sqlx::Error`].
+pub async fn settle_input(connection: &mut PgConnection, number: u64) -> Result<Option<SettleInput>, sqlx::Error> {
+    let query = "SELECT record, choices, ops_words, withdrawals::bigint FROM batches WHERE number = $1 AND computed_at IS NOT NULL";
+    let Some(row) = sqlx::query(query).bind(int(number)).fetch_optional(connection).await? else { return Ok(None) };
+    Ok(Some(SettleInput {
+        record: exactly(&row, "record")?,
+        choices: words(&row, "choices")?,
+        words: words(&row, "ops_words")?,
+        withdrawals: count(&row, "withdrawals")?,
+    }))
+}
+
+fn words(row: &PgRow, column: &str) -> Result<Vec<Word>, sqlx::Error> {
+    let (words, rest) = row.try_get::<&[u8], _>(column)?.as_chunks::<32>();
+    if rest.is_empty() { Ok(words.to_vec()) } else { Err(unreadable(column)) }
+}
+
+fn exactly<const N: usize>(row: &PgRow, column: &str) -> Result<[Word; N], sqlx::Error> {
+    words(row, column)?.try_into().map_err(|_| unreadable(column))
+}
