@@ -7,7 +7,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
-FORGE := ../tools/node_modules/.bin/forge
+FORGE := ../tools/forge
 INSTALLED := tools/node_modules/.installed
 # cargo knows where it builds and becomes the program it runs: exit code, input and Ctrl-C are the program's
 SHEAF := $(CARGO) run --quiet --locked --bin sheaf --
@@ -34,13 +34,14 @@ check: tools ## formatting, lints as errors, dependency rules, committed contrac
 	@echo "== clippy" && $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	@echo "== dependencies" && if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check bans licenses sources; \
 	    else echo "skipped: cargo-deny is not installed (cargo install cargo-deny --locked)"; fi
-	@echo "== contract artifacts" && (cd contracts && $(FORGE) build --quiet) && tools/artifacts --check
+	@echo "== contracts" && (cd contracts && $(FORGE) fmt --check && $(FORGE) build --quiet) && tools/artifacts --check
 
 bench: tools sheaf ## figures of docs/performance.md: circuit, prove, commit, load, or only WHAT
 	@for what in $(WHAT); do $(SHEAF) bench $$what $(ARGS) || exit 1; done
 
-contracts: tools ## build and test the contracts, renew the committed artifacts and the gas snapshot
-	@cd contracts && $(FORGE) build && $(FORGE) test && $(FORGE) snapshot
+contracts: tools ## build and test the contracts, renew their fixtures, the committed artifacts and the gas snapshot
+	@$(CARGO) run -p sheaf-circuits --example contract_fixtures --locked
+	@cd contracts && $(FORGE) build && FORGE_SNAPSHOT_CHECK=false FORGE_SNAPSHOT_EMIT=true $(FORGE) test
 	@tools/artifacts
 
 keys: tools sheaf ## make the development keys (INSECURE) that demo and dev use

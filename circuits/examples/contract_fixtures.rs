@@ -1,7 +1,9 @@
-//! Writes `contracts/test/fixtures/batches.json`: a chain of real batches of the `test` circuit with real proofs, made with the
-//! INSECURE development keys, and the L1 queue they take from. The file's format is described beside it.
+//! Writes `contracts/test/fixtures/*.json`: chains of real batches with real proofs, made with the INSECURE development keys, and the L1
+//! queue they take from. `batches.json` has 2^16 slots, `k17.json` twice as many. There are two circuits of the shape `test`, which differ
+//! in their id only. The format is described beside the files.
 //!
 //! Everything follows from constants: a second run writes the same bytes. `cargo run -p sheaf-circuits --example contract_fixtures`.
+//! The files name the digests of the circuits that they were made with, and a test of this crate compares those.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
@@ -13,7 +15,7 @@ use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Non
 use sheaf_protocol::batch::{Batch, Challenges, Deposit, Signed};
 use sheaf_protocol::field::{Fr, G1Affine, Word, g1_words, g2_words, to_hex, to_word, word_address, word_u128};
 use sheaf_protocol::header::{self, Choice, Header, QueueEntry, QueueKind, Record};
-use sheaf_protocol::kzg::{Srs, StateVector};
+use sheaf_protocol::kzg::{Srs, StateVector, Step};
 use sheaf_protocol::ledger::{Ledger, Triple};
 use sheaf_protocol::ops::{OpTag, Transfer, Withdraw};
 use sheaf_protocol::schnorr::{SecretKey, sign};
@@ -23,15 +25,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 const SEED: &str = "contract fixtures";
-const K: u32 = 16;
 const CHAIN_ID: u64 = 31337;
 /// Where the tests put the contract: the domain depends on it.
 const CONTRACT: Address = Address([0x5e; 20]);
-const CIRCUIT: u32 = 1;
+/// Ids of the circuits, both of the shape `test`.
+const CIRCUITS: [u32; 2] = [1, 2];
 const TOKEN: TokenId = TokenId(2);
 const FEE_SLOT: SlotId = SlotId(2);
 /// No padding account of the circuit reaches it: batches that leave it alone have a quotient that is not 0.
 const FAR_SLOT: SlotId = SlotId(40_000);
+/// Beyond 2^16.
+const WIDE_SLOT: SlotId = SlotId(100_000);
 const ETHER: u128 = 1_000_000_000_000_000_000;
 
 /// A key holder: their L2 key, and the L1 address that owns their slots.
@@ -76,9 +80,9 @@ impl Plan {
 }
 
 /// The rollup as it goes from batch to batch.
-struct Chain {
+struct Chain<'a> {
     domain: Fr,
-    prover: Prover,
+    provers: &'a [Prover],
     ledger: Ledger,
     state: StateVector,
     queue: Vec<QueueEntry>,
@@ -87,12 +91,19 @@ struct Chain {
     rng: ChaCha20Rng,
 }
 
-impl Chain {
-    fn new(srs: Srs, prover: Prover) -> Result<Self, Box<dyn Error>> {
+/// A batch with its proof, not yet applied.
+struct Made {
+    json: Value,
+    step: Step,
+    batch: Batch,
+}
+
+impl<'a> Chain<'a> {
+    fn new(srs: Srs, provers: &'a [Prover]) -> Result<Self, Box<dyn Error>> {
         Ok(Self {
             domain: header::domain(CHAIN_ID, &CONTRACT),
-            prover,
-            ledger: Ledger::new(K),
+            provers,
+            ledger: Ledger::new(srs.k),
             state: StateVector::new(Arc::new(srs), [])?,
             queue: Vec::new(),
             queue_digest: [0; 32],
@@ -127,20 +138,30 @@ impl Chain {
         Ok(Signed { op, key: holder.key.public().0, signature })
     }
 
-    /// Seals, commits, proves and applies a batch, and keeps what L1 gets to see of it.
-    fn seal(&mut self, plan: Plan) -> Result<(), Box<dyn Error>> {
-        let (deposits, choices) = (plan.deposits(), plan.choices());
+    /// Seals, commits, proves and applies a batch of a circuit, and keeps what L1 gets to see of it.
+    fn seal(&mut self, circuit: u32, plan: Plan) -> Result<(), Box<dyn Error>> {
         for (entry, _) in &plan.entries {
             self.queue_digest = entry.digest_after(&self.queue_digest);
             self.queue.push(*entry);
         }
-        let (shape, fee_slot) = (*self.prover.circuit().shape(), |token| (token == NATIVE).then_some(FEE_SLOT));
-        let batch = Batch::assemble(&self.ledger, (CIRCUIT, shape), self.domain, plan.transfers, plan.withdrawals, deposits, fee_slot)?;
+        let Made { json, step, batch } = self.make(circuit, circuit, plan)?;
+        self.batches.push(json);
+        self.state.advance(&step)?;
+        batch.accounts.iter().for_each(|account| self.ledger.set(account.id, account.new));
+        Ok(())
+    }
+
+    /// A batch whose commit names one circuit and whose proof is of another, or of the same.
+    fn make(&mut self, named: u32, proved: u32, plan: Plan) -> Result<Made, Box<dyn Error>> {
+        let (deposits, choices) = (plan.deposits(), plan.choices());
+        let prover = &self.provers[proved as usize - 1];
+        let (shape, fee_slot) = (*prover.circuit().shape(), |token| (token == NATIVE).then_some(FEE_SLOT));
+        let batch = Batch::assemble(&self.ledger, (proved, shape), self.domain, plan.transfers, plan.withdrawals, deposits, fee_slot)?;
         let step = self.state.prepare(&batch.touched_slots())?;
         let data = batch.posted_data();
         let header = Header {
             number: self.batches.len() as u64 + 1,
-            circuit: CIRCUIT,
+            circuit: named,
             old_root: self.state.root(),
             commitments: *step.after(),
             h: batch.transcript(),
@@ -157,11 +178,11 @@ impl Chain {
         let claims = batch.claims(&challenges);
         let gamma = header::gamma(challenges.zeta, claims.to_array(), y_da, y_ops);
         let opening = self.state.open(&step, &quotient, challenges.zeta, claims, gamma)?;
-        let proof = self.prover.prove(&batch, &challenges, &mut self.rng)?;
-        verify(self.prover.keys().verifying(), &inputs, &proof)?;
+        let proof = prover.prove(&batch, &challenges, &mut self.rng)?;
+        verify(prover.keys().verifying(), &inputs, &proof)?;
         let record = Record { header, quotient: *quotient.commitment(), y_da, y_ops };
         let groth16 = proof_words(&proof);
-        self.batches.push(json!({
+        let json = json!({
             "name": plan.name,
             "abi": {
                 "commit": commit_abi(&record, &plan.entries, &choices, &batch, &data),
@@ -173,16 +194,14 @@ impl Chain {
             "batchHash": to_hex(&record.hash()),
             "oldCommitments": points(step.before()),
             "oldRoot": to_hex(&record.header.old_root),
-            "newRoot": to_hex(&header::state_root(K, step.after())),
+            "newRoot": to_hex(&header::state_root(self.state.k(), step.after())),
             "challenges": { "rho": number(rho), "zeta": number(challenges.zeta), "gamma": number(gamma) },
             "inputs": inputs.map(number),
             "groth16": groth16.map(|word| to_hex(&word)),
             "e": number(claims.e), "z": number(claims.z), "delta": number(claims.delta),
             "opening": points(&[opening]),
-        }));
-        self.state.advance(&step)?;
-        batch.accounts.iter().for_each(|account| self.ledger.set(account.id, account.new));
-        Ok(())
+        });
+        Ok(Made { json, step, batch })
     }
 }
 
@@ -268,33 +287,39 @@ fn commit_json(record: &Record, entries: &[(QueueEntry, Option<SlotId>)], choice
     })
 }
 
-/// Two holders, their first transfers and withdrawals, a refund, a second token, an idle batch.
-fn run(chain: &mut Chain) -> Result<(), Box<dyn Error>> {
+/// Two holders, their first transfers and withdrawals, a refund, a second token, an idle batch, a batch of the other circuit. Returns a batch
+/// that names circuit 2 but is proven with circuit 1.
+fn run(chain: &mut Chain<'_>) -> Result<Value, Box<dyn Error>> {
     let (alice, operator, bob) = (Holder::new(1)?, Holder::new(2)?, Holder::new(3)?);
-    chain.seal(Plan {
+    let [first, second] = CIRCUITS;
+    let opens = Plan {
         name: "two deposits open slots 1 and 2",
         entries: vec![(alice.deposit(NATIVE, 10 * ETHER), Some(SlotId(1))), (operator.deposit(NATIVE, 5 * ETHER), Some(FEE_SLOT))],
         ..Plan::default()
-    })?;
-    chain.seal(Plan {
+    };
+    chain.seal(first, opens)?;
+    let mixed = Plan {
         name: "a deposit, a refund, transfers with a slot just opened, a withdrawal",
         entries: vec![(bob.deposit(NATIVE, 3 * ETHER), Some(SlotId(3))), (bob.deposit(NATIVE, ETHER), None)],
         transfers: vec![chain.transfer(&alice, 1, 0, 3, ETHER)?, chain.transfer(&bob, 3, 0, 1, ETHER / 2)?],
         withdrawals: vec![chain.withdrawal(&alice, 1, 1, ETHER / 4)?],
-    })?;
-    chain.seal(Plan {
+    };
+    chain.seal(first, mixed)?;
+    let second_token = Plan {
         name: "a second token, a second deposit into slot 1, three transfers",
         entries: vec![(alice.deposit(TOKEN, 1_000 * ETHER), Some(FAR_SLOT)), (alice.deposit(NATIVE, ETHER), Some(SlotId(1)))],
         transfers: vec![chain.transfer(&alice, 1, 0, 3, ETHER)?, chain.transfer(&alice, 1, 1, 2, ETHER)?, chain.transfer(&bob, 3, 0, 2, ETHER)?],
         ..Plan::default()
-    })?;
-    chain.seal(Plan {
+    };
+    chain.seal(first, second_token)?;
+    let withdrawals = Plan {
         name: "withdrawals of both tokens",
         withdrawals: vec![chain.withdrawal(&bob, 3, 0, ETHER)?, chain.withdrawal(&alice, FAR_SLOT.0, 0, 250 * ETHER)?],
         ..Plan::default()
-    })?;
-    chain.seal(Plan { name: "nothing happens", ..Plan::default() })?;
-    chain.seal(Plan {
+    };
+    chain.seal(first, withdrawals)?;
+    chain.seal(first, Plan { name: "nothing happens", ..Plan::default() })?;
+    let full = Plan {
         name: "every transfer slot is used",
         transfers: vec![
             chain.transfer(&bob, 3, 0, 1, ETHER / 10)?,
@@ -303,33 +328,77 @@ fn run(chain: &mut Chain) -> Result<(), Box<dyn Error>> {
             chain.transfer(&alice, 1, 0, 3, ETHER)?,
         ],
         ..Plan::default()
+    };
+    chain.seal(first, full)?;
+    let other_circuit = Plan { name: "the other circuit", transfers: vec![chain.transfer(&alice, 1, 0, 2, ETHER)?], ..Plan::default() };
+    chain.seal(second, other_circuit)?;
+    let back = Plan { name: "the first circuit again", transfers: vec![chain.transfer(&bob, 3, 0, 2, ETHER / 8)?], ..Plan::default() };
+    chain.seal(first, back)?;
+    let foreign =
+        Plan { name: "names circuit 2, proven with circuit 1", transfers: vec![chain.transfer(&alice, 1, 0, 2, ETHER / 2)?], ..Plan::default() };
+    Ok(chain.make(second, first, foreign)?.json)
+}
+
+/// A slot that only a state of more than 2^16 slots has: opened, paid from, withdrawn from.
+fn run_wide(chain: &mut Chain<'_>) -> Result<(), Box<dyn Error>> {
+    let (alice, operator) = (Holder::new(1)?, Holder::new(2)?);
+    let [first, _] = CIRCUITS;
+    let opens = Plan {
+        name: "deposits open slots 100,000 and 2",
+        entries: vec![(alice.deposit(NATIVE, 10 * ETHER), Some(WIDE_SLOT)), (operator.deposit(NATIVE, 5 * ETHER), Some(FEE_SLOT))],
+        ..Plan::default()
+    };
+    chain.seal(first, opens)?;
+    let moves = Plan {
+        name: "a transfer and a withdrawal from slot 100,000",
+        transfers: vec![chain.transfer(&alice, WIDE_SLOT.0, 0, 2, ETHER)?],
+        withdrawals: vec![chain.withdrawal(&alice, WIDE_SLOT.0, 1, ETHER)?],
+        ..Plan::default()
+    };
+    chain.seal(first, moves)
+}
+
+fn params_json(chain: &Chain<'_>) -> Value {
+    let (srs, vk) = (chain.state.srs(), chain.provers[0].keys().verifying());
+    let g2 = |point| g2_words(point).map(|word| to_hex(&word));
+    json!({
+        "k": srs.k, "alpha": points(&[vk.alpha_g1]), "beta": g2(&vk.beta_g2), "tau": g2(&srs.tau_g2), "l0": points(&srs.l0),
+        "circuits": chain.provers.iter().map(verifying_key_abi).collect::<Vec<_>>(),
     })
 }
 
-fn params_json(chain: &Chain) -> Value {
-    let (srs, vk) = (chain.state.srs(), chain.prover.keys().verifying());
-    let g2 = |point| g2_words(point).map(|word| to_hex(&word));
+fn chain_json(chain: &Chain<'_>) -> Value {
     json!({
-        "k": K, "alpha": points(&[vk.alpha_g1]), "beta": g2(&vk.beta_g2), "tau": g2(&srs.tau_g2), "l0": points(&srs.l0),
-        "circuits": [verifying_key_abi(&chain.prover)],
+        "chainId": CHAIN_ID, "contract": CONTRACT.to_string(), "domain": number(chain.domain), "params": params_json(chain),
+        "circuitDigests": chain.provers.iter().map(|prover| to_hex(&prover.circuit().digest())).collect::<Vec<_>>(),
+        "queue": chain.queue.iter().map(entry_json).collect::<Vec<_>>(), "batches": chain.batches,
     })
+}
+
+fn write(path: &Path, fixtures: &Value) -> Result<(), Box<dyn Error>> {
+    std::fs::write(path, serde_json::to_string_pretty(fixtures)? + "\n")?;
+    println!("written: {}", path.display());
+    Ok(())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the crate lies in the workspace")?;
-    let cache = root.join("target/insecure-dev-keys");
-    let circuit = Circuit::new(by_name("test").ok_or("there is a shape called test")?.shape, CIRCUIT)?;
-    let (srs, _) = Srs::insecure_dev_in(&cache, K, SEED, |_, _| {})?;
-    let keys = Keys::insecure_dev(&cache, "test", &circuit, SEED, &mut |_, _| {})?;
-    let mut chain = Chain::new(srs, Prover::new(circuit, keys))?;
-    run(&mut chain)?;
-    let fixtures = json!({
-        "chainId": CHAIN_ID, "contract": CONTRACT.to_string(), "domain": number(chain.domain), "params": params_json(&chain),
-        "queue": chain.queue.iter().map(entry_json).collect::<Vec<_>>(), "batches": chain.batches,
-    });
-    let path = root.join("contracts/test/fixtures/batches.json");
-    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-    std::fs::write(&path, serde_json::to_string_pretty(&fixtures)? + "\n")?;
-    println!("{} batches in {}", chain.batches.len(), path.display());
-    Ok(())
+    let (cache, fixtures) = (root.join("target/insecure-dev-keys"), root.join("contracts/test/fixtures"));
+    let shape = by_name("test").ok_or("there is a shape called test")?.shape;
+    let prover = |id: u32| -> Result<Prover, Box<dyn Error>> {
+        let circuit = Circuit::new(shape, id)?;
+        let keys = Keys::insecure_dev(&cache, "test", &circuit, SEED, &mut |_, _| {})?;
+        Ok(Prover::new(circuit, keys))
+    };
+    let provers = CIRCUITS.map(prover).into_iter().collect::<Result<Vec<_>, _>>()?;
+    let (srs, _) = Srs::insecure_dev_in(&cache, 16, SEED, |_, _| {})?;
+    let mut chain = Chain::new(srs, &provers)?;
+    let foreign = run(&mut chain)?;
+    let mut json = chain_json(&chain);
+    json["foreign"] = foreign;
+    write(&fixtures.join("batches.json"), &json)?;
+    let (srs, _) = Srs::insecure_dev_in(&cache, 17, SEED, |_, _| {})?;
+    let mut chain = Chain::new(srs, &provers)?;
+    run_wide(&mut chain)?;
+    write(&fixtures.join("k17.json"), &chain_json(&chain))
 }

@@ -16,8 +16,19 @@ pragma solidity 0.8.30;
 /// groups; a "word" is an integer below `r`. A G1 point is `x, y` (identity: `0, 0`), a G2 point `x.c1, x.c0, y.c1, y.c0`.
 interface IRollup {
     // ---------------------------------------------------------------------------------------------------------------------------------------------
-    // Structs
+    // Types
     // ---------------------------------------------------------------------------------------------------------------------------------------------
+
+    /// @notice The G1 points of a commit (to key, dyn, owner and the quotient) and of a proof (A and C of Groth16, the KZG opening).
+    enum Point {
+        Key,
+        Dyn,
+        Owner,
+        Quotient,
+        A,
+        C,
+        Opening
+    }
 
     /// @notice How many slots of each kind a circuit has. `registers`, `exits` and `rotations` must be 0 in this version.
     struct Shape {
@@ -163,10 +174,12 @@ interface IRollup {
     event Committed(uint256 indexed number, uint256 circuit, bytes32 batchHash, bytes32 root);
     /// @notice A batch was proven; emitted once per batch. `root` is the state root after it.
     event Proven(uint256 indexed number, bytes32 root);
-    /// @notice A withdrawal of a proven batch became claimable.
-    event Credited(address indexed to, uint16 token, uint256 amount, uint256 number);
+    /// @notice Item `item` of batch `number`, which is proven, became claimable.
+    event Credited(address indexed to, uint16 token, uint256 amount, uint256 number, uint256 item);
     /// @notice Coins left.
     event Claimed(address indexed account, uint16 token, uint256 amount, address to);
+    /// @notice The operator's fees left.
+    event FeesClaimed(uint256 amount, address to);
 
     // ---------------------------------------------------------------------------------------------------------------------------------------------
     // Errors: of the constructor
@@ -184,14 +197,18 @@ interface IRollup {
     error CircuitCountOutOfRange(uint256 count);
     /// @notice The circuit has no deposit slots, or slots of a kind that this version does not know, or more than 65,535 of a kind.
     error ShapeNotSupported(uint256 circuit);
-    /// @notice delta is gamma, the G2 generator: proofs could be forged.
+    /// @notice delta is gamma, the G2 generator, or its opposite: proofs could be forged.
     error DeltaIsGamma(uint256 circuit);
+    /// @notice delta, or its opposite, is that of an earlier circuit: no set-up of a circuit's own gives that.
+    error DeltaRepeated(uint256 circuit);
     /// @notice A G1 point of the deployment is off the curve or the identity.
     error UnusableG1Point(uint256 x, uint256 y);
-    /// @notice A G2 point of the deployment is off the curve, outside the group of order r, or the identity; or tau is the generator.
+    /// @notice A G2 point of the deployment is off the curve, outside the group of order r, or the identity; or tau is the generator or its opposite.
     error UnusableG2Point(uint256 x1, uint256 x0, uint256 y1, uint256 y0);
     /// @notice The contract that holds the keys could not be created.
     error KeysNotStored();
+    /// @notice A BN254 precompile failed though its points were checked: it ran out of gas, or the chain lacks it.
+    error PrecompileFailed();
 
     // ---------------------------------------------------------------------------------------------------------------------------------------------
     // Errors: of entry points
@@ -228,10 +245,12 @@ interface IRollup {
     error WrongNumber(uint256 number, uint256 expected);
     /// @notice The deployment has no such circuit.
     error UnknownCircuit(uint256 circuit);
-    /// @notice A coordinate is not below the field's prime or the point is off the curve.
-    error PointNotOnCurve(uint256 x, uint256 y);
-    /// @notice Not below r, or not below the width of its kind.
-    error WordOutOfRange(uint256 word);
+    /// @notice A coordinate of a batch's point is not below the field's prime, or the point is off the curve.
+    error PointNotOnCurve(uint256 number, Point point, uint256 x, uint256 y);
+    /// @notice The transcript h or a claim is not below r.
+    error PublicInputOutOfRange(uint256 value);
+    /// @notice A word of the withdrawal at this place (from 0) is too wide: w0 is below 2^56, the amount below 2^112, the recipient below 2^160.
+    error WithdrawalOutOfRange(uint256 index, uint256 word);
     /// @notice The entries taken are not the next ones of the queue, or the digest is another one.
     error QueueMismatch();
     /// @notice Not one choice per entry taken.
@@ -267,9 +286,8 @@ interface IRollup {
     error OldCommitmentsMismatch();
     /// @notice The batch does not start at the state root.
     error OldRootMismatch(uint256 number);
-    /// @notice A claim is not below r.
-    error PublicInputOutOfRange(uint256 value);
-    /// @notice A proof or an opening is wrong, or belongs to something else.
+    /// @notice A proof, a claim or an opening of the call is wrong or belongs to something else, or a commit of the call was not honest. One pairing
+    /// check decides about everything at once, so it cannot say which: prove the batches one by one to find the first that fails.
     error ProofInvalid();
 
     /// @notice choices and words are not those of the record.
@@ -365,6 +383,8 @@ interface IRollup {
     function settled(uint256 number, uint256 item) external view returns (bool);
     /// @notice ERC-20 of a number; 0 for the native coin and for numbers not given.
     function tokenAddress(uint16 token) external view returns (address);
+    /// @notice The last number given to a token; 1 while no ERC-20 is listed.
+    function lastToken() external view returns (uint16);
     /// @notice Number of an ERC-20; 0 if not listed.
     function tokenId(address erc20) external view returns (uint16);
     /// @notice What an account can claim.

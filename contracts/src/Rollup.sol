@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import {IRollup} from "./IRollup.sol";
 import {Bn254} from "./libraries/Bn254.sol";
 import {Challenges} from "./libraries/Challenges.sol";
+import {Counters} from "./libraries/Counters.sol";
 import {Groth16} from "./libraries/Groth16.sol";
 import {Keys} from "./libraries/Keys.sol";
 import {Kzg} from "./libraries/Kzg.sol";
@@ -17,6 +18,9 @@ interface IErc20 {
 /// @dev See `IRollup` for what every entry point does. Order in here: storage, constructor, users, operator, anybody, views, internals; in every function
 /// checks, then effects, then calls to others.
 contract Rollup is IRollup {
+    using Counters for uint256;
+    using Counters for Counters.Values;
+
     /// Number of the native coin.
     uint16 private constant NATIVE = 1;
     uint8 private constant DEPOSIT = 1;
@@ -41,15 +45,8 @@ contract Rollup is IRollup {
 
     bytes32 public override stateRoot;
     bytes32 public override committedRoot;
-    /// One slot: what a commit and a proof move.
-    uint64 private committedNumber;
-    uint64 private provenNumber;
-    uint64 private pendingTime;
-    uint16 private lastToken;
-    /// One slot: the queue's end and its two pointers.
-    uint64 private queueEnd;
-    uint64 private queueCommittedEnd;
-    uint64 private queueProvenEnd;
+    /// See `Counters`.
+    uint256 private counters;
 
     mapping(uint256 number => bytes32) public override batchHash;
     mapping(uint256 index => bytes32) public override queueDigest;
@@ -59,7 +56,7 @@ contract Rollup is IRollup {
     mapping(address erc20 => uint16) public override tokenId;
     mapping(uint16 token => mapping(address account => uint256)) public override claimable;
     mapping(uint16 token => uint256) public override escrow;
-    uint256 public override feesEarned;
+    uint256 private feesPaid;
 
     bool private transient entered;
 
@@ -94,7 +91,9 @@ contract Rollup is IRollup {
         uint256[6] memory empty;
         stateRoot = keccak256(abi.encode(params.k, empty));
         committedRoot = stateRoot;
-        lastToken = NATIVE;
+        Counters.Values memory at;
+        at.lastToken = NATIVE;
+        counters = at.pack();
     }
 
     // ---------------------------------------------------------------------------------------------------------------------------------------------
@@ -121,11 +120,12 @@ contract Rollup is IRollup {
         if (msg.value != listingFee) revert WrongFee(msg.value, listingFee);
         if (erc20.code.length == 0) revert TokenHasNoCode(erc20);
         if (tokenId[erc20] != 0) revert TokenAlreadyListed(tokenId[erc20]);
-        if (lastToken == type(uint16).max) revert TokenRegistryFull();
-        id = ++lastToken;
+        Counters.Values memory at = counters.unpack();
+        if (at.lastToken == type(uint16).max) revert TokenRegistryFull();
+        id = uint16(++at.lastToken);
+        counters = at.pack();
         tokenAddress[id] = erc20;
         tokenId[erc20] = id;
-        feesEarned += msg.value;
         emit TokenListed(id, erc20);
     }
 
@@ -152,36 +152,37 @@ contract Rollup is IRollup {
     function commit(Commit calldata batch) external nonReentrant {
         if (msg.sender != operator) revert NotOperator();
         if (msg.sender != tx.origin || msg.sender.code.length != 0) revert NotOutermostCall();
-        uint256 expected = uint256(committedNumber) + 1;
-        if (batch.number != expected) revert WrongNumber(batch.number, expected);
+        Counters.Values memory at = counters.unpack();
+        uint256 number = ++at.committed;
+        if (batch.number != number) revert WrongNumber(batch.number, number);
         requireCircuit(batch.circuit);
         requirePoints(batch);
+        if (batch.h >= Bn254.R) revert PublicInputOutOfRange(batch.h);
         Shape memory shape = Keys.readShape(keys, batch.circuit);
-        takeEntries(batch);
+        at.queueCommitted = takeEntries(batch, at.queueCommitted);
         uint256[] memory words = buildWords(batch, shape);
 
-        Record memory record;
-        record.header = headerOf(batch, words);
-        record.cq = batch.cq;
-        uint256 zeta = Challenges.zeta(Challenges.rho(domain, keccak256(abi.encode(record.header))), batch.cq);
-        record.yDa = Words.posted(batch.data, shape, zeta);
-        record.yOps = Words.built(words, batch.withdrawals.length, shape, zeta);
+        uint256[18] memory record = Challenges.newRecord(batch, committedRoot, keccak256(abi.encode(batch.choices, words)));
+        uint256 zeta = Challenges.zeta(Challenges.rho(domain, Challenges.hashWords(record, 14)), batch.cq);
+        record[16] = Words.posted(batch.data, shape, zeta);
+        record[17] = Words.built(words, batch.withdrawals.length, shape, zeta);
 
-        bytes32 hash = keccak256(abi.encode(record));
+        bytes32 hash = Challenges.hashWords(record, 18);
         bytes32 root = Challenges.stateRoot(k, batch.commitments);
-        batchHash[expected] = hash;
+        batchHash[number] = hash;
         committedRoot = root;
-        committedNumber = uint64(expected);
-        if (pendingTime == 0) pendingTime = uint64(block.timestamp);
-        emit Committed(expected, batch.circuit, hash, root);
+        if (at.pendingSince == 0) at.pendingSince = block.timestamp;
+        counters = at.pack();
+        emit Committed(number, batch.circuit, hash, root);
     }
 
     function claimFees(address to) external nonReentrant {
         if (msg.sender != operator) revert NotOperator();
         if (to == address(0)) revert RecipientIsZero();
-        uint256 amount = feesEarned;
+        uint256 amount = feesEarned();
         if (amount == 0) revert NothingToClaim();
-        feesEarned = 0;
+        feesPaid += amount;
+        emit FeesClaimed(amount, to);
         payNative(to, amount);
     }
 
@@ -193,14 +194,14 @@ contract Rollup is IRollup {
     struct Proving {
         bytes32 root;
         uint256 seed;
-        uint256 taken;
         Bn254.Pairs pairs;
         Groth16.Sum[] circuits;
         Kzg.Sum kzg;
     }
 
     function prove(uint256[6] calldata oldCommitments, BatchProof[] calldata batches) external nonReentrant {
-        uint256 first = firstUnproven(batches);
+        Counters.Values memory at = counters.unpack();
+        uint256 first = firstUnproven(batches, at.proven);
         uint256[6] calldata before = first == 0 ? oldCommitments : batches[first - 1].record.header.commitments;
         Proving memory p;
         p.root = stateRoot;
@@ -209,30 +210,28 @@ contract Rollup is IRollup {
         p.seed = uint256(keccak256(msg.data));
         p.pairs = Bn254.newPairs(batches.length - first + circuitCount + 3);
         p.circuits = new Groth16.Sum[](circuitCount);
-        uint256 number = provenNumber;
         for (uint256 i = first; i < batches.length; ++i) {
             BatchProof calldata batch = batches[i];
-            checkBatch(p, batch, ++number);
-            addBatch(p, before, batch, i - first);
+            bytes32 header = checkBatch(p, batch, ++at.proven, at.committed);
+            addBatch(p, before, batch, header, i - first);
             before = batch.record.header.commitments;
             p.root = Challenges.stateRoot(k, before);
-            p.taken += batch.record.header.taken;
-            emit Proven(number, p.root);
+            at.queueProven += batch.record.header.taken;
+            emit Proven(at.proven, p.root);
         }
         if (!holds(p, before)) revert ProofInvalid();
 
         stateRoot = p.root;
-        provenNumber = uint64(number);
-        pendingTime = number == committedNumber ? 0 : uint64(block.timestamp);
-        if (p.taken > 0) {
-            queueProvenEnd += uint64(p.taken);
-            feesEarned += p.taken * queueFee;
-        }
+        at.pendingSince = at.proven == at.committed ? 0 : block.timestamp;
+        counters = at.pack();
     }
 
-    function settle(Record calldata record, uint256[] calldata choices, uint256[] calldata words, uint256 first, uint256 count) external nonReentrant {
+    function settle(Record calldata record, uint256[] calldata choices, uint256[] calldata words, uint256 first, uint256 count)
+        external
+        nonReentrant
+    {
         uint256 number = record.header.number;
-        if (number == 0 || number > provenNumber) revert NotProven(number);
+        if (number == 0 || number > counters.unpack().proven) revert NotProven(number);
         if (Challenges.recordHash(record) != batchHash[number]) revert RecordMismatch(number);
         if (keccak256(abi.encode(choices, words)) != record.header.opsHash) revert OperationsMismatch(number);
         uint256 withdrawals = (words.length - Words.DEPOSIT_WORDS * depositsIn(choices)) / Words.WITHDRAWAL_WORDS;
@@ -246,7 +245,9 @@ contract Rollup is IRollup {
             uint256 w0 = words[Words.WITHDRAWAL_WORDS * item];
             // an unused slot names slot 0 and has no amount
             if (w0 & 0xffffff == 0) continue;
-            credit(address(uint160(words[Words.WITHDRAWAL_WORDS * item + 2])), uint16(w0 >> 24), words[Words.WITHDRAWAL_WORDS * item + 1], number);
+            credit(
+                address(uint160(words[Words.WITHDRAWAL_WORDS * item + 2])), uint16(w0 >> 24), words[Words.WITHDRAWAL_WORDS * item + 1], number, item
+            );
         }
         if (!any) revert NothingToSettle();
     }
@@ -256,27 +257,37 @@ contract Rollup is IRollup {
     // ---------------------------------------------------------------------------------------------------------------------------------------------
 
     function committed() external view returns (uint256) {
-        return committedNumber;
+        return counters.unpack().committed;
     }
 
     function proven() external view returns (uint256) {
-        return provenNumber;
+        return counters.unpack().proven;
     }
 
     function pendingSince() external view returns (uint256) {
-        return pendingTime;
+        return counters.unpack().pendingSince;
     }
 
     function queueLength() external view returns (uint256) {
-        return queueEnd;
+        return counters.unpack().queued;
     }
 
     function queueCommitted() external view returns (uint256) {
-        return queueCommittedEnd;
+        return counters.unpack().queueCommitted;
     }
 
     function queueProven() external view returns (uint256) {
-        return queueProvenEnd;
+        return counters.unpack().queueProven;
+    }
+
+    function lastToken() external view returns (uint16) {
+        return uint16(counters.unpack().lastToken);
+    }
+
+    /// Derived, so that a proof need not write it: what was earned so far less what was paid.
+    function feesEarned() public view returns (uint256) {
+        Counters.Values memory at = counters.unpack();
+        return (at.lastToken - NATIVE) * listingFee + at.queueProven * queueFee - feesPaid;
     }
 
     function settled(uint256 number, uint256 item) external view returns (bool) {
@@ -298,7 +309,9 @@ contract Rollup is IRollup {
         uint256 held = escrow[token];
         if (amount >= SUPPLY_CAP || held + amount >= SUPPLY_CAP) revert SupplyCapReached(token);
         escrow[token] = held + amount;
-        uint256 index = ++queueEnd;
+        Counters.Values memory at = counters.unpack();
+        uint256 index = ++at.queued;
+        counters = at.pack();
         QueueEntry memory entry = QueueEntry(DEPOSIT, msg.sender, token, uint112(amount), 0, owner, key);
         queueDigest[index] = Challenges.queueDigest(queueDigest[index - 1], Challenges.entryHash(entry));
         queueDeadline[index] = deadline(index);
@@ -312,9 +325,9 @@ contract Rollup is IRollup {
         if (spaced > time) time = spaced;
     }
 
-    function credit(address to, uint16 token, uint256 amount, uint256 number) private {
+    function credit(address to, uint16 token, uint256 amount, uint256 number, uint256 item) private {
         claimable[token][to] += amount;
-        emit Credited(to, token, amount, number);
+        emit Credited(to, token, amount, number, item);
     }
 
     function mark(uint256 number, uint256 item) private returns (bool fresh) {
@@ -345,28 +358,28 @@ contract Rollup is IRollup {
     }
 
     function requirePoints(Commit calldata batch) private pure {
-        for (uint256 i; i < 6; i += 2) {
-            Bn254.requireOnCurve(batch.commitments[i], batch.commitments[i + 1]);
-        }
-        Bn254.requireOnCurve(batch.cq[0], batch.cq[1]);
-        requireBelow(batch.h, Bn254.R);
+        requirePoint(batch.number, Point.Key, batch.commitments[0], batch.commitments[1]);
+        requirePoint(batch.number, Point.Dyn, batch.commitments[2], batch.commitments[3]);
+        requirePoint(batch.number, Point.Owner, batch.commitments[4], batch.commitments[5]);
+        requirePoint(batch.number, Point.Quotient, batch.cq[0], batch.cq[1]);
     }
 
-    function requireBelow(uint256 word, uint256 bound) private pure {
-        if (word >= bound) revert WordOutOfRange(word);
+    function requirePoint(uint256 number, Point point, uint256 x, uint256 y) private pure {
+        if (!Bn254.isOnCurve(x, y)) revert PointNotOnCurve(number, point, x, y);
     }
 
-    /// The entries must be the next ones of the queue, all of them as they were queued: their digests are chained.
-    function takeEntries(Commit calldata batch) private {
-        uint256 from = queueCommittedEnd;
-        uint256 end = from + batch.taken.length;
+    /// The entries must be the next ones of the queue, all of them as they were queued: their digests are chained. An entry beyond the queue's end has
+    /// digest 0, which no chain ends in.
+    function takeEntries(Commit calldata batch, uint256 from) private view returns (uint256 end) {
+        QueueEntry[] calldata taken = batch.taken;
+        end = from + taken.length;
         bytes32 digest = queueDigest[from];
-        for (uint256 i; i < batch.taken.length; ++i) {
-            digest = Challenges.queueDigest(digest, Challenges.entryHash(batch.taken[i]));
+        for (uint256 i; i < taken.length; ++i) {
+            digest = Challenges.queueDigest(digest, Challenges.entryHash(taken[i]));
         }
-        if (end > queueEnd || digest != queueDigest[end] || digest != batch.queueDigest) revert QueueMismatch();
-        if (batch.choices.length != batch.taken.length) revert WrongChoiceCount(batch.choices.length, batch.taken.length);
-        queueCommittedEnd = uint64(end);
+        if (digest != queueDigest[end] || digest != batch.queueDigest) revert QueueMismatch();
+        uint256 choices = batch.choices.length;
+        if (choices != taken.length) revert WrongChoiceCount(choices, taken.length);
     }
 
     function depositsIn(uint256[] calldata choices) private pure returns (uint256 count) {
@@ -376,22 +389,23 @@ contract Rollup is IRollup {
     }
 
     function buildWords(Commit calldata batch, Shape memory shape) private view returns (uint256[] memory words) {
-        uint256 deposits = depositsIn(batch.choices);
+        (uint256[] calldata choices, Withdrawal[] calldata withdrawals) = (batch.choices, batch.withdrawals);
+        uint256 deposits = depositsIn(choices);
         if (deposits > shape.deposits) revert TooManyDeposits(deposits, shape.deposits);
-        if (batch.withdrawals.length > shape.withdrawals) revert TooManyWithdrawals(batch.withdrawals.length, shape.withdrawals);
-        words = new uint256[](Words.WITHDRAWAL_WORDS * batch.withdrawals.length + Words.DEPOSIT_WORDS * deposits);
-        uint256 at = putWithdrawals(batch.withdrawals, words);
-        for (uint256 i; i < batch.taken.length; ++i) {
-            at = putDeposit(batch.taken[i], batch.choices[i], words, at);
+        if (withdrawals.length > shape.withdrawals) revert TooManyWithdrawals(withdrawals.length, shape.withdrawals);
+        words = new uint256[](Words.WITHDRAWAL_WORDS * withdrawals.length + Words.DEPOSIT_WORDS * deposits);
+        uint256 at = putWithdrawals(withdrawals, words);
+        for (uint256 i; i < choices.length; ++i) {
+            at = putDeposit(batch.taken[i], choices[i], words, at);
         }
     }
 
     function putWithdrawals(Withdrawal[] calldata withdrawals, uint256[] memory words) private pure returns (uint256 at) {
         for (uint256 i; i < withdrawals.length; ++i) {
             Withdrawal calldata withdrawal = withdrawals[i];
-            requireBelow(withdrawal.w0, W0_CAP);
-            requireBelow(withdrawal.amount, SUPPLY_CAP);
-            requireBelow(withdrawal.recipient, ADDRESS_CAP);
+            if (withdrawal.w0 >= W0_CAP) revert WithdrawalOutOfRange(i, withdrawal.w0);
+            if (withdrawal.amount >= SUPPLY_CAP) revert WithdrawalOutOfRange(i, withdrawal.amount);
+            if (withdrawal.recipient >= ADDRESS_CAP) revert WithdrawalOutOfRange(i, withdrawal.recipient);
             (words[at], words[at + 1], words[at + 2]) = (withdrawal.w0, withdrawal.amount, withdrawal.recipient);
             at += Words.WITHDRAWAL_WORDS;
         }
@@ -408,49 +422,40 @@ contract Rollup is IRollup {
         return at + Words.DEPOSIT_WORDS;
     }
 
-    function headerOf(Commit calldata batch, uint256[] memory words) private view returns (Header memory) {
-        return Header({
-            number: batch.number,
-            circuit: batch.circuit,
-            oldRoot: committedRoot,
-            commitments: batch.commitments,
-            h: batch.h,
-            queueDigest: batch.queueDigest,
-            taken: batch.taken.length,
-            opsHash: keccak256(abi.encode(batch.choices, words)),
-            dataHash: keccak256(batch.data)
-        });
-    }
-
     // ---------------------------------------------------------------------------------------------------------------------------------------------
     // Internals: prove
     // ---------------------------------------------------------------------------------------------------------------------------------------------
 
-    function firstUnproven(BatchProof[] calldata batches) private view returns (uint256 first) {
-        while (first < batches.length && batches[first].record.header.number <= provenNumber) ++first;
+    function firstUnproven(BatchProof[] calldata batches, uint256 proven_) private pure returns (uint256 first) {
+        while (first < batches.length && batches[first].record.header.number <= proven_) ++first;
         if (first == batches.length) revert NothingToProve();
     }
 
-    function checkBatch(Proving memory p, BatchProof calldata batch, uint256 expected) private view {
+    /// Returns the hash of the batch's header.
+    function checkBatch(Proving memory p, BatchProof calldata batch, uint256 expected, uint256 last) private view returns (bytes32) {
         uint256 number = batch.record.header.number;
         if (number != expected) revert WrongNumber(number, expected);
-        if (number > committedNumber) revert NotCommitted(number);
-        if (Challenges.recordHash(batch.record) != batchHash[number]) revert RecordMismatch(number);
+        if (number > last) revert NotCommitted(number);
+        uint256[18] memory record = Challenges.words(batch.record);
+        if (Challenges.hashWords(record, 18) != batchHash[number]) revert RecordMismatch(number);
         if (batch.record.header.oldRoot != p.root) revert OldRootMismatch(number);
         if (batch.e >= Bn254.R) revert PublicInputOutOfRange(batch.e);
         if (batch.z >= Bn254.R) revert PublicInputOutOfRange(batch.z);
         if (batch.delta >= Bn254.R) revert PublicInputOutOfRange(batch.delta);
+        requirePoint(number, Point.A, batch.groth16[0], batch.groth16[1]);
+        requirePoint(number, Point.C, batch.groth16[6], batch.groth16[7]);
+        requirePoint(number, Point.Opening, batch.opening[0], batch.opening[1]);
+        return Challenges.hashWords(record, 14);
     }
 
     /// Weights: a_i = weight(2i), a_1 = 1; b_i = weight(2i + 1).
-    function addBatch(Proving memory p, uint256[6] calldata before, BatchProof calldata batch, uint256 i) private view {
+    function addBatch(Proving memory p, uint256[6] calldata before, BatchProof calldata batch, bytes32 header, uint256 i) private view {
         Kzg.Challenge memory challenge;
-        challenge.rho = Challenges.rho(domain, Challenges.headerHash(batch.record));
+        challenge.rho = Challenges.rho(domain, header);
         challenge.zeta = Challenges.zeta(challenge.rho, batch.record.cq);
         challenge.gamma = Challenges.gamma(challenge.zeta, batch);
-        uint256[8] memory inputs = [
-            challenge.rho, challenge.zeta, batch.record.header.h, batch.e, batch.z, batch.delta, batch.record.yDa, batch.record.yOps
-        ];
+        uint256[8] memory inputs =
+            [challenge.rho, challenge.zeta, batch.record.header.h, batch.e, batch.z, batch.delta, batch.record.yDa, batch.record.yOps];
         uint256 weight = i == 0 ? 1 : Challenges.weight(p.seed, 2 * i);
         Groth16.add(p.circuits[batch.record.header.circuit - 1], p.pairs, batch.groth16, inputs, weight);
         Kzg.add(p.kzg, before, batch, challenge, Challenges.weight(p.seed, 2 * i + 1));
@@ -465,8 +470,9 @@ contract Rollup is IRollup {
             weights = addmod(weights, p.circuits[c].scalars[0], Bn254.R);
             Groth16.close(p.circuits[c], p.pairs, p.kzg.g2, Keys.readCircuit(keys, c + 1));
         }
-        (uint256 x, uint256 y) = Bn254.mul(shared.alpha[0], shared.alpha[1], weights);
-        Bn254.push(p.pairs, x, y, shared.beta[0], shared.beta[1], shared.beta[2], shared.beta[3]);
+        Bn254.Sum memory alphas;
+        Bn254.addMul(alphas, shared.alpha[0], shared.alpha[1], weights);
+        Bn254.push(p.pairs, alphas.x, alphas.y, shared.beta[0], shared.beta[1], shared.beta[2], shared.beta[3]);
         Kzg.close(p.kzg, p.pairs, last, shared.l0, shared.tau);
         Bn254.push(p.pairs, p.kzg.g2.x, p.kzg.g2.y, Bn254.G2_X1, Bn254.G2_X0, Bn254.G2_Y1, Bn254.G2_Y0);
         return Bn254.productIsOne(p.pairs);

@@ -2,24 +2,13 @@
 pragma solidity 0.8.30;
 
 import {IRollup} from "../src/IRollup.sol";
-import {Fixture} from "./support/Fixture.sol";
-import {Harness} from "./support/Harness.sol";
+import {Forger} from "./support/Forger.sol";
 
 /// @title Commits and proofs that are honest but for one value
-/// @dev A forged commit is stored like any other; its prover then sends the record that L1 stored, so that every hash fits and only the pairing decides.
-contract ForgedTest is Fixture {
+contract ForgedTest is Forger {
     /// A batch with transfers, a withdrawal, a deposit and a refund, and one whose quotient is not 0.
     uint256 private constant BUSY = 2;
     uint256 private constant WITH_QUOTIENT = 6;
-    /// Enough for any proof; a precompile that gets a bad point burns all of it.
-    uint256 private constant PROVE_GAS = 5_000_000;
-
-    Harness private harness;
-
-    function setUp() public {
-        deployWithQueue();
-        harness = new Harness();
-    }
 
     // ---- forged commits ----
 
@@ -75,6 +64,13 @@ contract ForgedTest is Fixture {
             batch.data[i] ^= 0x01;
             refusesForged(BUSY, batch);
         }
+    }
+
+    function test_data_whose_words_are_the_same() public {
+        // two transfers of nothing instead of none: the words evaluate to 0 as before, but the bytes are others
+        IRollup.Commit memory batch = reach(1);
+        batch.data = abi.encodePacked(hex"000200000000", new bytes(26));
+        refusesForged(1, batch);
     }
 
     function test_transfer_left_out() public {
@@ -198,7 +194,8 @@ contract ForgedTest is Fixture {
             IRollup.BatchProof[] memory proofs = proofsOf(1, 2);
             proofs[1].groth16[i] = addmod(proofs[1].groth16[i], 1, P);
             uint256 at = i < 2 ? 0 : 6;
-            refuses(proofs, abi.encodeWithSelector(IRollup.PointNotOnCurve.selector, proofs[1].groth16[at], proofs[1].groth16[at + 1]));
+            IRollup.Point point = i < 2 ? IRollup.Point.A : IRollup.Point.C;
+            refuses(proofs, abi.encodeWithSelector(IRollup.PointNotOnCurve.selector, 2, point, proofs[1].groth16[at], proofs[1].groth16[at + 1]));
         }
     }
 
@@ -219,7 +216,7 @@ contract ForgedTest is Fixture {
         reachCommitted();
         IRollup.BatchProof[] memory proofs = proofsOf(1, 1);
         proofs[0].groth16[1] += P;
-        refuses(proofs, abi.encodeWithSelector(IRollup.PointNotOnCurve.selector, proofs[0].groth16[0], proofs[0].groth16[1]));
+        refuses(proofs, abi.encodeWithSelector(IRollup.PointNotOnCurve.selector, 1, IRollup.Point.A, proofs[0].groth16[0], proofs[0].groth16[1]));
     }
 
     function test_opening() public {
@@ -232,7 +229,7 @@ contract ForgedTest is Fixture {
         }
         IRollup.BatchProof[] memory off = proofsOf(1, 5);
         off[4].opening = [uint256(1), 3];
-        refuses(off, abi.encodeWithSelector(IRollup.PointNotOnCurve.selector, 1, 3));
+        refuses(off, abi.encodeWithSelector(IRollup.PointNotOnCurve.selector, 5, IRollup.Point.Opening, 1, 3));
     }
 
     function test_errors_that_would_cancel_without_weights() public {
@@ -272,11 +269,19 @@ contract ForgedTest is Fixture {
             uint256[18] memory words = abi.decode(abi.encode(record), (uint256[18]));
             words[word] += 1;
             proofs[0].record = abi.decode(abi.encode(words), (IRollup.Record));
-            bytes memory error = word == 0
-                ? abi.encodeWithSelector(IRollup.WrongNumber.selector, 2, 1)
-                : abi.encodeWithSelector(IRollup.RecordMismatch.selector, 1);
+            bytes memory error =
+                word == 0 ? abi.encodeWithSelector(IRollup.WrongNumber.selector, 2, 1) : abi.encodeWithSelector(IRollup.RecordMismatch.selector, 1);
             refuses(proofs, error);
         }
+    }
+
+    /// @dev No commit leads there: each starts where the one before it ends.
+    function test_record_that_starts_elsewhere() public {
+        commitFixtures(1, 1);
+        IRollup.BatchProof[] memory proofs = proofsOf(1, 1);
+        proofs[0].record.header.oldRoot = newRoot(2);
+        pretendStored(1, harness.recordHash(proofs[0].record));
+        refuses(proofs, abi.encodeWithSelector(IRollup.OldRootMismatch.selector, 1));
     }
 
     // ---- order ----
@@ -328,7 +333,7 @@ contract ForgedTest is Fixture {
         rollup = IRollup(elsewhere);
         enqueue(1);
         enqueue(2);
-        IRollup.BatchProof memory proof = commitForged(1, commitOf(1));
+        IRollup.BatchProof memory proof = commitForged(1, commitOf(1), proofOf(1));
         IRollup.BatchProof[] memory proofs = new IRollup.BatchProof[](1);
         proofs[0] = proof;
         refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
@@ -336,15 +341,6 @@ contract ForgedTest is Fixture {
     }
 
     // ---- helpers ----
-
-    /// @dev Everything before the batch proven, once; returns its honest commit.
-    function reach(uint256 number) private returns (IRollup.Commit memory) {
-        if (rollup.committed() < number - 1) {
-            commitFixtures(1, number - 1);
-            proveFixtures(1, number - 1);
-        }
-        return commitOf(number);
-    }
 
     function reachCommitted() private {
         commitFixtures(1, BATCHES);
@@ -362,69 +358,5 @@ contract ForgedTest is Fixture {
         if (proofs.length > 0 && proofs[0].record.header.number < first) old = oldCommitments(1);
         vm.expectRevert(error);
         rollup.prove{gas: PROVE_GAS}(old, proofs);
-    }
-
-    /// @dev Commits in a call that is undone, so that a test can go on with the next forgery.
-    function refusesForged(uint256 number, IRollup.Commit memory batch) private {
-        try this.attempt(number, batch) {}
-        catch (bytes memory reason) {
-            vm.assertEq(bytes32(bytes4(reason)), bytes32(Undone.selector), "the pairing must refuse, and nothing before it");
-        }
-    }
-
-    error Undone();
-
-    function attempt(uint256 number, IRollup.Commit memory batch) external {
-        IRollup.BatchProof[] memory proofs = new IRollup.BatchProof[](1);
-        proofs[0] = commitForged(number, batch);
-        uint256[6] memory old = oldCommitments(number);
-        try rollup.prove{gas: PROVE_GAS}(old, proofs) {
-            vm.assertTrue(false);
-        } catch (bytes memory reason) {
-            vm.assertEq(bytes32(bytes4(reason)), bytes32(IRollup.ProofInvalid.selector), "refused by another check");
-        }
-        revert Undone();
-    }
-
-    /// @dev Commits and returns the honest proof with the record that L1 stored.
-    function commitForged(uint256 number, IRollup.Commit memory batch) private returns (IRollup.BatchProof memory proof) {
-        proof = proofOf(number);
-        IRollup.Record memory record = proof.record;
-        IRollup.Header memory header = record.header;
-        header.commitments = batch.commitments;
-        header.h = batch.h;
-        header.queueDigest = batch.queueDigest;
-        header.taken = batch.taken.length;
-        header.dataHash = keccak256(batch.data);
-        uint256[] memory words = builtWords(batch);
-        header.opsHash = keccak256(abi.encode(batch.choices, words));
-        record.cq = batch.cq;
-        uint256 zeta = harness.zeta(harness.rho(rollup.domain(), harness.headerHash(record)), batch.cq);
-        IRollup.Shape memory shape = params().circuits[0].shape;
-        record.yDa = harness.posted(batch.data, shape, zeta);
-        record.yOps = harness.built(words, batch.withdrawals.length, shape, zeta);
-        commit(batch);
-        vm.assertEq(rollup.batchHash(number), harness.recordHash(record), "the forger must send what L1 stored");
-    }
-
-    function builtWords(IRollup.Commit memory batch) private pure returns (uint256[] memory words) {
-        uint256 deposits;
-        for (uint256 i; i < batch.choices.length; ++i) {
-            if (batch.choices[i] >> 8 != 0) ++deposits;
-        }
-        words = new uint256[](3 * batch.withdrawals.length + 4 * deposits);
-        uint256 at;
-        for (uint256 i; i < batch.withdrawals.length; ++i) {
-            words[at++] = batch.withdrawals[i].w0;
-            words[at++] = batch.withdrawals[i].amount;
-            words[at++] = batch.withdrawals[i].recipient;
-        }
-        for (uint256 i; i < batch.choices.length; ++i) {
-            if (batch.choices[i] >> 8 == 0) continue;
-            words[at++] = (batch.choices[i] >> 8) << 16 | batch.taken[i].token;
-            words[at++] = batch.taken[i].amount;
-            words[at++] = uint160(batch.taken[i].owner);
-            words[at++] = batch.taken[i].key;
-        }
     }
 }

@@ -16,7 +16,7 @@ contract ProvenTest is Fixture {
         vm.assertEq(rollup.committedRoot(), rollup.stateRoot());
         vm.assertEq(rollup.k(), 16);
         vm.assertEq(rollup.operator(), OPERATOR);
-        vm.assertEq(rollup.circuitCount(), 1);
+        vm.assertEq(rollup.circuitCount(), 2);
         vm.assertEq(rollup.queueRate(), 2);
     }
 
@@ -35,7 +35,7 @@ contract ProvenTest is Fixture {
         for (uint256 number = 1; number <= BATCHES; ++number) {
             bytes32 hash = vm.parseJsonBytes32(json, path(number, "batchHash"));
             vm.expectEmit(address(rollup));
-            emit IRollup.Committed(number, 1, hash, newRoot(number));
+            emit IRollup.Committed(number, number == 7 ? 2 : 1, hash, newRoot(number));
             commit(commitOf(number));
             vm.assertEq(rollup.batchHash(number), hash);
             vm.assertEq(rollup.committed(), number);
@@ -62,8 +62,8 @@ contract ProvenTest is Fixture {
         requireProven(2);
         proveFixtures(3, 5);
         requireProven(5);
-        proveFixtures(6, 6);
-        requireProven(6);
+        proveFixtures(6, BATCHES);
+        requireProven(BATCHES);
     }
 
     function test_all_in_one_call() public {
@@ -106,7 +106,7 @@ contract ProvenTest is Fixture {
         commitFixtures(1, BATCHES);
         proveFixtures(1, BATCHES);
         vm.expectEmit(address(rollup));
-        emit IRollup.Credited(ALICE, NATIVE, 0.25 ether, 2);
+        emit IRollup.Credited(ALICE, NATIVE, 0.25 ether, 2, 0);
         settleFixture(2, 0, 1);
         settleFixture(4, 1, 1);
         settleFixture(4, 0, 2);

@@ -1,8 +1,8 @@
 //! Deployment: checks everything that the contract will trust for ever, then creates it.
 //!
 //! The contract has no owner and no upgrade, so a wrong point here cannot be repaired: every key is checked to lie on its curve and in its
-//! group, `delta` must not be the G2 generator (a proof could be forged), and each `L_0` is checked against `tau` by a pairing. Development
-//! keys, whose secrets are public, are refused on any chain but 31337.
+//! group, `delta` and `tau` must be neither the G2 generator nor its opposite (proofs and openings could be forged), no `delta` may be used
+//! twice, and each `L_0` is checked against `tau` by a pairing. Development keys, whose secrets are public, are refused on any chain but 31337.
 
 use crate::abi;
 use crate::anvil::DEV_CHAIN_ID;
@@ -75,12 +75,23 @@ pub enum ManifestError {
         /// Which.
         name: String,
     },
-    /// `delta` equals the G2 generator, which is also gamma: proofs could be forged.
-    #[error("delta of circuit {circuit} is the generator: proofs could be forged")]
+    /// `delta` is the G2 generator, which is also gamma, or its opposite: proofs could be forged.
+    #[error("delta of circuit {circuit} is the generator or its opposite: proofs could be forged")]
     Delta {
         /// Its id.
         circuit: u32,
     },
+    /// `delta` is that of another circuit, or its opposite: the circuit had no set-up of its own.
+    #[error("delta of circuit {circuit} is that of circuit {other} or its opposite: run the set-up of each circuit anew")]
+    DeltaRepeated {
+        /// Its id.
+        circuit: u32,
+        /// The circuit before it.
+        other: u32,
+    },
+    /// `tau` is the G2 generator or its opposite: every polynomial would open to everything.
+    #[error("tau is the generator or its opposite: openings could be forged")]
+    Tau,
     /// `L_0^(k)` does not belong to tau.
     #[error("L_0 for k = {k} does not belong to tau")]
     LagrangeZero {
@@ -140,7 +151,18 @@ pub fn check_manifest(manifest: &Manifest, tau_powers: &[G1Affine; SIZES]) -> Re
     if manifest.circuits.is_empty() {
         return Err(ManifestError::NoCircuit);
     }
-    (1..).zip(&manifest.circuits).try_for_each(|(place, circuit)| check_circuit(place, circuit))
+    (1..).zip(&manifest.circuits).try_for_each(|(place, circuit)| check_circuit(place, circuit))?;
+    check_deltas_differ(&manifest.circuits)
+}
+
+/// Points with the same x are equal or opposite.
+fn check_deltas_differ(circuits: &[CircuitEntry]) -> Result<(), ManifestError> {
+    for (place, circuit) in circuits.iter().enumerate() {
+        if let Some(other) = circuits[..place].iter().find(|other| other.delta[..2] == circuit.delta[..2]) {
+            return Err(ManifestError::DeltaRepeated { circuit: circuit.id, other: other.id });
+        }
+    }
+    Ok(())
 }
 
 fn check_circuit(place: u32, circuit: &CircuitEntry) -> Result<(), ManifestError> {
@@ -148,7 +170,7 @@ fn check_circuit(place: u32, circuit: &CircuitEntry) -> Result<(), ManifestError
         return Err(ManifestError::CircuitId { expected: place, found: circuit.id });
     }
     let delta = g2(&format!("delta of circuit {place}"), &circuit.delta)?;
-    if delta == G2Affine::generator() {
+    if delta.x == G2Affine::generator().x {
         return Err(ManifestError::Delta { circuit: place });
     }
     circuit.ic.iter().try_for_each(|ic| g1(&format!("an IC of circuit {place}"), ic).map(drop))
@@ -158,6 +180,9 @@ fn check_circuit(place: u32, circuit: &CircuitEntry) -> Result<(), ManifestError
 fn check_lagrange_zero(manifest: &Manifest, tau_powers: &[G1Affine; SIZES]) -> Result<(), ManifestError> {
     let tau = g2("tau", &manifest.srs.tau)?;
     let generator = G2Affine::generator();
+    if tau.x == generator.x {
+        return Err(ManifestError::Tau);
+    }
     let shifted = (tau.into_group() - generator).into_affine();
     for (k, (words, power)) in (MIN_K..).zip(manifest.srs.l0.iter().zip(tau_powers)) {
         let l0 = g1(&format!("L_0 for k = {k}"), words)?;

@@ -22,20 +22,22 @@ pub struct EventError {
     pub detail: &'static str,
 }
 
-/// Reads one log entry; a pending or removed one is refused.
-pub(crate) fn read(log: Log) -> Result<EventRow, EventError> {
+/// Reads one log entry; a pending or removed one is refused. `None`: the operator took fees, which nothing here depends on.
+pub(crate) fn read(log: Log) -> Result<Option<EventRow>, EventError> {
     let block = log.block_number.unwrap_or_default().as_u64();
     let log_index = log.log_index.unwrap_or_default().low_u64();
     let error = |detail| EventError { block, log_index, detail };
     let tx_hash = log.transaction_hash.filter(|_| log.removed != Some(true)).ok_or_else(|| error("not mined"))?;
     let raw = RawLog { topics: log.topics, data: log.data.to_vec() };
     let decoded = RollupContractEvents::decode_log(&raw).map_err(|_| error("unknown"))?;
-    Ok(EventRow { block, log_index, tx_hash: tx_hash.0, event: event(decoded).map_err(error)? })
+    let event = event(decoded).map_err(error)?;
+    Ok(event.map(|event| EventRow { block, log_index, tx_hash: tx_hash.0, event }))
 }
 
-fn event(decoded: RollupContractEvents) -> Result<Event, &'static str> {
+fn event(decoded: RollupContractEvents) -> Result<Option<Event>, &'static str> {
     use RollupContractEvents as E;
-    Ok(match decoded {
+    Ok(Some(match decoded {
+        E::FeesClaimedFilter(_) => return Ok(None),
         E::QueuedFilter(e) => Event::Queued(
             number(e.index)?,
             QueueEntry {
@@ -57,7 +59,7 @@ fn event(decoded: RollupContractEvents) -> Result<Event, &'static str> {
         E::ClaimedFilter(e) => {
             Event::Claimed(Claimed { account: address(e.account), token: TokenId(e.token), amount: amount(e.amount)?, to: address(e.to) })
         }
-    })
+    }))
 }
 
 fn kind(kind: u8) -> Result<QueueKind, &'static str> {

@@ -256,7 +256,7 @@ fn store(error: impl Into<StoreError>) -> WatchError {
 }
 
 fn read_all(logs: Vec<Log>) -> Result<Vec<EventRow>, WatchError> {
-    logs.into_iter().map(read).collect::<Result<_, _>>().map_err(WatchError::Event)
+    logs.into_iter().filter_map(|log| read(log).transpose()).collect::<Result<_, _>>().map_err(WatchError::Event)
 }
 
 fn row(block: &BlockHead) -> BlockRow {

@@ -21,13 +21,12 @@ library Bn254 {
     uint256 private constant WORDS_PER_PAIR = 6;
 
     /// @notice A running sum of G1 points; starts at the identity.
-    /// @dev The scratch words lie right behind the point, so that both precompiles read their input and write their output in place.
+    /// @dev The summand lies right behind the sum, so that the precompile reads both in place.
     struct Sum {
         uint256 x;
         uint256 y;
-        uint256 scratch0;
-        uint256 scratch1;
-        uint256 scratch2;
+        uint256 summandX;
+        uint256 summandY;
     }
 
     /// @notice The input of one pairing check.
@@ -43,47 +42,43 @@ library Bn254 {
         return mulmod(y, y, P) == addmod(mulmod(mulmod(x, x, P), x, P), 3, P);
     }
 
-    /// @notice Reverts unless the point is in G1.
-    function requireOnCurve(uint256 x, uint256 y) internal pure {
-        if (!isOnCurve(x, y)) revert IRollup.PointNotOnCurve(x, y);
-    }
-
     /// @notice y of the opposite point; the point must be in G1.
     function negate(uint256 y) internal pure returns (uint256) {
         return y == 0 ? 0 : P - y;
     }
 
     /// @notice sum += scalar (x, y); the point must be in G1.
+    /// @dev Multiplying by 1 is worth skipping: the first weight of every batched check is 1, and most calls check one batch.
     function addMul(Sum memory sum, uint256 x, uint256 y, uint256 scalar) internal view {
-        bool ok;
-        assembly ("memory-safe") {
-            let scratch := add(sum, 0x40)
-            mstore(scratch, x)
-            mstore(add(scratch, 0x20), y)
-            mstore(add(scratch, 0x40), scalar)
-            ok := staticcall(gas(), 7, scratch, 0x60, scratch, 0x40)
-            ok := and(ok, staticcall(gas(), 6, sum, 0x80, sum, 0x40))
-        }
-        if (!ok) revert IRollup.PointNotOnCurve(x, y);
+        if (scalar != 1) (x, y) = mul(x, y, scalar);
+        add(sum, x, y);
     }
 
     /// @notice sum += (x, y); the point must be in G1.
     function add(Sum memory sum, uint256 x, uint256 y) internal view {
         bool ok;
         assembly ("memory-safe") {
-            let scratch := add(sum, 0x40)
-            mstore(scratch, x)
-            mstore(add(scratch, 0x20), y)
+            mstore(add(sum, 0x40), x)
+            mstore(add(sum, 0x60), y)
             ok := staticcall(gas(), 6, sum, 0x80, sum, 0x40)
         }
-        if (!ok) revert IRollup.PointNotOnCurve(x, y);
+        if (!ok) revert IRollup.PrecompileFailed();
     }
 
     /// @notice scalar (x, y); the point must be in G1.
-    function mul(uint256 x, uint256 y, uint256 scalar) internal view returns (uint256, uint256) {
-        Sum memory sum;
-        addMul(sum, x, y, scalar);
-        return (sum.x, sum.y);
+    function mul(uint256 x, uint256 y, uint256 scalar) internal view returns (uint256 outX, uint256 outY) {
+        bool ok;
+        assembly ("memory-safe") {
+            // memory past the free pointer may be used as scratch
+            let scratch := mload(0x40)
+            mstore(scratch, x)
+            mstore(add(scratch, 0x20), y)
+            mstore(add(scratch, 0x40), scalar)
+            ok := staticcall(gas(), 7, scratch, 0x60, scratch, 0x40)
+            outX := mload(scratch)
+            outY := mload(add(scratch, 0x20))
+        }
+        if (!ok) revert IRollup.PrecompileFailed();
     }
 
     /// @notice Room for `count` pairs.
@@ -95,8 +90,16 @@ library Bn254 {
     function push(Pairs memory pairs, uint256 x, uint256 y, uint256 x1, uint256 x0, uint256 y1, uint256 y0) internal pure {
         uint256 at = WORDS_PER_PAIR * pairs.count++;
         uint256[] memory words = pairs.words;
-        (words[at], words[at + 1], words[at + 2]) = (x, y, x1);
-        (words[at + 3], words[at + 4], words[at + 5]) = (x0, y1, y0);
+        // its bounds are checked here; so the five words before it lie inside as well
+        words[at + 5] = y0;
+        assembly ("memory-safe") {
+            let pair := add(words, mul(0x20, add(at, 1)))
+            mstore(pair, x)
+            mstore(add(pair, 0x20), y)
+            mstore(add(pair, 0x40), x1)
+            mstore(add(pair, 0x60), x0)
+            mstore(add(pair, 0x80), y1)
+        }
     }
 
     /// @notice True if the product of the pairings is 1. False also if a point is not in its group.
@@ -118,8 +121,8 @@ library Bn254 {
         return productIsOne(pairs);
     }
 
-    /// @notice True for the generator of G2.
+    /// @notice True for the generator of G2 and its opposite: points with the same x.
     function isGenerator(uint256[4] memory point) internal pure returns (bool) {
-        return point[0] == G2_X1 && point[1] == G2_X0 && point[2] == G2_Y1 && point[3] == G2_Y0;
+        return point[0] == G2_X1 && point[1] == G2_X0;
     }
 }

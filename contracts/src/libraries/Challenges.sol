@@ -50,23 +50,40 @@ library Challenges {
         return (uint256(keccak256(abi.encode(seed, index))) >> 128) | 1;
     }
 
+    /// @notice The words of a batch's record as they are known before zeta: the header's 14, then C_q; the two evaluations are 0.
+    function newRecord(IRollup.Commit calldata batch, bytes32 oldRoot, bytes32 opsHash) internal pure returns (uint256[18] memory record) {
+        (record[0], record[1], record[2]) = (batch.number, batch.circuit, uint256(oldRoot));
+        (uint256[6] calldata commitments, uint256[2] calldata cq) = (batch.commitments, batch.cq);
+        assembly ("memory-safe") {
+            // h lies right behind the six coordinates, in the commit as in the record
+            calldatacopy(add(record, 0x60), commitments, 0xe0)
+            calldatacopy(add(record, 0x1c0), cq, 0x40)
+        }
+        (record[10], record[11]) = (uint256(batch.queueDigest), batch.taken.length);
+        (record[12], record[13]) = (uint256(opsHash), uint256(keccak256(batch.data)));
+    }
+
     /// @notice keccak256 of the header's 14 words.
     function headerHash(IRollup.Record calldata record) internal pure returns (bytes32) {
-        return wordsHash(record, 14);
+        return hashWords(words(record), 14);
     }
 
     /// @notice keccak256 of the record's 18 words: what is stored.
     function recordHash(IRollup.Record calldata record) internal pure returns (bytes32) {
-        return wordsHash(record, 18);
+        return hashWords(words(record), 18);
     }
 
-    function wordsHash(IRollup.Record calldata record, uint256 words) private pure returns (bytes32 hash) {
+    /// @notice keccak256 of the first words of a record.
+    function hashWords(uint256[18] memory record, uint256 count) internal pure returns (bytes32 out) {
         assembly ("memory-safe") {
-            // a record holds only static types, so it lies in one piece in calldata; memory past the free pointer may be used as scratch
-            let free := mload(0x40)
-            let length := mul(words, 0x20)
-            calldatacopy(free, record, length)
-            hash := keccak256(free, length)
+            out := keccak256(record, mul(count, 0x20))
+        }
+    }
+
+    /// @notice The 18 words of a record, which holds only static types and so lies in one piece in calldata.
+    function words(IRollup.Record calldata record) internal pure returns (uint256[18] memory out) {
+        assembly ("memory-safe") {
+            calldatacopy(out, record, 0x240)
         }
     }
 }

@@ -24,27 +24,26 @@ library Groth16 {
         uint256[9] scalars;
     }
 
-    /// @notice Adds a proof with weight `weight`; pushes its pair.
-    function add(Sum memory sum, Bn254.Pairs memory pairs, uint256[8] calldata proof, uint256[INPUTS] memory inputs, uint256 weight)
-        internal
-        view
-    {
-        Bn254.requireOnCurve(proof[0], proof[1]);
-        Bn254.requireOnCurve(proof[6], proof[7]);
+    /// @notice Adds a proof with weight `weight`; pushes its pair. A and C must be in G1.
+    function add(Sum memory sum, Bn254.Pairs memory pairs, uint256[8] calldata proof, uint256[INPUTS] memory inputs, uint256 weight) internal view {
         sum.used = true;
         sum.scalars[0] = addmod(sum.scalars[0], weight, Bn254.R);
-        for (uint256 j; j < INPUTS; ++j) {
-            sum.scalars[j + 1] = addmod(sum.scalars[j + 1], mulmod(weight, inputs[j], Bn254.R), Bn254.R);
-        }
-        (uint256 x, uint256 y) = scaled(proof[0], proof[1], weight);
+        accumulate(sum.scalars, inputs, weight);
+        (uint256 x, uint256 y) = weight == 1 ? (proof[0], proof[1]) : Bn254.mul(proof[0], proof[1], weight);
         Bn254.push(pairs, x, Bn254.negate(y), proof[2], proof[3], proof[4], proof[5]);
-        (x, y) = scaled(proof[6], proof[7], weight);
-        Bn254.add(sum.c, x, y);
+        Bn254.addMul(sum.c, proof[6], proof[7], weight);
     }
 
-    /// @dev Multiplying by 1 is worth skipping: most calls prove one batch.
-    function scaled(uint256 x, uint256 y, uint256 weight) private view returns (uint256, uint256) {
-        return weight == 1 ? (x, y) : Bn254.mul(x, y, weight);
+    /// @dev scalars[j + 1] += weight inputs[j]. Written out: a loop would cost twice as much.
+    function accumulate(uint256[9] memory scalars, uint256[INPUTS] memory inputs, uint256 weight) private pure {
+        scalars[1] = addmod(scalars[1], mulmod(weight, inputs[0], Bn254.R), Bn254.R);
+        scalars[2] = addmod(scalars[2], mulmod(weight, inputs[1], Bn254.R), Bn254.R);
+        scalars[3] = addmod(scalars[3], mulmod(weight, inputs[2], Bn254.R), Bn254.R);
+        scalars[4] = addmod(scalars[4], mulmod(weight, inputs[3], Bn254.R), Bn254.R);
+        scalars[5] = addmod(scalars[5], mulmod(weight, inputs[4], Bn254.R), Bn254.R);
+        scalars[6] = addmod(scalars[6], mulmod(weight, inputs[5], Bn254.R), Bn254.R);
+        scalars[7] = addmod(scalars[7], mulmod(weight, inputs[6], Bn254.R), Bn254.R);
+        scalars[8] = addmod(scalars[8], mulmod(weight, inputs[7], Bn254.R), Bn254.R);
     }
 
     /// @notice Closes a circuit: adds its inputs to `g2` (the sum paired with the G2 generator), pushes its pair with delta.

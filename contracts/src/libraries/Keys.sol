@@ -44,6 +44,7 @@ library Keys {
         if (count == 0 || count > MAX_CIRCUITS) revert IRollup.CircuitCountOutOfRange(count);
         bytes memory code = abi.encodePacked(hex"00", shared(params));
         for (uint256 id = 1; id <= count; ++id) {
+            requireOwnDelta(params.circuits, id);
             code = bytes.concat(code, circuit(id, params.circuits[id - 1], domain));
         }
         // push2 length, dup1, push1 10, returndatasize (0), codecopy, returndatasize (0), return: returns all that follows these ten bytes
@@ -58,12 +59,20 @@ library Keys {
         requireUsableG1(params.alpha[0], params.alpha[1]);
         requireUsableG2(params.beta);
         requireUsableG2(params.tau);
-        // tau = 1 would open every polynomial to everything
+        // tau = 1 would open every polynomial to everything; tau = -1 is as public
         if (Bn254.isGenerator(params.tau)) revertUnusableG2(params.tau);
         for (uint256 i; i < 18; i += 2) {
             requireUsableG1(params.l0[i], params.l0[i + 1]);
         }
         return abi.encode(params.alpha, params.beta, params.tau, params.l0);
+    }
+
+    /// @dev Points with the same x are equal or opposite.
+    function requireOwnDelta(IRollup.VerifyingKey[] memory circuits, uint256 id) private pure {
+        uint256[4] memory delta = circuits[id - 1].delta;
+        for (uint256 i; i + 1 < id; ++i) {
+            if (circuits[i].delta[0] == delta[0] && circuits[i].delta[1] == delta[1]) revert IRollup.DeltaRepeated(id);
+        }
     }
 
     function circuit(uint256 id, IRollup.VerifyingKey memory key, uint256 domain) private view returns (bytes memory) {
@@ -72,7 +81,7 @@ library Keys {
         for (uint256 i; i < 20; i += 2) {
             requireUsableG1(key.ic[i], key.ic[i + 1]);
         }
-        Bn254.Sum memory folded = Bn254.Sum(key.ic[0], key.ic[1], 0, 0, 0);
+        Bn254.Sum memory folded = Bn254.Sum(key.ic[0], key.ic[1], 0, 0);
         Bn254.addMul(folded, key.ic[2], key.ic[3], domain);
         bytes memory out = abi.encodePacked(packShape(id, key.shape), key.delta, folded.x, folded.y);
         for (uint256 i = 4; i < 20; ++i) {
@@ -82,16 +91,8 @@ library Keys {
     }
 
     function packShape(uint256 id, IRollup.Shape memory shape) private pure returns (uint256 packed) {
-        uint32[8] memory counts = [
-            shape.transfers,
-            shape.accounts,
-            shape.fees,
-            shape.deposits,
-            shape.withdrawals,
-            shape.registers,
-            shape.exits,
-            shape.rotations
-        ];
+        uint32[8] memory counts =
+            [shape.transfers, shape.accounts, shape.fees, shape.deposits, shape.withdrawals, shape.registers, shape.exits, shape.rotations];
         for (uint256 i; i < 8; ++i) {
             if (counts[i] > MAX_SLOTS_OF_A_KIND) revert IRollup.ShapeNotSupported(id);
             packed = packed << 32 | counts[i];

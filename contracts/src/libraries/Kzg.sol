@@ -31,12 +31,11 @@ library Kzg {
         uint256 gamma;
     }
 
-    /// @notice Adds a batch with weight `weight`; `before` are the commitments before it. They and C_q were checked to be in G1 by the commit.
+    /// @notice Adds a batch with weight `weight`; `before` are the commitments before it. They, C_q and the opening must be in G1.
     function add(Sum memory sum, uint256[6] calldata before, IRollup.BatchProof calldata batch, Challenge memory challenge, uint256 weight)
         internal
         view
     {
-        Bn254.requireOnCurve(batch.opening[0], batch.opening[1]);
         uint256 right = mulmod(weight, challenge.gamma, Bn254.R);
         addCommitments(sum, before, challenge.rho, addmod(weight, Bn254.R - right, Bn254.R), right);
         Bn254.addMul(sum.g2, batch.record.cq[0], batch.record.cq[1], Bn254.R - mulmod(weight, batch.z, Bn254.R));

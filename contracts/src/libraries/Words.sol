@@ -36,17 +36,19 @@ library Words {
         uint256 length = feesAt + FEE_BYTES * counts.fees;
         if (data.length != length) revert IRollup.WrongDataLength(data.length, length);
         if (counts.transfers % 2 == 1 && bytes13(data[feesAt - PAIR_BYTES:]) != 0) revert IRollup.PaddingNotZero();
-        uint256 fees = evaluateFees(data[feesAt:], zeta);
+        y = evaluatePairs(data[COUNTS_BYTES:feesAt], zeta);
+        if (counts.fees == 0) return y;
         uint256 feesWord = (uint256(shape.transfers) + 1) / 2 + 3 * uint256(shape.registers);
-        return addmod(evaluatePairs(data[COUNTS_BYTES:feesAt], zeta), mulmod(fees, power(zeta, feesWord), Bn254.R), Bn254.R);
+        return addmod(y, mulmod(evaluateFees(data[feesAt:], zeta), power(zeta, feesWord), Bn254.R), Bn254.R);
     }
 
     /// @notice Evaluates the words that L1 builds: withdrawals, then deposits; both are used slots only.
     function built(uint256[] memory words, uint256 withdrawals, IRollup.Shape memory shape, uint256 zeta) internal pure returns (uint256 y) {
         uint256 split = WITHDRAWAL_WORDS * withdrawals;
-        uint256 deposits = evaluate(words, split, words.length, zeta);
+        y = evaluate(words, 0, split, zeta);
+        if (split == words.length) return y;
         uint256 depositsWord = WITHDRAWAL_WORDS * uint256(shape.withdrawals);
-        return addmod(evaluate(words, 0, split, zeta), mulmod(deposits, power(zeta, depositsWord), Bn254.R), Bn254.R);
+        return addmod(y, mulmod(evaluate(words, split, words.length, zeta), power(zeta, depositsWord), Bn254.R), Bn254.R);
     }
 
     /// @notice sum of words[first + i] zeta^i up to but not including `end`; the words are below r.

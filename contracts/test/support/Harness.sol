@@ -16,6 +16,10 @@ contract Harness {
         return Words.posted(data, shape, at);
     }
 
+    function power(uint256 base, uint256 exponent) external pure returns (uint256) {
+        return Words.power(base, exponent);
+    }
+
     function built(uint256[] memory words, uint256 withdrawals, IRollup.Shape memory shape, uint256 at) external pure returns (uint256) {
         return Words.built(words, withdrawals, shape, at);
     }
@@ -48,17 +52,13 @@ contract Harness {
 
     // ---- Bn254 ----
 
-    function requireOnCurve(uint256 x, uint256 y) external pure {
-        Bn254.requireOnCurve(x, y);
-    }
-
     function mul(uint256 x, uint256 y, uint256 scalar) external view returns (uint256, uint256) {
         return Bn254.mul(x, y, scalar);
     }
 
     /// @dev left + right
     function add(uint256[2] memory left, uint256[2] memory right) external view returns (uint256, uint256) {
-        Bn254.Sum memory sum = Bn254.Sum(left[0], left[1], 0, 0, 0);
+        Bn254.Sum memory sum = Bn254.Sum(left[0], left[1], 0, 0);
         Bn254.add(sum, right[0], right[1]);
         return (sum.x, sum.y);
     }
@@ -83,6 +83,10 @@ contract Harness {
 
     function isUsableG2(uint256[4] memory point) external view returns (bool) {
         return Bn254.isUsableG2(point);
+    }
+
+    function isGenerator(uint256[4] memory point) external pure returns (bool) {
+        return Bn254.isGenerator(point);
     }
 
     function isOnCurve(uint256 x, uint256 y) external pure returns (bool) {

@@ -118,6 +118,18 @@ fn a_manifest_with_a_wrong_point_is_refused() {
     forgeable.circuits[0].delta = g2_words(&ark_ec::AffineRepr::generator()).map(HexWord);
     assert_eq!(check_manifest(&forgeable, &powers), Err(ManifestError::Delta { circuit: 1 }));
 
+    forgeable.circuits[0].delta = g2_words(&-<ark_bn254::G2Affine as ark_ec::AffineRepr>::generator()).map(HexWord);
+    assert_eq!(check_manifest(&forgeable, &powers), Err(ManifestError::Delta { circuit: 1 }));
+
+    let mut repeated = good.clone();
+    repeated.circuits.push(repeated.circuits[0].clone());
+    repeated.circuits[1].id = 2;
+    assert_eq!(check_manifest(&repeated, &powers), Err(ManifestError::DeltaRepeated { circuit: 2, other: 1 }));
+
+    let mut public = good.clone();
+    public.srs.tau = g2_words(&-<ark_bn254::G2Affine as ark_ec::AffineRepr>::generator()).map(HexWord);
+    assert_eq!(check_manifest(&public, &powers), Err(ManifestError::Tau));
+
     let mut off_curve = good.clone();
     off_curve.circuits[0].ic[3][1] = HexWord(word_u128(5));
     assert!(matches!(check_manifest(&off_curve, &powers), Err(ManifestError::Point { .. })));

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.30;
+
+import {IRollup} from "../src/IRollup.sol";
+import {TestToken} from "../src/TestToken.sol";
+import {Fixture} from "./support/Fixture.sol";
+import {Greedy, OddToken} from "./support/Strangers.sol";
+
+/// @title Coins out: claims and the operator's fees, and what recipients and tokens may try
+contract ClaimTest is Fixture {
+    bytes private reentered = abi.encodePacked(IRollup.Reentered.selector);
+
+    /// @dev ALICE may claim 0.25 ether and 250 of the token, BOB 1 ether.
+    function setUp() public {
+        deployWithQueue();
+        commitFixtures(1, 5);
+        proveFixtures(1, 4);
+        settleFixture(2, 0, 1);
+        settleFixture(4, 0, 2);
+    }
+
+    function claim(address account, uint16 id, address to) private {
+        vm.prank(account);
+        rollup.claim(id, to);
+    }
+
+    function refuses(address account, uint16 id, address to, bytes memory error) private {
+        vm.expectRevert(error);
+        claim(account, id, to);
+    }
+
+    /// @dev Token 2 of the fixtures turns odd.
+    function becomeOdd() private returns (OddToken) {
+        vm.etch(address(token), address(new OddToken()).code);
+        return OddToken(address(token));
+    }
+
+    /// @dev Every entry point, with arguments that would go through if it were not for the lock.
+    function attacks(address to) private view returns (bytes[8] memory) {
+        return [
+            abi.encodeCall(IRollup.claim, (NATIVE, to)),
+            abi.encodeCall(IRollup.deposit, (1, ALICE)),
+            abi.encodeCall(IRollup.depositToken, (TOKEN, 1, 1, ALICE)),
+            abi.encodeCall(IRollup.listToken, (to)),
+            abi.encodeCall(IRollup.claimFees, (to)),
+            abi.encodeCall(IRollup.commit, (commitOf(6))),
+            abi.encodeCall(IRollup.prove, (oldCommitments(5), proofsOf(5, 5))),
+            abi.encodeCall(IRollup.settle, (proofOf(2).record, choicesOf(2), wordsOf(2), 0, 1))
+        ];
+    }
+
+    // ---- claims ----
+
+    function test_nothing_or_to_nobody() public {
+        refuses(address(this), NATIVE, address(this), abi.encodeWithSelector(IRollup.NothingToClaim.selector));
+        refuses(ALICE, NATIVE, address(0), abi.encodeWithSelector(IRollup.RecipientIsZero.selector));
+        claim(ALICE, NATIVE, ALICE);
+        refuses(ALICE, NATIVE, ALICE, abi.encodeWithSelector(IRollup.NothingToClaim.selector));
+    }
+
+    function test_recipient_that_calls_back_is_locked_out() public {
+        Greedy greedy = new Greedy(rollup);
+        bytes[8] memory all = attacks(address(greedy));
+        for (uint256 i; i < 8; ++i) {
+            greedy.set(all[i], false);
+            vm.prank(OPERATOR);
+            rollup.claimFees(address(greedy));
+            vm.assertEq(greedy.seen(), reentered);
+            // something to pay the next time
+            rollup.listToken{value: LISTING_FEE}(address(new TestToken()));
+        }
+        greedy.set(all[0], false);
+        claim(ALICE, NATIVE, address(greedy));
+        vm.assertEq(greedy.seen(), reentered);
+        vm.assertEq(rollup.escrow(NATIVE), 19.75 ether);
+    }
+
+    function test_token_that_calls_back_while_it_is_paid_out_is_locked_out() public {
+        bytes[8] memory all = attacks(address(this));
+        OddToken odd = becomeOdd();
+        for (uint256 i; i < 8; ++i) {
+            odd.callBack(address(rollup), all[i]);
+            claimUndone();
+            vm.assertEq(rollup.claimable(TOKEN, ALICE), 250 ether);
+        }
+    }
+
+    error Undone(bytes seen);
+
+    /// @dev Claims in a call that is undone: there is one credit for all attacks.
+    function claimUndone() private {
+        try this.claimThenFail() {}
+        catch (bytes memory reason) {
+            vm.assertEq(reason, abi.encodeWithSelector(Undone.selector, reentered));
+        }
+    }
+
+    function claimThenFail() external {
+        claim(ALICE, TOKEN, ALICE);
+        revert Undone(OddToken(address(token)).seen());
+    }
+
+    function test_recipient_that_refuses() public {
+        Greedy greedy = new Greedy(rollup);
+        greedy.set("", true);
+        refuses(BOB, NATIVE, address(greedy), abi.encodeWithSelector(IRollup.TransferFailed.selector, NATIVE));
+        vm.assertEq(rollup.claimable(NATIVE, BOB), 1 ether);
+        vm.prank(OPERATOR);
+        vm.expectRevert(abi.encodeWithSelector(IRollup.TransferFailed.selector, NATIVE));
+        rollup.claimFees(address(greedy));
+    }
+
+    function test_answers_of_tokens() public {
+        OddToken odd = becomeOdd();
+        bytes[4] memory refusals = [abi.encode(false), abi.encode(2), bytes(hex"01"), abi.encode(type(uint256).max)];
+        for (uint256 i; i < 4; ++i) {
+            odd.say(refusals[i]);
+            refuses(ALICE, TOKEN, ALICE, abi.encodeWithSelector(IRollup.TransferFailed.selector, TOKEN));
+        }
+        odd.say("");
+        claim(ALICE, TOKEN, ALICE);
+        vm.assertEq(odd.balanceOf(ALICE), 250 ether);
+        vm.assertEq(rollup.escrow(TOKEN), 750 ether);
+    }
+
+    function test_token_with_a_fee_pays_less_out_than_left() public {
+        OddToken odd = becomeOdd();
+        odd.keep(10);
+        claim(ALICE, TOKEN, ALICE);
+        // the whole claim left the contract, and the token's fee is the claimant's
+        vm.assertEq(odd.balanceOf(ALICE), 225 ether);
+        vm.assertEq(odd.balanceOf(address(rollup)), 750 ether);
+        vm.assertEq(rollup.escrow(TOKEN), 750 ether);
+    }
+
+    function test_token_that_took_coins_back() public {
+        OddToken odd = becomeOdd();
+        odd.burn(address(rollup), 800 ether);
+        refuses(ALICE, TOKEN, ALICE, abi.encodeWithSelector(IRollup.TransferFailed.selector, TOKEN));
+        vm.assertEq(rollup.claimable(TOKEN, ALICE), 250 ether);
+        odd.mint(address(rollup), 50 ether);
+        claim(ALICE, TOKEN, ALICE);
+        vm.assertEq(odd.balanceOf(ALICE), 250 ether);
+    }
+
+    function test_token_whose_code_is_gone() public {
+        vm.etch(address(token), "");
+        refuses(ALICE, TOKEN, ALICE, abi.encodeWithSelector(IRollup.TransferFailed.selector, TOKEN));
+    }
+
+    /// @dev The turnstile is behind what is proven: a proof that pays out more than came in is stopped here.
+    function test_more_than_came_in() public {
+        vm.record();
+        rollup.escrow(TOKEN);
+        vm.store(address(rollup), slotRead(), bytes32(uint256(249 ether)));
+        vm.assertEq(rollup.escrow(TOKEN), 249 ether);
+        refuses(ALICE, TOKEN, ALICE, abi.encodeWithSelector(IRollup.EscrowExceeded.selector, TOKEN, 250 ether, 249 ether));
+    }
+
+    // ---- fees ----
+
+    function test_fees_are_the_operators_and_paid_once() public {
+        address to = address(0xfee);
+        vm.expectRevert(abi.encodeWithSelector(IRollup.NotOperator.selector));
+        rollup.claimFees(to);
+        vm.prank(OPERATOR);
+        vm.expectRevert(abi.encodeWithSelector(IRollup.RecipientIsZero.selector));
+        rollup.claimFees(address(0));
+        // a queue fee is earned when its entry is proven
+        rollup.deposit{value: QUEUE_FEE + 1}(9, BOB);
+        uint256 earned = LISTING_FEE + ENTRIES * QUEUE_FEE;
+        vm.assertEq(rollup.feesEarned(), earned);
+        vm.expectEmit(address(rollup));
+        emit IRollup.FeesClaimed(earned, to);
+        vm.prank(OPERATOR);
+        rollup.claimFees(to);
+        vm.assertEq(to.balance, earned);
+        vm.assertEq(rollup.feesEarned(), 0);
+        vm.prank(OPERATOR);
+        vm.expectRevert(abi.encodeWithSelector(IRollup.NothingToClaim.selector));
+        rollup.claimFees(to);
+    }
+}
