@@ -150,11 +150,17 @@ contract DepositTest is Fixture {
         vm.assertEq(rollup.queueLength(), 0);
     }
 
-    function test_token_with_a_fee_credits_what_arrives() public {
+    function testFuzz_token_with_a_fee_credits_what_arrives(uint112 asked, uint8 percent) public {
         (OddToken erc20, uint16 id) = odd();
-        erc20.keep(10);
-        rollup.depositToken{value: QUEUE_FEE}(id, 100, 9, OWNER);
-        vm.assertEq(rollup.escrow(id), 90);
+        percent %= 100;
+        asked = uint112(100 + asked % (CAP - 100));
+        erc20.mint(address(this), asked);
+        erc20.keep(percent);
+        uint256 arrives = asked - uint256(asked) * percent / 100;
+        IRollup.QueueEntry memory entry = IRollup.QueueEntry(1, address(this), id, uint112(arrives), 0, OWNER, 9);
+        rollup.depositToken{value: QUEUE_FEE}(id, asked, 9, OWNER);
+        vm.assertEq(rollup.escrow(id), arrives);
+        vm.assertEq(rollup.queueDigest(1), keccak256(abi.encode(bytes32(0), keccak256(abi.encode(entry)))));
     }
 
     function test_token_of_which_nothing_arrives() public {

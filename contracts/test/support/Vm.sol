@@ -7,8 +7,6 @@ interface Vm {
 
     function prank(address sender) external;
     function prank(address sender, address origin) external;
-    function startPrank(address sender) external;
-    function stopPrank() external;
     function warp(uint256 time) external;
     function chainId(uint256 id) external;
     function deal(address account, uint256 balance) external;
@@ -23,7 +21,6 @@ interface Vm {
 
     function expectRevert(bytes calldata data) external;
     function expectEmit(address emitter) external;
-    function assume(bool condition) external pure;
     function assertTrue(bool value) external pure;
     function assertFalse(bool value) external pure;
     function assertEq(uint256 left, uint256 right) external pure;
