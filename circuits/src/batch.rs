@@ -46,10 +46,16 @@ use sheaf_protocol::shape::Shape;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CircuitError {
     /// The shape has slots of kinds that no circuit has yet.
-    #[error("shape asks for registers, exits or rotations, which have no slot kind")]
+    #[error("shape asks for registers, exits or rotations, which have no slot kind; set them to 0")]
     Unsupported,
+    /// So many amounts that a sum of them could be mistaken for another: see [`Shape::amounts_stay_apart`].
+    #[error("shape has too many slots: (D + W + X + F) 2^112 + (T + W + R) 2^87 must stay below 2^127")]
+    Bound,
+    /// A batch touches at least one account slot.
+    #[error("shape has no account slots; give it at least one")]
+    NoAccounts,
     /// The batch is of another shape or circuit id.
-    #[error("batch is for circuit {batch}, this is circuit {circuit}, or their shapes differ")]
+    #[error("batch is for circuit {batch}, this is circuit {circuit}, or their shapes differ; prove it with its own")]
     OtherCircuit {
         /// Id in the batch.
         batch: u32,
@@ -67,8 +73,16 @@ pub enum CircuitError {
         capacity: usize,
     },
     /// A signature has no witness: it does not verify.
-    #[error("signature of slot {0} does not verify")]
+    #[error("signature of slot {0} does not verify; seal the batch without its operation")]
     Signature(u32),
+    /// Not a full assignment of the circuit.
+    #[error("assignment has {got} numbers, the circuit {expected}; take the one of `Prover::assignment`")]
+    Assignment {
+        /// Given.
+        got: usize,
+        /// One, public inputs and witness.
+        expected: usize,
+    },
     /// ark-relations failed.
     #[error("constraint system: {0}")]
     Synthesis(#[from] SynthesisError),
@@ -459,11 +473,10 @@ impl Circuit {
     /// The circuit of `shape` as number `id` of a deployment (from 1); the id is a constant of the transcript.
     ///
     /// # Errors
-    /// [`CircuitError::Unsupported`] for kinds without a slot circuit, [`CircuitError::Synthesis`] if ark-relations fails.
+    /// [`CircuitError::Unsupported`] for kinds without a slot circuit, [`CircuitError::Bound`] or [`CircuitError::NoAccounts`] for shapes
+    /// that prove nothing, [`CircuitError::Synthesis`] if ark-relations fails.
     pub fn new(shape: Shape, id: u32) -> Result<Self, CircuitError> {
-        if shape.registers + shape.exits + shape.rotations != 0 {
-            return Err(CircuitError::Unsupported);
-        }
+        check_shape(&shape)?;
         let cs = ConstraintSystem::<Fr>::new_ref();
         cs.set_optimization_goal(OptimizationGoal::Constraints);
         cs.set_mode(SynthesisMode::Setup);
@@ -558,6 +571,16 @@ impl Circuit {
     fn check_fit(&self, witness: &BatchWitness) -> Result<(), CircuitError> {
         if witness.fits(&self.shape) { Ok(()) } else { Err(CircuitError::OtherCircuit { batch: 0, circuit: self.id }) }
     }
+}
+
+fn check_shape(shape: &Shape) -> Result<(), CircuitError> {
+    if [shape.registers, shape.exits, shape.rotations] != [0; 3] {
+        return Err(CircuitError::Unsupported);
+    }
+    if !shape.amounts_stay_apart() {
+        return Err(CircuitError::Bound);
+    }
+    if shape.accounts == 0 { Err(CircuitError::NoAccounts) } else { Ok(()) }
 }
 
 fn full_assignment(inputs: &PublicInputs, witness_variables: usize) -> Vec<Fr> {

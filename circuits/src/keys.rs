@@ -15,12 +15,11 @@ use ark_ec::AffineRepr;
 use ark_groth16::{ProvingKey, VerifyingKey};
 use ark_serialize::{CanonicalDeserialize, CanonicalSerialize, SerializationError};
 use sha2::{Digest, Sha256};
-use sheaf_protocol::artifact::{Artifact, ArtifactError};
+use sheaf_protocol::artifact::{Artifact, ArtifactError, OpenArtifact};
 use sheaf_protocol::batch::PUBLIC_INPUTS;
 use sheaf_protocol::field::{Word, g1_words, g2_words};
 use sheaf_protocol::manifest::{CircuitEntry, HexWord};
-use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"SHEAFKEY";
@@ -35,7 +34,7 @@ pub enum KeyError {
     #[error("proving key: {0}")]
     Artifact(#[from] ArtifactError),
     /// Not a key file of this version, or of a wrong length.
-    #[error("{path} is not a proving key of this version: {reason}")]
+    #[error("{path} is not a proving key of this version: {reason}; delete it and make or fetch it again")]
     Header {
         /// The file.
         path: PathBuf,
@@ -43,7 +42,7 @@ pub enum KeyError {
         reason: &'static str,
     },
     /// The key is for another circuit, or holds another verifying key than its header says.
-    #[error("{path}: {what} has digest {got}, expected {expected}")]
+    #[error("{path}: {what} has digest {got}, expected {expected}; the key is for another build or damaged, make or fetch the right one")]
     Digest {
         /// The file.
         path: PathBuf,
@@ -55,7 +54,7 @@ pub enum KeyError {
         got: HexWord,
     },
     /// The body does not decode.
-    #[error("{path} holds no proving key")]
+    #[error("{path} holds no proving key; delete it and make or fetch it again")]
     Body {
         /// The file.
         path: PathBuf,
@@ -63,12 +62,29 @@ pub enum KeyError {
         #[source]
         source: SerializationError,
     },
+    /// There is no such file, and whoever asks does not make keys.
+    #[error("no proving key at {path}; make it with `sheaf keys make`")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// The verifying key must not be used.
-    #[error("verifying key refused: {0}")]
+    #[error("verifying key refused: {0}; make or fetch another key")]
     Verifying(#[from] VerifyingKeyError),
     /// The development set-up failed.
     #[error("set-up: {0}")]
     Setup(#[from] SetupError),
+}
+
+impl KeyError {
+    /// True if the file is missing or damaged: making it again helps, as it does not with what cannot be read.
+    fn asks_for_a_new_file(&self) -> bool {
+        match self {
+            Self::Artifact(error) => error.is_missing() || error.is_damage(),
+            Self::Missing { .. } | Self::Header { .. } | Self::Digest { .. } | Self::Body { .. } | Self::Verifying(_) => true,
+            Self::Setup(_) => false,
+        }
+    }
 }
 
 /// Why a verifying key must not be used, whoever made it.
@@ -80,12 +96,15 @@ pub enum VerifyingKeyError {
     /// L1 merges gamma's pairing with the one of the generator.
     #[error("gamma is not the G2 generator")]
     Gamma,
+    /// A public input, or the key's secrets, would play no part in the check.
+    #[error("{0} is the point at infinity: proofs would not depend on it")]
+    Identity(&'static str),
     /// Another number of public inputs than the protocol's.
     #[error("{0} points for public inputs, expected 10")]
     Inputs(usize),
 }
 
-/// Checks what L1 and the verifier rely on: nine public inputs, gamma = the generator, delta neither.
+/// Checks what L1 and the verifier rely on: nine public inputs, gamma = the generator, delta neither, no point at infinity.
 ///
 /// # Errors
 /// [`VerifyingKeyError`].
@@ -96,7 +115,11 @@ pub fn check_verifying_key(key: &VerifyingKey<Bn254>) -> Result<(), VerifyingKey
     if key.delta_g2 == key.gamma_g2 || key.delta_g2 == G2Affine::generator() || key.delta_g2.is_zero() {
         return Err(VerifyingKeyError::Delta);
     }
-    if key.gamma_g2 == G2Affine::generator() { Ok(()) } else { Err(VerifyingKeyError::Gamma) }
+    if key.gamma_g2 != G2Affine::generator() {
+        return Err(VerifyingKeyError::Gamma);
+    }
+    let points = [("alpha", key.alpha_g1.is_zero()), ("beta", key.beta_g2.is_zero()), ("IC", key.gamma_abc_g1.iter().any(AffineRepr::is_zero))];
+    points.into_iter().find(|(_, is_identity)| *is_identity).map_or(Ok(()), |(name, _)| Err(VerifyingKeyError::Identity(name)))
 }
 
 /// sha256 of the verifying key's words: alpha, beta, gamma, delta, IC_0 .. IC_9, as the EVM sees them.
@@ -130,7 +153,7 @@ impl Keys {
     /// all); nothing if the key was cached.
     ///
     /// # Errors
-    /// [`KeyError`]; a damaged cached file is replaced, not refused.
+    /// [`KeyError`]; a damaged cached file is replaced, not refused, but one that cannot be read is an error.
     pub fn insecure_dev(
         directory: &Path,
         name: &str,
@@ -138,14 +161,34 @@ impl Keys {
         seed: &str,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self, KeyError> {
-        let found = |artifact: &Artifact| artifact.known_digest().and_then(|digest| Self::load(artifact.path(), circuit, &digest.0).ok());
-        Artifact::insecure(directory, seed, &Self::file_name(name, circuit)).made_once(found, |artifact| {
+        let found = |artifact: &Artifact| match Self::find(artifact, circuit) {
+            Ok(keys) => Ok(Some(keys)),
+            Err(error) if error.asks_for_a_new_file() => Ok(None),
+            Err(error) => Err(error),
+        };
+        Artifact::insecure(directory, seed, &Self::file_name(name, circuit)).made_once(found, |locked| {
             let digest = circuit.digest();
             let proving = setup::proving_key(circuit, &Toxic::insecure(seed, &digest), progress)?;
             check_verifying_key(&proving.vk)?;
-            let HexWord(saved) = artifact.write(|out| write(out, &proving, &digest))?;
+            let HexWord(saved) = locked.write(|out| write(out, &proving, &digest))?;
             Ok(Self { proving, circuit: digest, digest: saved })
         })
+    }
+
+    /// The INSECURE development key from the cache directory, for those who only use keys: nothing is made or written but a receipt.
+    ///
+    /// # Errors
+    /// [`KeyError::Missing`] if it is not there, [`KeyError`] if it is not whole.
+    pub fn open_insecure_dev(directory: &Path, name: &str, circuit: &Circuit, seed: &str) -> Result<Self, KeyError> {
+        Self::find(&Artifact::insecure(directory, seed, &Self::file_name(name, circuit)), circuit)
+    }
+
+    fn find(artifact: &Artifact, circuit: &Circuit) -> Result<Self, KeyError> {
+        let file = artifact.open().map_err(|error| match error {
+            error if error.is_missing() => KeyError::Missing { path: artifact.path().to_owned() },
+            error => error.into(),
+        })?;
+        Self::read(artifact.path(), &file, circuit, || file.check_own())
     }
 
     /// Where [`Keys::insecure_dev`] keeps the key of this seed.
@@ -158,14 +201,18 @@ impl Keys {
     /// # Errors
     /// [`KeyError`].
     pub fn load(path: &Path, circuit: &Circuit, expected: &Word) -> Result<Self, KeyError> {
-        let header = Header::read(path)?;
-        let digest = circuit.digest();
-        compare(path, "circuit", &digest, &header.circuit)?;
-        Artifact::at(path).check(&HexWord(*expected))?;
-        let proving = read_body(path)?;
+        let file = Artifact::at(path).open()?;
+        Self::read(path, &file, circuit, || file.check(&HexWord(*expected)).map(|()| HexWord(*expected)))
+    }
+
+    fn read(path: &Path, file: &OpenArtifact, circuit: &Circuit, check: impl FnOnce() -> Result<HexWord, ArtifactError>) -> Result<Self, KeyError> {
+        let header = Header::read(path, file)?;
+        compare(path, "circuit", &circuit.digest(), &header.circuit)?;
+        let HexWord(digest) = check()?;
+        let proving = read_body(path, file)?;
         compare(path, "verifying key", &header.verifying_key, &verifying_key_digest(&proving.vk))?;
         check_verifying_key(&proving.vk)?;
-        Ok(Self { proving, circuit: digest, digest: *expected })
+        Ok(Self { proving, circuit: header.circuit, digest })
     }
 
     /// The verifying key.
@@ -197,11 +244,13 @@ struct Header {
 }
 
 impl Header {
-    fn read(path: &Path) -> Result<Self, KeyError> {
+    fn read(path: &Path, file: &OpenArtifact) -> Result<Self, KeyError> {
         let refuse = |reason| KeyError::Header { path: path.to_owned(), reason };
         let mut bytes = [0; HEADER_BYTES];
-        let mut file = File::open(path).map_err(|source| io_error(path, source))?;
-        file.read_exact(&mut bytes).map_err(|_| refuse("shorter than a header"))?;
+        file.reader().and_then(|mut reader| reader.read_exact(&mut bytes)).map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => refuse("shorter than a header"),
+            _ => io_error(path, source),
+        })?;
         if bytes[..8] != MAGIC[..] || bytes[8..12] != VERSION.to_be_bytes() {
             return Err(refuse("wrong magic or version"));
         }
@@ -210,8 +259,7 @@ impl Header {
         }
         let word = |at: usize| -> Word { std::array::from_fn(|i| bytes[at + i]) };
         let body = bytes[108..].iter().fold(0u64, |length, byte| length << 8 | u64::from(*byte));
-        let length = file.metadata().map_err(|source| io_error(path, source))?.len();
-        if body.checked_add(HEADER_BYTES as u64) != Some(length) {
+        if body.checked_add(HEADER_BYTES as u64) != Some(file.length()?) {
             return Err(refuse("wrong length"));
         }
         Ok(Self { circuit: word(44), verifying_key: word(76) })
@@ -239,9 +287,11 @@ fn write(mut out: &mut dyn Write, key: &ProvingKey<Bn254>, circuit: &Word) -> io
     key.serialize_uncompressed(&mut out).map_err(io::Error::other)
 }
 
-fn read_body(path: &Path) -> Result<ProvingKey<Bn254>, KeyError> {
-    let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(|source| io_error(path, source))?);
-    let mut header = [0; HEADER_BYTES];
-    file.read_exact(&mut header).map_err(|source| io_error(path, source))?;
-    ProvingKey::deserialize_uncompressed_unchecked(file).map_err(|source| KeyError::Body { path: path.to_owned(), source })
+fn read_body(path: &Path, file: &OpenArtifact) -> Result<ProvingKey<Bn254>, KeyError> {
+    let mut reader = file.reader().map_err(|source| io_error(path, source))?;
+    reader.read_exact(&mut [0; HEADER_BYTES]).map_err(|source| io_error(path, source))?;
+    ProvingKey::deserialize_uncompressed_unchecked(reader).map_err(|source| match source {
+        SerializationError::IoError(source) if source.kind() != io::ErrorKind::UnexpectedEof => io_error(path, source),
+        source => KeyError::Body { path: path.to_owned(), source },
+    })
 }

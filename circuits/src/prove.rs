@@ -6,13 +6,13 @@
 
 use crate::batch::{Circuit, CircuitError};
 use crate::keys::{Keys, VerifyingKeyError, check_verifying_key};
-use ark_bn254::{Bn254, Fq, Fq2, Fr, G2Affine};
+use ark_bn254::{Bn254, Fr};
 use ark_ff::UniformRand;
 use ark_groth16::{Groth16, Proof, VerifyingKey, prepare_verifying_key};
 use ark_relations::gr1cs::SynthesisError;
 use rand::{CryptoRng, RngCore};
-use sheaf_protocol::batch::{Batch, Challenges, PublicInputs};
-use sheaf_protocol::field::{Word, from_word, g1_from_words, g1_words, g2_words};
+use sheaf_protocol::batch::{Batch, Challenges, PUBLIC_INPUTS, PublicInputs};
+use sheaf_protocol::field::{Word, g1_from_words, g1_words, g2_from_words, g2_words};
 
 /// Why there is no proof.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,14 +79,18 @@ impl Prover {
     /// Proves an assignment of [`Prover::assignment`]; `rng` blinds the proof.
     ///
     /// # Errors
-    /// [`ProveError::Groth16`].
+    /// [`CircuitError::Assignment`] or [`ProveError::Groth16`].
     pub fn prove_assignment(&self, assignment: &[Fr], rng: &mut (impl RngCore + CryptoRng)) -> Result<Proof<Bn254>, ProveError> {
         self.prove_blinded(assignment, Fr::rand(rng), Fr::rand(rng))
     }
 
     /// Not generic, so that it is compiled here, optimised, and not in the caller's crate.
     fn prove_blinded(&self, assignment: &[Fr], r: Fr, s: Fr) -> Result<Proof<Bn254>, ProveError> {
-        let instance = assignment.len() - self.circuit.witness_variables();
+        let instance = PUBLIC_INPUTS + 1;
+        let (got, expected) = (assignment.len(), instance + self.circuit.witness_variables());
+        if got != expected {
+            return Err(CircuitError::Assignment { got, expected }.into());
+        }
         let matrices = self.circuit.matrices();
         let proof = Groth16::<Bn254>::create_proof_with_reduction_and_matrices(
             &self.keys.proving,
@@ -98,6 +102,14 @@ impl Prover {
             assignment,
         )?;
         Ok(proof)
+    }
+
+    /// As [`Prover::prove_assignment`], by ark-groth16 as it is published: the measure that ours is held against.
+    ///
+    /// # Errors
+    /// [`ProveError::Groth16`].
+    pub fn prove_with_stock(&self, assignment: &[Fr], rng: &mut (impl RngCore + CryptoRng)) -> Result<Proof<Bn254>, ProveError> {
+        self.prove_blinded(assignment, Fr::rand(rng), Fr::rand(rng))
     }
 
     /// Proves a batch.
@@ -136,10 +148,4 @@ pub fn proof_from_words(words: &[Word; 8]) -> Result<Proof<Bn254>, VerifyError> 
     let c = g1_from_words(&[words[6], words[7]]).ok_or(VerifyError::Malformed)?;
     let b = g2_from_words(&[words[2], words[3], words[4], words[5]]).ok_or(VerifyError::Malformed)?;
     Ok(Proof { a, b, c })
-}
-
-fn g2_from_words(words: &[Word; 4]) -> Option<G2Affine> {
-    let [x1, x0, y1, y0] = words.map(|word| from_word::<Fq>(&word));
-    let point = G2Affine::new_unchecked(Fq2::new(x0?, x1?), Fq2::new(y0?, y1?));
-    (point.is_on_curve() && point.is_in_correct_subgroup_assuming_on_curve()).then_some(point)
 }

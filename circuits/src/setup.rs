@@ -30,7 +30,7 @@ const INSTANCE: usize = PUBLIC_INPUTS + 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
     /// The field has no domain of this size.
-    #[error("no FFT domain holds {0} constraints")]
+    #[error("no FFT domain holds {0} constraints; take a smaller shape")]
     Domain(usize),
     /// A secret is 0, delta is 1 (= gamma), or t is in the domain; astronomically unlikely, take another seed.
     #[error("the seed gives a useless secret, take another")]

@@ -20,7 +20,9 @@
 //! anything; chained, an exceptional addition gives away the discrete logarithm of A. In the ladder acc = [k] A with |k| >= 2, so
 //! acc is never +-(xq, yq) and no slope is 0/0, whatever the prover does.
 //!
-//! Free choices: y (either root: who signs for A signs for -A), and which of many window digits spell S.
+//! Free choices: y (either root: who signs for A signs for -A), the sign of R.y, which of many window digits spell S, and, for the 32 %
+//! of values below 2^254 - r, the reading of e: g has 126 bits, so h0, h1 and g may spell e + r as well, whose low half is another
+//! challenge. Only the key's holder can use any of them; a forger gets two tries for each R, so the challenge is worth 127 bits.
 
 use crate::builder::{Builder, Num};
 use crate::poseidon::hash3;

@@ -1,18 +1,21 @@
 //! Development keys on disk, proofs, and what must be refused.
 
 use crate::world::{ID, rich_batch, shape, test_circuit};
-use ark_bn254::{Bn254, Fr, G2Affine};
+use ark_bn254::{Bn254, Fr, G1Affine, G2Affine};
 use ark_ec::AffineRepr;
 use ark_groth16::VerifyingKey;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
-use sheaf_circuits::batch::Circuit;
+use sheaf_circuits::batch::{Circuit, CircuitError};
 use sheaf_circuits::keys::{KeyError, Keys, VerifyingKeyError, check_verifying_key};
 use sheaf_circuits::prove::{Prover, VerifyError, proof_from_words, proof_words, verify};
 use sheaf_protocol::artifact::ArtifactError;
+use sheaf_protocol::shape::Shape;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const SEED: &str = "circuits test";
 
@@ -73,6 +76,31 @@ fn a_malformed_proof_is_refused() {
 }
 
 #[test]
+fn an_assignment_of_another_length_is_refused() {
+    let (_, batch, challenges) = rich_batch();
+    let mut assignment = prover().assignment(&batch, &challenges).unwrap();
+    let expected = assignment.len();
+    assignment.push(Fr::from(0u64));
+    for length in [expected + 1, expected - 1, 3, 0] {
+        let error = prover().prove_assignment(&assignment[..length], &mut ChaCha20Rng::seed_from_u64(5)).unwrap_err();
+        assert_eq!(error, CircuitError::Assignment { got: length, expected }.into());
+    }
+}
+
+/// The bound behind the uniqueness of dyn holds for whatever shape a circuit is made, not only for those with a name.
+#[test]
+fn a_shape_that_proves_nothing_has_no_circuit() {
+    let refused = |shape: Shape| Circuit::new(shape, ID).unwrap_err();
+    let test = shape("test");
+    assert_eq!(refused(Shape { accounts: 0, ..test }), CircuitError::NoAccounts);
+    assert_eq!(refused(Shape { deposits: 1 << 15, ..test }), CircuitError::Bound);
+    assert_eq!(refused(Shape { deposits: 1 << 31, withdrawals: 1 << 31, ..test }), CircuitError::Bound, "their sum is 0 in 32 bits");
+    for unsupported in [Shape { registers: 1, ..test }, Shape { exits: 1 << 31, rotations: 1 << 31, ..test }] {
+        assert_eq!(refused(unsupported), CircuitError::Unsupported);
+    }
+}
+
+#[test]
 fn an_invalid_batch_is_named_and_not_proved() {
     let (_, mut batch, challenges) = rich_batch();
     batch.accounts[1].new.balance.0 += 1;
@@ -93,6 +121,11 @@ fn a_weak_verifying_key_is_refused() {
     assert_eq!(refused(&|key| key.delta_g2 = G2Affine::identity()), VerifyingKeyError::Delta);
     assert_eq!(refused(&|key| key.gamma_g2 = key.beta_g2), VerifyingKeyError::Gamma);
     assert_eq!(refused(&|key| (key.gamma_g2, key.delta_g2) = (key.beta_g2, G2Affine::generator())), VerifyingKeyError::Delta);
+    assert_eq!(refused(&|key| key.alpha_g1 = G1Affine::identity()), VerifyingKeyError::Identity("alpha"));
+    assert_eq!(refused(&|key| key.beta_g2 = G2Affine::identity()), VerifyingKeyError::Identity("beta"));
+    for i in 0..10 {
+        assert_eq!(refused(&|key| key.gamma_abc_g1[i] = G1Affine::identity()), VerifyingKeyError::Identity("IC"), "IC_{i}");
+    }
     assert_eq!(
         refused(&|key| {
             key.gamma_abc_g1.pop();
@@ -161,4 +194,101 @@ fn seeds_give_other_keys_and_circuits_share_alpha_and_beta() {
     assert_ne!(other_seed.verifying().alpha_g1, ours.alpha_g1);
     let entry = same_seed.entry("tiny", &circuit);
     assert_eq!((entry.id, entry.proving_key.0, entry.circuit.0), (ID, same_seed.digest, circuit.digest()));
+}
+
+/// A circuit whose key takes a moment.
+fn tiny() -> Circuit {
+    Circuit::new(Shape { transfers: 0, withdrawals: 0, ..shape("test") }, ID).unwrap()
+}
+
+#[test]
+fn threads_that_want_a_missing_key_get_one_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let (circuit, made) = (tiny(), AtomicUsize::new(0));
+    let get = || {
+        let mut first = true;
+        let keys = Keys::insecure_dev(folder.path(), "tiny", &circuit, SEED, &mut |_, _| {
+            made.fetch_add(usize::from(std::mem::take(&mut first)), Ordering::SeqCst);
+        });
+        keys.unwrap().digest
+    };
+    let digests: Vec<[u8; 32]> = std::thread::scope(|scope| [(); 4].map(|()| scope.spawn(get)).map(|thread| thread.join().unwrap()).to_vec());
+    assert_eq!(made.load(Ordering::SeqCst), 1);
+    assert!(digests.iter().all(|digest| *digest == digests[0]));
+}
+
+/// Names the folder to the processes that the next test starts of itself.
+const FOLDER: &str = "SHEAF_TEST_KEY_FOLDER";
+
+/// Several nodes and workers started at once on a fresh disk.
+#[test]
+fn processes_that_want_a_missing_key_make_it_once() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let mut made = false;
+        let keys = Keys::insecure_dev(Path::new(&folder), "tiny", &tiny(), SEED, &mut |_, _| made = true).unwrap();
+        println!("made {made}, digest {}", hex::encode(keys.digest));
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "keys::processes_that_want_a_missing_key_make_it_once", "--nocapture"]);
+        command.env(FOLDER, folder.path()).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let outputs = [(); 3].map(|()| start()).map(|child| child.wait_with_output().unwrap());
+    let printed = outputs.map(|output| String::from_utf8(output.stdout).unwrap());
+    let line = |text: &str| text.lines().find(|line| line.contains("digest")).unwrap_or_else(|| panic!("{text}")).to_owned();
+    let (lines, digest) = (printed.each_ref().map(|text| line(text)), line(&printed[0]).split_off(line(&printed[0]).len() - 64));
+    assert_eq!(lines.iter().filter(|line| line.contains("made true")).count(), 1, "{lines:?}");
+    assert!(lines.iter().all(|line| line.ends_with(&digest)), "{lines:?}");
+}
+
+#[test]
+fn a_key_whose_receipt_is_lost_is_not_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let circuit = tiny();
+    let keys = Keys::insecure_dev(folder.path(), "tiny", &circuit, SEED, &mut |_, _| {}).unwrap();
+    let receipt = Keys::insecure_dev_path(folder.path(), "tiny", &circuit, SEED).with_extension("pk.ok");
+    let kept = fs::read_to_string(&receipt).unwrap();
+    fs::remove_file(&receipt).unwrap();
+    let again = Keys::insecure_dev(folder.path(), "tiny", &circuit, SEED, &mut |_, _| panic!("made again")).unwrap();
+    assert_eq!((again.digest, fs::read_to_string(&receipt).unwrap()), (keys.digest, kept));
+}
+
+#[test]
+fn a_damaged_key_in_the_cache_is_made_again_but_only_by_those_who_make_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let circuit = tiny();
+    let open = || Keys::open_insecure_dev(folder.path(), "tiny", &circuit, SEED);
+    let missing = open().unwrap_err();
+    assert!(matches!(missing, KeyError::Missing { .. }) && missing.to_string().contains("sheaf keys make"), "{missing}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "looking leaves nothing");
+    let keys = Keys::insecure_dev(folder.path(), "tiny", &circuit, SEED, &mut |_, _| {}).unwrap();
+    assert_eq!(open().unwrap().digest, keys.digest);
+    let path = Keys::insecure_dev_path(folder.path(), "tiny", &circuit, SEED);
+    let good = fs::read(&path).unwrap();
+    for at in [0, 50, 110, good.len() - 1] {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(&path, &bad[..good.len() - usize::from(at == 110)]).unwrap();
+        let damaged = open().unwrap_err();
+        assert!(!matches!(damaged, KeyError::Missing { .. }) && fs::read(&path).unwrap() != good, "{damaged}");
+        let mut made = false;
+        let again = Keys::insecure_dev(folder.path(), "tiny", &circuit, SEED, &mut |_, _| made = true).unwrap();
+        assert!(made && again.digest == keys.digest, "byte {at}");
+        assert_eq!(fs::read(&path).unwrap(), good);
+    }
+}
+
+/// A folder in the place of the file: reading it fails, as it does without permission or on a broken disk.
+#[test]
+fn a_cache_that_cannot_be_read_is_an_error_and_nothing_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let circuit = tiny();
+    fs::create_dir_all(Keys::insecure_dev_path(folder.path(), "tiny", &circuit, SEED)).unwrap();
+    let made = Keys::insecure_dev(folder.path(), "tiny", &circuit, SEED, &mut |_, _| panic!("made"));
+    let opened = Keys::open_insecure_dev(folder.path(), "tiny", &circuit, SEED);
+    for refused in [made.unwrap_err(), opened.unwrap_err()] {
+        assert!(matches!(refused, KeyError::Artifact(ArtifactError::Io { .. })), "{refused}");
+    }
 }

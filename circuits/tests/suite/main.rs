@@ -3,8 +3,10 @@
 
 mod counts;
 mod equivalence;
+mod fixtures;
 mod forgery;
 mod keys;
+mod ladder;
 mod perturbation;
 mod snarkjs;
 mod world;

@@ -4,7 +4,7 @@ use ark_bn254::Fr;
 use ark_ff::UniformRand;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
-use sheaf_circuits::batch::{BatchWitness, Circuit};
+use sheaf_circuits::batch::{BatchWitness, Circuit, CircuitError};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
 use sheaf_protocol::batch::{Batch, BatchError, Challenges, Deposit, Signed};
 use sheaf_protocol::ledger::{Ledger, Slot, Triple};
@@ -52,6 +52,13 @@ impl World {
         }
         let domain = Fr::rand(&mut rng);
         Self { rng, domain, keys, ledger }
+    }
+
+    /// Changes what a slot holds before the batch.
+    pub(crate) fn change(&mut self, slot: u32, change: impl FnOnce(&mut Slot)) {
+        let mut content = self.ledger.get(SlotId(slot));
+        change(&mut content);
+        self.ledger.set(SlotId(slot), content);
     }
 
     pub(crate) fn challenges(&mut self) -> Challenges {
@@ -103,14 +110,19 @@ impl World {
         Deposit { slot: SlotId(slot), triple, amount: Amount(amount) }
     }
 
+    /// Fees go to slot 1 in the native coin, to slot 2 in any other token.
+    pub(crate) fn fee_slot(token: TokenId) -> SlotId {
+        SlotId(if token == NATIVE { 1 } else { 2 })
+    }
+
     pub(crate) fn assemble(
         &self,
         transfers: Vec<Signed<Transfer>>,
         withdrawals: Vec<Signed<Withdraw>>,
         deposits: Vec<Deposit>,
     ) -> Result<Batch, BatchError> {
-        let fee_slot = |token: TokenId| Some(SlotId(if token == NATIVE { 1 } else { 2 }));
-        Batch::assemble(&self.ledger, (ID, shape("test")), self.domain, transfers, withdrawals, deposits, fee_slot)
+        let circuit = (ID, shape("test"));
+        Batch::assemble(&self.ledger, circuit, self.domain, transfers, withdrawals, deposits, |token| Some(Self::fee_slot(token)))
     }
 }
 
@@ -135,4 +147,43 @@ pub(crate) fn rich_witness() -> (World, BatchWitness) {
     let (world, batch, challenges) = rich_batch();
     let witness = test_circuit().witness(&batch, &challenges).unwrap();
     (world, witness)
+}
+
+/// A batch without one unused slot: every capacity of `test` is full and every account slot is touched.
+pub(crate) fn full_batch() -> (Batch, Challenges) {
+    let mut world = World::new(2, 7);
+    let transfers = vec![
+        world.transfer(1, 3, 0, 5_000, 30),
+        world.transfer(2, 4, 0, 12_345, 10),
+        world.transfer(5, 7, 0, 777, 20),
+        world.transfer(8, 6, 0, 100, 40),
+    ];
+    let withdrawals = vec![world.withdrawal(4, 0, 10, 5), world.withdrawal(6, 0, 20, 6)];
+    let deposits = vec![world.deposit(8, 4_000), world.deposit(3, 9)];
+    let batch = world.assemble(transfers, withdrawals, deposits).unwrap();
+    let idle = batch.accounts.iter().filter(|account| account.old == account.new).count();
+    let used = [batch.transfers.len(), batch.withdrawals.len(), batch.deposits.len(), batch.fees.len(), batch.accounts.len(), idle];
+    assert_eq!(used, [4, 2, 2, 2, 8, 0]);
+    (batch, world.challenges())
+}
+
+/// What the circuit says of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Every row holds.
+    Satisfied,
+    /// Some row does not.
+    Violated,
+    /// A signature does not verify, so there is nothing to assign.
+    NoWitness,
+}
+
+pub(crate) fn verdict(batch: &Batch, challenges: &Challenges) -> Verdict {
+    let circuit = test_circuit();
+    match circuit.witness(batch, challenges) {
+        Ok(witness) if circuit.violations(&circuit.assign(&witness).unwrap()).is_empty() => Verdict::Satisfied,
+        Ok(_) => Verdict::Violated,
+        Err(CircuitError::Signature(_)) => Verdict::NoWitness,
+        Err(error) => panic!("{error}"),
+    }
 }

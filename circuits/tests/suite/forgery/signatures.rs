@@ -4,7 +4,7 @@
 use super::{Forge, Forgery, forgery, variables_of};
 use ark_bn254::Fr;
 use ark_ec::{CurveGroup, PrimeGroup};
-use ark_ff::{AdditiveGroup, BigInteger, BitIteratorBE, Field, MontFp, PrimeField, UniformRand, Zero};
+use ark_ff::{AdditiveGroup, BigInt, BigInteger, BitIteratorBE, Field, MontFp, PrimeField, UniformRand, Zero};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use sheaf_circuits::builder::{Section, VarIndex};
@@ -12,7 +12,10 @@ use sheaf_circuits::signature::SignatureWitness;
 use sheaf_protocol::field::{from_word, pow2};
 use sheaf_protocol::ops::OpTag;
 use sheaf_protocol::poseidon::params;
-use sheaf_protocol::schnorr::{self, Affine, BETA, BETA_SQUARED, Challenge, LAMBDA, Projective, Scalar, WINDOWS, challenge, challenge_hash};
+use sheaf_protocol::schnorr::{
+    self, Affine, BETA, BETA_SQUARED, Challenge, LAMBDA, Projective, Scalar, Signature, SignatureError, WINDOWS, challenge, challenge_hash,
+};
+use std::collections::BTreeSet;
 
 /// The signature under attack: the third transfer's (2 -> 4) or the withdrawal's (from 4).
 struct Target {
@@ -305,4 +308,70 @@ pub(crate) fn forgeries() -> Vec<Forgery> {
         })
     };
     of_kind("transfer").chain(of_kind("withdraw")).collect()
+}
+
+/// What is looser in the circuit than in `verify`: nothing catches it, and nobody but the key's holder can make it.
+fn assert_provable_but_not_verified(kind: &'static str, sign: fn(&mut Forge, Target) -> Signature) {
+    let mut forge = Forge::new();
+    let target = Target::new(&forge, kind);
+    let (key, domain, tag, message) = (target.key.x, target.domain, target.tag as u8, target.message);
+    let signature = sign(&mut forge, target);
+    assert_eq!(forge.caught_by(), BTreeSet::new());
+    assert_eq!(schnorr::verify(key, domain, tag, message, &signature), Err(SignatureError::Forged));
+}
+
+fn stated(r: Affine, s: Scalar) -> Signature {
+    Signature { r_x: r.x, r_y_odd: r.y.into_bigint().is_odd(), s }
+}
+
+/// `e + r`, if it has 254 bits as well.
+fn second_reading(e: Fr) -> Option<BigInt<4>> {
+    let mut reading = e.into_bigint();
+    let carry = reading.add_with_carry(&Fr::MODULUS);
+    (!carry && reading.num_bits() <= 254).then_some(reading)
+}
+
+#[test]
+fn e_has_a_second_reading_that_only_the_holder_can_answer() {
+    for kind in ["transfer", "withdraw"] {
+        assert_provable_but_not_verified(kind, |f, mut t| {
+            let (k, r, reading) = loop {
+                let k = t.scalar();
+                let r = affine(Projective::generator() * k);
+                if let Some(reading) = second_reading(t.hash(r)) {
+                    break (k, r, reading);
+                }
+            };
+            let other = digits_of(reading.0[0], reading.0[1]);
+            let s = t.answer(f, k, other.scalar);
+            install(f, &t, t.witness(other, windows(s, affine(t.key * other.scalar))));
+            f.set(t.variables("digits_high")[0], Fr::from(reading.0[1]));
+            set_rest(f, &t, Fr::from_bigint(reading >> 128).unwrap());
+            stated(r, s)
+        });
+    }
+}
+
+/// 2^254 / r - 1 = 32.3 % of all values, as docs/protocol.md says.
+#[test]
+fn a_third_of_all_hashes_has_a_second_reading() {
+    let mut rng = ChaCha20Rng::seed_from_u64(12);
+    let doubled = (0..10_000).filter(|_| second_reading(Fr::rand(&mut rng)).is_some()).count();
+    assert!((3_080..=3_370).contains(&doubled), "{doubled} of 10,000");
+    assert!(second_reading(Fr::from(0u64)).is_some() && second_reading(-Fr::from(1u64)).is_none());
+}
+
+#[test]
+fn the_holder_may_sign_for_the_other_root_of_the_key() {
+    for kind in ["transfer", "withdraw"] {
+        assert_provable_but_not_verified(kind, |f, mut t| {
+            let k = t.scalar();
+            let r = affine(Projective::generator() * k);
+            let c = challenge(t.hash(r));
+            let s = k + k - t.answer(f, k, c.scalar);
+            t.key = -t.key;
+            install(f, &t, t.witness(c, windows(s, affine(t.key * c.scalar))));
+            stated(r, s)
+        });
+    }
 }

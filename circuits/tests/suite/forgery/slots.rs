@@ -24,42 +24,42 @@ use sheaf_protocol::poseidon::params;
 
 const WITHDRAW: Section = ("withdraw", 0);
 
-fn fr(value: i64) -> Fr {
+pub(super) fn fr(value: i64) -> Fr {
     Fr::from(value)
 }
 
 impl Forge {
     /// Where the account slot of this index stands.
-    fn position(&self, idx: usize) -> usize {
+    pub(super) fn position(&self, idx: usize) -> usize {
         self.witness.accounts.iter().position(|account| account.idx == fr(idx as i64)).unwrap()
     }
 
-    fn account(&mut self, idx: usize) -> &mut AccountWitness {
+    pub(super) fn account(&mut self, idx: usize) -> &mut AccountWitness {
         let position = self.position(idx);
         &mut self.witness.accounts[position]
     }
 
     /// Replaces the padding slot by `account`, in front of all others.
-    fn replace_padding(&mut self, account: AccountWitness) {
+    pub(super) fn replace_padding(&mut self, account: AccountWitness) {
         self.witness.accounts.pop();
         self.witness.accounts.insert(0, account);
     }
 
     /// Moves a final balance.
-    fn balance(&mut self, idx: usize, by: i64) {
+    pub(super) fn balance(&mut self, idx: usize, by: i64) {
         self.account(idx).balance += fr(by);
     }
 
-    fn use_transfer(&mut self, slot: usize, signed: &Signed<Transfer>) {
+    pub(super) fn use_transfer(&mut self, slot: usize, signed: &Signed<Transfer>) {
         self.witness.transfers[slot] = transfer_witness(signed, self.world.domain).unwrap();
     }
 
-    fn use_withdrawal(&mut self, slot: usize, signed: &Signed<Withdraw>) {
+    pub(super) fn use_withdrawal(&mut self, slot: usize, signed: &Signed<Withdraw>) {
         self.witness.withdrawals[slot] = withdraw_witness(signed, self.world.domain).unwrap();
     }
 
     /// The first transfer, changed by `change` and signed by `signer`.
-    fn change_transfer(&mut self, signer: u32, change: impl Fn(&mut Transfer)) {
+    pub(super) fn change_transfer(&mut self, signer: u32, change: impl Fn(&mut Transfer)) {
         let mut op = self.world.transfer(1, 3, 0, 5_000, 30).op;
         change(&mut op);
         let signed = self.world.sign_transfer(op, signer);
@@ -67,7 +67,7 @@ impl Forge {
     }
 
     /// The first withdrawal, changed by `change` and signed by `signer`.
-    fn change_withdrawal(&mut self, signer: u32, change: impl Fn(&mut Withdraw)) {
+    pub(super) fn change_withdrawal(&mut self, signer: u32, change: impl Fn(&mut Withdraw)) {
         let mut op = self.world.withdrawal(4, 0, 777, 5).op;
         change(&mut op);
         let signed = self.world.sign_withdrawal(op, signer);
@@ -75,13 +75,13 @@ impl Forge {
     }
 
     /// Gives a slot more before the batch, and so after it.
-    fn richer(&mut self, idx: usize, by: Fr) {
+    pub(super) fn richer(&mut self, idx: usize, by: Fr) {
         self.account(idx).dyn_old += by;
         self.account(idx).balance += by;
     }
 
     /// Switches off a slot that is in use.
-    fn disable(&mut self, section: Section) {
+    pub(super) fn disable(&mut self, section: Section) {
         let [en, inverse] = variables_of(section, "enabled")[..] else { panic!("en and its inverse") };
         self.set(en, Fr::ZERO);
         self.set(inverse, Fr::ZERO);
@@ -323,6 +323,11 @@ fn openings() -> Vec<Forgery> {
         }),
         forgery("exit_without_a_request", &["batch.exit_bus"], |f| f.account(8).exits = Fr::ONE),
         forgery("exit_that_leaves_a_balance", &["account.exit_empties", "batch.exit_bus"], |f| f.account(3).exits = Fr::ONE),
+        forgery("two_exits_that_leave_balances_and_cancel", &["account.exit_empties"], |f| {
+            let poles = [(3, NATIVE), (6, TOKEN)].map(|(slot, token)| account_pole(SlotId(slot), token));
+            f.witness.inputs[PublicInput::Zeta as usize] = (poles[0] + poles[1]) / fr(2);
+            [3, 6].into_iter().for_each(|idx| f.account(idx).exits = Fr::ONE);
+        }),
         forgery("read_without_a_request", &["batch.read_bus"], |f| f.account(3).reads = Fr::ONE),
         forgery("rotation_without_a_request", &["batch.rotate_bus"], |f| f.account(3).rotates = Fr::ONE),
     ]
@@ -391,5 +396,6 @@ fn state_and_words() -> Vec<Forgery> {
 }
 
 pub(crate) fn forgeries() -> Vec<Forgery> {
-    [signatures_and_nonces(), balances(), tokens_and_fees(), disabled_slots(), openings(), state_and_words()].into_iter().flatten().collect()
+    let groups = [signatures_and_nonces(), balances(), tokens_and_fees(), disabled_slots(), openings(), state_and_words()];
+    groups.into_iter().flatten().collect()
 }

@@ -6,13 +6,13 @@ use ark_bn254::Fr;
 use ark_ff::Field;
 use sheaf_circuits::builder::{Section, VarIndex};
 
-/// A ranged number that keeps its value: one digit 2 more, the next one less.
-fn not_bits(section: Section, group: &'static str) -> Forgery {
-    let name = format!("digits_of_{}_{group}_are_not_bits", section.0);
+/// A ranged number that keeps its value: one digit 2 more, the next one less. Its digits start at `first` in the group.
+fn not_bits(section: Section, group: &'static str, number: &str, first: usize) -> Forgery {
+    let name = format!("digits_of_{}_{number}_are_not_bits", section.0);
     forgery(&name, &[&format!("{}.{group}", section.0)], move |f| {
         let bits = variables_of(section, group);
-        f.shift(bits[0], Fr::from(2u64));
-        f.shift(bits[1], -Fr::ONE);
+        f.shift(bits[first], Fr::from(2u64));
+        f.shift(bits[first + 1], -Fr::ONE);
     })
 }
 
@@ -32,19 +32,50 @@ fn shifted(name: &'static str, section: Section, group: &'static str, position: 
 
 const TRANSFER: Section = ("transfer", 0);
 const WITHDRAW: Section = ("withdraw", 0);
+/// Unused slots, whose amounts and fees are 0 whatever their exponents.
+const UNUSED: [Section; 2] = [("transfer", 3), ("withdraw", 1)];
 const FEE: Section = ("fee", 0);
 /// A slot that signs and is credited.
 const ACCOUNT: Section = ("account", 1);
 const BATCH: Section = ("batch", 0);
 
+/// Numbers of a group by name and width, in order of allocation.
+type Ranged = (&'static str, &'static [(&'static str, usize)]);
+
+const SIGNED: [Ranged; 5] = [
+    ("token_range", &[("token", 16)]),
+    ("nonce_range", &[("nonce", 32)]),
+    ("fee_range", &[("fee_mantissa", 12), ("fee_exponent", 4)]),
+    ("signature.challenge_range", &[("rest_of_e", 126)]),
+    ("slots_range", &[("from", 24)]),
+];
+
+/// Every ranged number of every kind of slot.
 fn ranges() -> Vec<Forgery> {
-    let groups: [(Section, &[&'static str]); 4] = [
-        (TRANSFER, &["slots_range", "token_range", "nonce_range", "amount_range", "fee_range", "signature.challenge_range"]),
-        (WITHDRAW, &["slots_range", "token_range", "nonce_range", "fee_range", "signature.challenge_range"]),
-        (FEE, &["slot_range", "token_range", "total_range"]),
-        (ACCOUNT, &["idx_range", "token_range", "nonce_range", "balance_range", "counts_range"]),
+    let of_transfers: [Ranged; 2] = [("slots_range", &[("from", 24), ("to", 24)]), ("amount_range", &[("mantissa", 36), ("exponent", 4)])];
+    let of_fees: [Ranged; 3] = [("slot_range", &[("idx", 24)]), ("token_range", &[("token", 16)]), ("total_range", &[("total", 112)])];
+    let of_accounts: [Ranged; 5] = [
+        ("idx_range", &[("idx", 24)]),
+        ("token_range", &[("token", 16)]),
+        ("nonce_range", &[("nonce", 32)]),
+        ("balance_range", &[("balance", 120)]),
+        ("counts_range", &[("signatures", 12), ("openings", 8), ("reads", 8)]),
     ];
-    groups.into_iter().flat_map(|(section, names)| names.iter().map(move |name| not_bits(section, name))).collect()
+    let kinds: [(Section, Vec<Ranged>); 4] =
+        [(TRANSFER, [&SIGNED[..4], &of_transfers].concat()), (WITHDRAW, SIGNED.to_vec()), (FEE, of_fees.to_vec()), (ACCOUNT, of_accounts.to_vec())];
+    let mut all = Vec::new();
+    for (section, (group, numbers)) in kinds.iter().flat_map(|(section, groups)| groups.iter().map(move |group| (*section, *group))) {
+        let widths: usize = numbers.iter().map(|(_, width)| width).sum();
+        assert_eq!(variables_of(section, group).len(), widths, "{section:?} {group} holds other numbers");
+        let mut first = 0;
+        for (number, width) in numbers {
+            // a false exponent of a used slot shows on the balance bus as well
+            let unused = UNUSED.into_iter().find(|unused| number.ends_with("exponent") && unused.0 == section.0);
+            all.push(not_bits(unused.unwrap_or(section), group, number, first));
+            first += width;
+        }
+    }
+    all
 }
 
 fn fractions() -> Vec<Forgery> {

@@ -1,0 +1,201 @@
+//! Lists of operations, half of them bad: the batch of a list assembles and satisfies the circuit if and only if `transition` accepts
+//! the list one by one.
+//!
+//! The batch nets: who is paid in it can spend that. So the equivalent of a batch is a list in which every slot is lent a sum that it
+//! must still have at the end; nonces count in their order, deposits first. A list that passes without loans, in the order given, is
+//! what the sequencer makes, and passes all the more.
+
+use crate::world::{Verdict, World, owner, token_of, verdict};
+use rand::Rng;
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+use sheaf_protocol::amount::{Amount, AmountFloat, Nonce, SlotId, TokenId};
+use sheaf_protocol::batch::{Challenges, Deposit, Signed};
+use sheaf_protocol::ledger::Ledger;
+use sheaf_protocol::ops::{Op, Transfer, Withdraw};
+use sheaf_protocol::schnorr;
+use sheaf_protocol::transition::{apply, apply_deposit, apply_fee};
+use std::collections::BTreeMap;
+
+const LISTS: u64 = 400;
+/// Slots 1 to 4 are funded, 5 and 6 open.
+const SLOTS: u32 = 6;
+const LOAN: u128 = 1 << 100;
+
+#[derive(Clone, Debug, Default)]
+struct List {
+    transfers: Vec<Signed<Transfer>>,
+    withdrawals: Vec<Signed<Withdraw>>,
+    deposits: Vec<Deposit>,
+}
+
+impl List {
+    /// Transfers and withdrawals with the keys that signed them; transfers first, as given.
+    fn signed(&self) -> Vec<(Op, ark_bn254::Fr, schnorr::Signature)> {
+        let transfers = self.transfers.iter().map(|s| (Op::Transfer(s.op), s.key, s.signature));
+        transfers.chain(self.withdrawals.iter().map(|s| (Op::Withdraw(s.op), s.key, s.signature))).collect()
+    }
+
+    fn random(world: &mut World) -> Self {
+        let mut signed = BTreeMap::new();
+        let mut list = List::default();
+        let mut rng = world.rng.clone();
+        for _ in 0..rng.gen_range(0..=2) {
+            let slot = rng.gen_range(1..=SLOTS + 1);
+            list.deposits.push(world.deposit(slot, rng.gen_range(1..1_000)));
+        }
+        let mut next = |from: u32| {
+            let count = signed.entry(from).or_insert(0u32);
+            *count += 1;
+            *count - 1
+        };
+        for _ in 0..rng.gen_range(1..=4) {
+            let from = if rng.gen_ratio(1, 6) { SLOTS } else { rng.gen_range(1..=4) };
+            let to = (from + 2 * rng.gen_range(0..3) - 1) % SLOTS + 1;
+            list.transfers.push(world.transfer(from, to, next(from), rng.gen_range(1..500), rng.gen_range(0..9)));
+        }
+        for _ in 0..rng.gen_range(0..=2) {
+            let from = rng.gen_range(1..=4);
+            list.withdrawals.push(world.withdrawal(from, next(from), rng.gen_range(0..600), rng.gen_range(0..9)));
+        }
+        list.transfers.shuffle(&mut rng);
+        world.rng = rng;
+        list
+    }
+
+    /// Makes one operation bad, if the list has one of its kind.
+    fn spoil(&mut self, world: &World, way: u32) {
+        let Some(first) = self.transfers.first_mut() else { return };
+        let (mut op, mut signer) = (first.op, first.op.from.0);
+        match way {
+            0 => op.nonce = Nonce(op.nonce.0.wrapping_sub(1)),
+            1 => op.nonce.0 += 1,
+            2 => op.token = TokenId(3 - op.token.0),
+            3 => op.token = TokenId(3),
+            4 => op.to = SlotId(9),
+            5 => op.to = SlotId(op.to.0 % SLOTS + 1),
+            6 => op.to = SlotId(0),
+            7 => signer = signer % SLOTS + 1,
+            8 => op.amount = AmountFloat::from_amount(Amount(1 << 30)).unwrap(),
+            9 => (op.from, op.nonce) = (SlotId(8), Nonce(0)),
+            10 => op.from = SlotId(0),
+            11 => op.from = SlotId(1 << 16),
+            _ => return self.spoil_others(world, way),
+        }
+        *first = world.sign_transfer(op, signer);
+    }
+
+    fn spoil_others(&mut self, world: &World, way: u32) {
+        if let Some(withdrawal) = self.withdrawals.first_mut() {
+            let mut op = withdrawal.op;
+            match way {
+                12 => op.amount = Amount(1 << 112),
+                13 => op.token = TokenId(3 - op.token.0),
+                14 => op.nonce.0 += 1,
+                _ => {}
+            }
+            *withdrawal = world.sign_withdrawal(op, op.from.0);
+        }
+        if let Some(deposit) = self.deposits.first_mut() {
+            match way {
+                15 => deposit.triple.owner = owner(77),
+                16 => deposit.triple.token = TokenId(3 - deposit.triple.token.0),
+                17 => deposit.triple.key = world.keys[0].public().0,
+                18 => deposit.slot = SlotId(deposit.slot.0 % SLOTS + 1),
+                _ => {}
+            }
+        }
+    }
+}
+
+const WAYS: u32 = 19;
+
+/// The signature holds and its key is the slot's.
+fn is_signed_for(live: &Ledger, domain: ark_bn254::Fr, (op, key, signature): &(Op, ark_bn254::Fr, schnorr::Signature)) -> bool {
+    let signed = schnorr::verify(*key, domain, op.tag() as u8, op.message(domain), signature);
+    signed.is_ok() && live.get(op.from()).triple.key == *key
+}
+
+/// What `transition` says of the list: deposits, then operations, then fees; every slot is lent `loan` and must still have it.
+fn transition_accepts(world: &World, list: &List, loan: u128, by_nonce: bool) -> bool {
+    let mut live = world.ledger.clone();
+    for deposit in &list.deposits {
+        let Ok(effect) = apply_deposit(&live, deposit.slot, deposit.triple, deposit.amount) else { return false };
+        effect.write(&mut live);
+    }
+    let occupied: Vec<SlotId> = live.occupied().map(|(id, _)| id).collect();
+    for id in &occupied {
+        let mut slot = live.get(*id);
+        slot.balance.0 += loan;
+        live.set(*id, slot);
+    }
+    let mut fees: BTreeMap<TokenId, u128> = BTreeMap::new();
+    let mut signed = list.signed();
+    if by_nonce {
+        signed.sort_by_key(|(op, ..)| op.nonce());
+    }
+    for signed in &signed {
+        if !is_signed_for(&live, world.domain, signed) {
+            return false;
+        }
+        let Ok(effect) = apply(&live, &signed.0) else { return false };
+        effect.write(&mut live);
+        *fees.entry(effect.fee.0).or_default() += effect.fee.1.0;
+    }
+    for (token, total) in fees {
+        let Ok(effect) = apply_fee(&live, World::fee_slot(token), token, Amount(total)) else { return false };
+        effect.write(&mut live);
+    }
+    occupied.iter().all(|id| live.get(*id).balance.0 >= loan)
+}
+
+fn batch_is_provable(world: &World, list: &List, challenges: &Challenges) -> bool {
+    let List { transfers, withdrawals, deposits } = list.clone();
+    let assembled = world.assemble(transfers, withdrawals, deposits);
+    assembled.is_ok_and(|batch| {
+        assert_eq!(batch.check(), Ok(()));
+        assert_eq!(verdict(&batch, challenges), Verdict::Satisfied, "assembled, but not provable");
+        true
+    })
+}
+
+#[test]
+fn a_list_is_provable_if_and_only_if_transition_accepts_it() {
+    let verdicts: Vec<(u32, bool, bool)> = (0..LISTS)
+        .into_par_iter()
+        .map(|seed| {
+            let mut world = World::new(seed, SLOTS);
+            (1..=SLOTS).for_each(|slot| world.change(slot, |content| content.balance = Amount(if slot > 4 { 0 } else { 900 })));
+            let mut list = List::random(&mut world);
+            let way = seed as u32 % (2 * WAYS);
+            list.spoil(&world, way);
+            let challenges = world.challenges();
+            let provable = batch_is_provable(&world, &list, &challenges);
+            assert_eq!(provable, transition_accepts(&world, &list, LOAN, true), "seed {seed}, spoilt in way {way}: {list:?}");
+            let at_once = transition_accepts(&world, &list, 0, false);
+            assert!(provable || !at_once, "seed {seed}: accepted one by one, but not provable");
+            (way, provable, at_once)
+        })
+        .collect();
+    let count = |of: &dyn Fn(&(u32, bool, bool)) -> bool| verdicts.iter().filter(|verdict| of(verdict)).count();
+    let (good, bad) = (count(&|(_, provable, _)| *provable), count(&|(_, provable, _)| !provable));
+    assert!(good >= 100 && bad >= 100, "{good} provable, {bad} not");
+    let netted = count(&|(_, provable, at_once)| *provable && !at_once);
+    assert!(netted >= 20, "netting and disorder are exercised {netted} times");
+    for way in 0..WAYS {
+        assert!(count(&|(spoilt, provable, _)| *spoilt == way && !provable) > 0, "no list spoilt in way {way} was refused");
+    }
+}
+
+/// The one rule of `transition` that no batch knows: nothing has to exist where nothing arrives.
+#[test]
+fn a_transfer_of_nothing_may_go_anywhere_in_a_batch_but_not_past_the_sequencer() {
+    let mut world = World::new(9, SLOTS);
+    for to in [9, 2, 0] {
+        let list = List { transfers: vec![world.transfer(1, to, 0, 0, 3)], ..List::default() };
+        let challenges = world.challenges();
+        assert!(batch_is_provable(&world, &list, &challenges), "to {to}");
+        assert!(!transition_accepts(&world, &list, LOAN, true), "to {to}");
+    }
+    assert_ne!(token_of(2), token_of(1), "slot 2 holds another token");
+}
