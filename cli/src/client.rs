@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sheaf_protocol::field::to_hex;
 use sheaf_protocol::ledger::Triple;
 use sheaf_protocol::ops::{Op, SignedOp};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Pause between two attempts to reach a node that is down.
@@ -28,7 +29,9 @@ pub struct Client {
 impl Client {
     /// A client of the API at `base`, which waits `patience` for a node that does not answer.
     pub fn new(base: &str, patience: Duration) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(WAIT_S + 15)).build()?;
+        let builder = reqwest::Client::builder().timeout(Duration::from_secs(WAIT_S + 15));
+        // a proxy of the environment cannot reach this machine's own addresses
+        let http = if is_loopback(base) { builder.no_proxy() } else { builder }.build()?;
         Ok(Self { base: base.trim_end_matches('/').to_owned(), http, patience })
     }
 
@@ -94,6 +97,12 @@ pub fn to_json(signed: &SignedOp) -> Value {
     }
 }
 
+fn is_loopback(url: &str) -> bool {
+    let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    host == "localhost" || address.is_some_and(|address| address.is_loopback())
+}
+
 fn is_passing(status: StatusCode) -> bool {
     matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT)
 }
@@ -118,4 +127,15 @@ fn reached(state: &str, wanted: &str) -> bool {
     const ORDER: [&str; 5] = ["accepted", "sealed", "committed", "proven", "final"];
     let rank = |name: &str| ORDER.iter().position(|known| *known == name);
     rank(state) >= rank(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn a_proxy_of_the_environment_is_not_asked_for_this_machine() {
+        assert!(["http://127.0.0.1:3000", "http://localhost:3000/", "http://[::1]:3000", "http://127.9.9.9"].into_iter().all(is_loopback));
+        assert!(!["http://10.0.0.1:3000", "https://localhost.example.org", "not a url"].into_iter().any(is_loopback));
+    }
 }

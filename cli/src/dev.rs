@@ -1,9 +1,14 @@
 //! The development stack: Postgres, Anvil, a deployed contract with a listed test token, all in one folder.
 //!
-//! Started in order, stopped by dropping: every child process has its owner here.
+//! ```text
+//! start ──> running ──stop──> chain saved: the folder can be started again, with everything in it
+//!              └──drop──> ended; without a saved chain the folder is refused
+//! ```
+//! The chain's state is on disk only between a stop and the next start, so that nobody goes on from an old one.
 
+use crate::guard::Guard;
 use crate::keys::KeySet;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 use sheaf_protocol::amount::{Address, Amount};
 use sheaf_protocol::field::{keccak, to_word};
@@ -13,13 +18,16 @@ use sheaf_settlement::deploy::{DeployOptions, Deployment, TestToken, deploy, dep
 use sheaf_settlement::key::L1Key;
 use sheaf_settlement::rollup::Rollup;
 use sheaf_settlement::rpc::{Rpc, RpcOptions};
-use sheaf_store::embedded::Cluster;
+use sheaf_store::embedded::{Cluster, ClusterOptions};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
 
+/// Names the contract and the test token; a folder with it has been used.
+pub(crate) const DEPLOYMENT_FILE: &str = "deployment.json";
 /// What the test token's deployer gets: 2^100 units.
 const TEST_SUPPLY: Amount = Amount(1 << 100);
 
-/// A deployment with its test token, as `deployment.json` holds it.
+/// A deployment with its test token, as [`DEPLOYMENT_FILE`] holds it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DevDeployment {
     /// Contract, chain and manifest.
@@ -33,11 +41,12 @@ pub struct DevDeployment {
 /// Everything a node needs, running.
 #[derive(Debug)]
 pub struct DevStack {
-    /// Postgres, unless the caller brought one.
-    pub cluster: Option<Cluster>,
+    /// Postgres.
+    pub cluster: Cluster,
     /// The chain; `None` only while it restarts.
     anvil: Option<Anvil>,
-    anvil_state: PathBuf,
+    chain: PathBuf,
+    pids: Sender<i32>,
     /// Where the chain answers.
     pub l1_url: String,
     /// Where the database answers.
@@ -49,24 +58,27 @@ pub struct DevStack {
 }
 
 impl DevStack {
-    /// Starts Postgres (unless `database_url` names one) and Anvil on free ports and deploys the contract of `keys`.
+    /// Starts Postgres and Anvil on free ports and deploys the contract of `keys`, or goes on with what a stopped stack left in `dir`.
+    /// A database of the environment is not used: it is somebody's own.
     ///
     /// # Errors
-    /// If a process does not start or the deployment is refused.
-    pub async fn start(dir: &Path, database_url: Option<String>, keys: &KeySet) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        let cluster = match database_url {
-            Some(_) => None,
-            None => Some(Cluster::start(&dir.join("postgres")).await?),
+    /// If a process does not start, the deployment is refused, or `dir` is of other keys or of a stack that was not stopped.
+    pub async fn start(dir: &Path, keys: &KeySet, guard: &Guard) -> anyhow::Result<Self> {
+        let (deployment_file, chain) = (dir.join(DEPLOYMENT_FILE), dir.join("anvil.json"));
+        let known = known_deployment(&deployment_file, &chain, keys)?;
+        let cluster = Cluster::start_with(&dir.join("postgres"), ClusterOptions { pids: Some(guard.pids()), ..ClusterOptions::default() }).await?;
+        let anvil = start_chain(&chain, None, guard.pids()).await?;
+        let deployment = match known {
+            Some(deployment) => deployment,
+            None => {
+                let deployment = deploy_all(anvil.url(), keys).await?;
+                std::fs::write(dir.join("manifest.json"), serde_json::to_vec_pretty(&keys.manifest)?)?;
+                std::fs::write(&deployment_file, serde_json::to_vec_pretty(&deployment)?)?;
+                deployment
+            }
         };
-        let database_url = database_url.or_else(|| cluster.as_ref().map(|c| c.url().to_owned())).unwrap_or_default();
-        let anvil_state = dir.join("anvil.json");
-        let anvil = Anvil::start(AnvilOptions { state: Some(anvil_state.clone()), ..AnvilOptions::default() }).await?;
-        let deployment = deploy_all(anvil.url(), keys).await?;
-        let deployment_file = dir.join("deployment.json");
-        std::fs::write(dir.join("manifest.json"), serde_json::to_vec_pretty(&keys.manifest)?)?;
-        std::fs::write(&deployment_file, serde_json::to_vec_pretty(&deployment)?)?;
-        Ok(Self { cluster, l1_url: anvil.url().to_owned(), anvil: Some(anvil), anvil_state, database_url, deployment, deployment_file })
+        let (l1_url, database_url) = (anvil.url().to_owned(), cluster.url().to_owned());
+        Ok(Self { cluster, anvil: Some(anvil), chain, pids: guard.pids(), l1_url, database_url, deployment, deployment_file })
     }
 
     /// The chain's process.
@@ -85,8 +97,16 @@ impl DevStack {
         let anvil = self.anvil.take().context("anvil did not come up again")?;
         let port = anvil.port();
         anvil.stop().await?;
-        self.anvil = Some(Anvil::start(AnvilOptions { state: Some(self.anvil_state.clone()), port: Some(port), ..AnvilOptions::default() }).await?);
+        self.anvil = Some(start_chain(&self.chain, Some(port), self.pids.clone()).await?);
         Ok(())
+    }
+
+    /// Ends everything in order; the folder can be started again.
+    ///
+    /// # Errors
+    /// If the chain cannot save its state.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        Ok(self.anvil.take().context("anvil did not come up again")?.stop().await?)
     }
 
     /// The contract, through a fresh connection.
@@ -121,6 +141,28 @@ pub fn operator() -> anyhow::Result<Address> {
 /// None: the seed gives a key.
 pub fn fee_key() -> anyhow::Result<SecretKey> {
     Ok(SecretKey::from_seed(&keccak(b"sheaf development operator"))?)
+}
+
+/// What a stopped stack left: `None` in a new folder.
+fn known_deployment(file: &Path, chain: &Path, keys: &KeySet) -> anyhow::Result<Option<DevDeployment>> {
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let known: DevDeployment = serde_json::from_slice(&std::fs::read(file)?).with_context(|| format!("{} is damaged", file.display()))?;
+    let folder = file.parent().unwrap_or(file).display();
+    ensure!(known.deployment.manifest == keys.manifest.digest(), "{folder} was made with other keys or shapes; name those, or another folder");
+    ensure!(chain.is_file(), "{folder} was not stopped in order, or is in use: its chain was not saved; delete it or name another folder");
+    Ok(Some(known))
+}
+
+/// Starts the chain from its saved state, if there is one. The file goes: it is written anew when the chain stops.
+async fn start_chain(state: &Path, port: Option<u16>, pids: Sender<i32>) -> anyhow::Result<Anvil> {
+    let options = AnvilOptions { state: Some(state.to_owned()), port, pids: Some(pids), ..AnvilOptions::default() };
+    let anvil = Anvil::start(options).await?;
+    match std::fs::remove_file(state) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| format!("cannot remove {}", state.display())),
+        _ => Ok(anvil),
+    }
 }
 
 async fn deploy_all(url: &str, keys: &KeySet) -> anyhow::Result<DevDeployment> {

@@ -3,10 +3,11 @@
 
 use crate::client::Client;
 use crate::dev::{DevStack, dev_key};
+use crate::progress::Progress;
 use anyhow::{Context, ensure};
-use rand::{SeedableRng, rngs::StdRng};
+use serde_json::Value;
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
-use sheaf_protocol::field::{Fr, Word, to_hex, to_word};
+use sheaf_protocol::field::{Fr, Word, keccak, to_hex, to_word};
 use sheaf_protocol::kzg::Srs;
 use sheaf_protocol::ledger::Triple;
 use sheaf_protocol::ops::{Op, SignedOp, Transfer, Withdraw};
@@ -14,6 +15,8 @@ use sheaf_protocol::schnorr::{self, SecretKey};
 use sheaf_settlement::rollup::{Rollup, token_balance};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// What each account starts with, in the token's smallest unit.
 pub const DEPOSIT: Amount = Amount(1_000_000_000_000);
@@ -52,9 +55,34 @@ pub struct Scenario {
     pub domain: Fr,
     /// Everybody with an account.
     pub users: Vec<User>,
-    /// Hashes of everything acknowledged.
-    pub acknowledged: Vec<String>,
+    acknowledged: watch::Sender<Vec<String>>,
     test_token: (TokenId, Address),
+}
+
+/// People who are sending. Dropping it stops them.
+#[derive(Debug)]
+pub struct Sending(JoinSet<anyhow::Result<()>>);
+
+impl Sending {
+    /// Waits until everything is acknowledged.
+    ///
+    /// # Errors
+    /// If something is refused, or no node answers for too long.
+    pub async fn finish(mut self) -> anyhow::Result<()> {
+        while let Some(sent) = self.0.join_next().await {
+            sent??;
+        }
+        Ok(())
+    }
+}
+
+/// How many of each are final.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Final {
+    /// Transfers.
+    pub transfers: usize,
+    /// Withdrawals.
+    pub withdrawals: usize,
 }
 
 impl Scenario {
@@ -67,75 +95,101 @@ impl Scenario {
         let domain = rollup.domain().await?;
         let token = stack.deployment.test_token.context("the development stack lists a test token")?;
         let client = Client::new(url, PATIENCE)?;
-        Ok(Self { rollup, client, domain, users: Vec::new(), acknowledged: Vec::new(), test_token: (token.token, token.erc20) })
+        Ok(Self { rollup, client, domain, users: Vec::new(), acknowledged: watch::Sender::default(), test_token: (token.token, token.erc20) })
     }
 
-    /// Opens `count` accounts by deposits on L1, every second one in the test token, and waits for their slots.
+    /// Hashes of everything acknowledged, as they come.
+    pub fn acknowledged(&self) -> watch::Receiver<Vec<String>> {
+        self.acknowledged.subscribe()
+    }
+
+    /// Opens `count` accounts by deposits on L1, every second one in the test token, and waits for their slots. The keys are the same in every
+    /// development stack; one that has its account already goes on with it.
     ///
     /// # Errors
     /// If a deposit reverts or is not credited in time.
     pub async fn open_accounts(&mut self, count: usize) -> anyhow::Result<()> {
         let first = self.users.len();
+        let mut progress = Progress::new(format!("opening {count} accounts"));
+        progress.step(0, count);
         for i in first..first + count {
             let token = if i % 2 == 0 { NATIVE } else { self.test_token.0 };
-            self.deposit(SecretKey::generate(&mut StdRng::from_entropy()), token).await?;
+            let user =
+                User { key: SecretKey::from_seed(&keccak(format!("sheaf development account {i}").as_bytes()))?, token, slot: SlotId(0), nonce: 0 };
+            if self.client.find_slot(&user.triple()?).await?.is_none() {
+                self.deposit(&user).await?;
+            }
+            self.users.push(user);
         }
         for i in first..self.users.len() {
-            self.users[i].slot = self.wait_for_slot(i).await?;
+            let slot = self.wait_for_slot(&self.users[i].triple()?).await?;
+            self.users[i].slot = SlotId(number(&slot, "id")?);
+            self.users[i].nonce = number(&slot, "nonce")?;
+            progress.step(i + 1 - first, count);
         }
         Ok(())
     }
 
-    async fn deposit(&mut self, key: SecretKey, token: TokenId) -> anyhow::Result<()> {
+    async fn deposit(&self, user: &User) -> anyhow::Result<()> {
         let payer = dev_key(1)?;
-        let (word, owner) = (to_word(key.public().0), payer.address());
-        if token == NATIVE {
+        let (word, owner) = (to_word(user.key.public().0), payer.address());
+        if user.token == NATIVE {
             self.rollup.deposit(&payer, DEPOSIT, word, owner).await?;
         } else {
-            self.rollup.deposit_token(&payer, token, DEPOSIT, word, owner).await?;
+            self.rollup.deposit_token(&payer, user.token, DEPOSIT, word, owner).await?;
         }
-        self.users.push(User { key, token, slot: SlotId(0), nonce: 0 });
         Ok(())
     }
 
-    async fn wait_for_slot(&self, user: usize) -> anyhow::Result<SlotId> {
-        let user = &self.users[user];
-        let triple = Triple { key: user.key.public().0, owner: dev_key(1)?.address(), token: user.token };
+    async fn wait_for_slot(&self, triple: &Triple) -> anyhow::Result<Value> {
         let end = Instant::now() + PATIENCE;
         loop {
-            if let Some(slot) = self.client.find_slot(&triple).await? {
-                let id = slot["id"].as_str().and_then(|text| text.parse().ok()).context("a slot without an id")?;
-                return Ok(SlotId(id));
+            if let Some(slot) = self.client.find_slot(triple).await? {
+                return Ok(slot);
             }
             ensure!(Instant::now() < end, "the deposit for key {} was not credited", to_hex(&to_word(triple.key)));
             tokio::time::sleep(POLL).await;
         }
     }
 
-    /// Sends `count` transfers, one after the other, between holders of the same token.
+    /// Sends `count` transfers between holders of the same token and waits until all are acknowledged.
     ///
     /// # Errors
     /// If one is refused.
     pub async fn send_transfers(&mut self, count: usize) -> anyhow::Result<()> {
+        self.start_transfers(count)?.finish().await
+    }
+
+    /// Starts sending `count` transfers: all users at once, each one after the other, each until it is acknowledged.
+    ///
+    /// # Errors
+    /// None: the amounts are representable.
+    pub fn start_transfers(&mut self, count: usize) -> anyhow::Result<Sending> {
         let users = self.users.len();
+        let mut queues = vec![Vec::new(); users];
         for i in 0..count {
             let to = self.users[(i + 2) % users].slot;
-            let signed = self.users[i % users].transfer(self.domain, to)?;
-            self.submit(&signed).await?;
+            queues[i % users].push(self.users[i % users].transfer(self.domain, to)?);
         }
-        Ok(())
+        let mut senders = JoinSet::new();
+        for queue in queues {
+            let (client, domain, acknowledged) = (self.client.clone(), self.domain, self.acknowledged.clone());
+            senders.spawn(async move {
+                for signed in &queue {
+                    submit(&client, domain, &acknowledged, signed).await?;
+                }
+                Ok(())
+            });
+        }
+        Ok(Sending(senders))
     }
 
     /// Sends one operation and checks its receipt.
     ///
     /// # Errors
     /// If it is refused or acknowledged under another hash.
-    pub async fn submit(&mut self, signed: &SignedOp) -> anyhow::Result<()> {
-        let receipt = self.client.submit(signed).await?;
-        let hash = signed.op.hash(self.domain).to_string();
-        ensure!(receipt["hash"] == hash.as_str(), "the receipt names {}, not {hash}", receipt["hash"]);
-        self.acknowledged.push(hash);
-        Ok(())
+    pub async fn submit(&self, signed: &SignedOp) -> anyhow::Result<()> {
+        submit(&self.client, self.domain, &self.acknowledged, signed).await
     }
 
     /// The first `count` users withdraw [`WITHDRAWN`] each; user i to Anvil's key `2 + i`.
@@ -150,15 +204,37 @@ impl Scenario {
         Ok(())
     }
 
-    /// Waits until everything acknowledged is final.
+    /// Waits until everything acknowledged is final, and counts it.
     ///
     /// # Errors
     /// If something is not final in time, or no longer known.
-    pub async fn wait_until_final(&self) -> anyhow::Result<()> {
-        for hash in self.acknowledged.iter().rev() {
-            self.client.wait_for(hash, "final", PATIENCE).await?;
+    pub async fn wait_until_final(&self) -> anyhow::Result<Final> {
+        let (end, hashes) = (Instant::now() + PATIENCE, self.acknowledged.borrow().clone());
+        let (mut found, mut done, mut seen) = (Final::default(), 0, None);
+        let mut progress = Progress::new("waiting until final");
+        while done < hashes.len() {
+            let status: Value = self.client.get("/v1/status").await?;
+            let note = format!("batch {} of {} proven", status["proven"]["batch"], status["sealed"]["batch"]).replace('"', "");
+            progress.step_with(done, hashes.len(), &note);
+            let last = status["final"]["batch"].as_str().context("a status without its last final batch")?.to_owned();
+            if seen.as_ref() == Some(&last) {
+                ensure!(Instant::now() < end, "{done} of {} are final after {} s ({note})", hashes.len(), PATIENCE.as_secs());
+                tokio::time::sleep(POLL).await;
+                continue;
+            }
+            seen = Some(last);
+            // in the order of acknowledgement, which is nearly that of the batches
+            while let Some(hash) = hashes.get(done) {
+                let transaction: Value = self.client.get(&format!("/v1/transactions/{hash}")).await?;
+                match (transaction["state"].as_str(), transaction["op"].as_str()) {
+                    (Some("final"), Some("transfer")) => found.transfers += 1,
+                    (Some("final"), _) => found.withdrawals += 1,
+                    _ => break,
+                }
+                done += 1;
+            }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Claims the withdrawal of user 1, in the test token, and checks that its balance changes by exactly the amount.
@@ -192,7 +268,25 @@ impl Scenario {
     }
 }
 
+async fn submit(client: &Client, domain: Fr, acknowledged: &watch::Sender<Vec<String>>, signed: &SignedOp) -> anyhow::Result<()> {
+    let receipt = client.submit(signed).await?;
+    let hash = signed.op.hash(domain).to_string();
+    ensure!(receipt["hash"] == hash.as_str(), "the receipt names {}, not {hash}", receipt["hash"]);
+    acknowledged.send_modify(|hashes| hashes.push(hash));
+    Ok(())
+}
+
+/// A number that the API gives as text.
+fn number(value: &Value, field: &str) -> anyhow::Result<u32> {
+    value[field].as_str().and_then(|text| text.parse().ok()).with_context(|| format!("a slot without {field}"))
+}
+
 impl User {
+    /// What its slot is found by: the payer of its deposit owns it on L1.
+    fn triple(&self) -> anyhow::Result<Triple> {
+        Ok(Triple { key: self.key.public().0, owner: dev_key(1)?.address(), token: self.token })
+    }
+
     /// A signed transfer of [`AMOUNT`] to `to`; uses up a nonce.
     ///
     /// # Errors

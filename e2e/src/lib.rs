@@ -1,52 +1,88 @@
 //! Whole-stack tests: real Postgres, real Anvil, the real binary, real proofs of the smallest circuit.
 //!
-//! A [`Town`] is a development stack with a node, a prover worker and people. Everything it starts ends with it.
+//! A [`Town`] is a development stack with a node, a prover worker and people. Everything it starts ends with it; the folder of a town whose test
+//! failed stays. Incidents strike at a [`Moment`] that is seen in the database, never after a pause.
+
+mod moment;
+mod running;
+
+pub use moment::Moment;
+pub use running::{Running, running};
 
 use anyhow::{Context, ensure};
 use sheaf_cli::dev::DevStack;
+use sheaf_cli::folder::RunFolder;
+use sheaf_cli::guard::Guard;
 use sheaf_cli::keys::{KeyOptions, KeySet, prepare};
-use sheaf_cli::process::{Launcher, Node, Worker};
-use sheaf_cli::scenario::Scenario;
+use sheaf_cli::process::{Launcher, Node, Process};
+use sheaf_cli::scenario::{Final, Scenario};
+use sheaf_store::pool::PgPool;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use tempfile::TempDir;
 
 /// A running stack with people in it.
 #[derive(Debug)]
 pub struct Town {
+    /// Its prover workers.
+    pub workers: Vec<Process>,
+    /// The node, unless a test took it.
+    pub node: Option<Node>,
+    /// People and what they sent.
+    pub people: Scenario,
     /// Postgres, Anvil, contract.
     pub stack: DevStack,
     /// Starts processes of this town.
     pub launcher: Launcher,
-    /// The node, unless a test took it.
-    pub node: Option<Node>,
-    /// Its prover workers.
-    pub workers: Vec<Worker>,
-    /// People and what they sent.
-    pub people: Scenario,
+    pool: PgPool,
     keys: KeySet,
     address: String,
-    _dir: TempDir,
+    folder: Option<RunFolder>,
 }
 
 impl Town {
-    /// A town with `accounts` accounts and one worker.
+    /// A town with `accounts` accounts and one worker, `worker-1`.
     ///
     /// # Errors
     /// If something does not start.
     pub async fn found(accounts: usize) -> anyhow::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("sheaf-e2e-").tempdir()?;
-        let options = test_keys();
+        Self::found_with(accounts, &[]).await
+    }
+
+    /// As [`Town::found`], with further arguments of the node.
+    ///
+    /// # Errors
+    /// If something does not start.
+    pub async fn found_with(accounts: usize, node_arguments: &[&str]) -> anyhow::Result<Self> {
+        let (program, folder) = (sheaf_binary()?, RunFolder::new(None, "sheaf-e2e-")?);
+        let (guard, options) = (Guard::start(&program)?, test_keys());
         let keys = prepare(&options)?;
-        let stack = DevStack::start(dir.path(), None, &keys).await?;
-        let launcher = Launcher::new(sheaf_binary()?, dir.path().to_owned(), options)?.with_node_arguments(&["--seal-age-ms", "300"]);
+        let stack = DevStack::start(folder.path(), &keys, &guard).await?;
+        let arguments = [&["--seal-age-ms", "300"], node_arguments].concat();
+        let launcher = Launcher::new(program, folder.path().to_owned(), options, &guard)?.with_node_arguments(&arguments);
         let node = launcher.node(&stack, "127.0.0.1:0").await?;
         let address = node.address().to_owned();
         let workers = vec![launcher.worker(node.url(), "worker-1", 1)?];
+        let pool = sheaf_store::pool::connect(&stack.database_url).await?;
         let mut people = Scenario::new(&stack, node.url()).await?;
         people.open_accounts(accounts).await?;
-        Ok(Self { stack, launcher, node: Some(node), workers, people, keys, address, _dir: dir })
+        Ok(Self { workers, node: Some(node), people, stack, launcher, pool, keys, address, folder: Some(folder) })
+    }
+
+    /// Waits for the moment.
+    ///
+    /// # Errors
+    /// If it does not come in time.
+    pub async fn until(&self, moment: Moment) -> anyhow::Result<()> {
+        moment::until(&self.pool, moment).await
+    }
+
+    /// True if it is this moment now.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn is_at(&self, moment: Moment) -> anyhow::Result<bool> {
+        moment::is_now(&self.pool, moment).await
     }
 
     /// `kill -9` of the node, then the same node again.
@@ -54,8 +90,48 @@ impl Town {
     /// # Errors
     /// If it does not come up again.
     pub async fn crash_node(&mut self) -> anyhow::Result<()> {
-        self.node.take().context("the node runs")?.kill().await?;
+        self.node.take().context("the node runs")?.process.kill().await?;
+        self.start_node().await
+    }
+
+    /// An orderly end of the node, then the same node again.
+    ///
+    /// # Errors
+    /// If it does not end in order, or does not come up again.
+    pub async fn restart_node(&mut self) -> anyhow::Result<()> {
+        self.node.take().context("the node runs")?.process.stop().await?;
+        self.start_node().await
+    }
+
+    async fn start_node(&mut self) -> anyhow::Result<()> {
         self.node = Some(self.launcher.node(&self.stack, &self.address).await?);
+        Ok(())
+    }
+
+    /// `kill -9` of Postgres, then the same server again.
+    ///
+    /// # Errors
+    /// If it does not come up again.
+    pub async fn crash_postgres(&mut self) -> anyhow::Result<()> {
+        self.stack.cluster.kill()?;
+        Ok(self.stack.cluster.restart().await?)
+    }
+
+    /// `kill -9` of the first worker, then a new one with this name.
+    ///
+    /// # Errors
+    /// If the new one cannot be started.
+    pub async fn replace_worker(&mut self, name: &str) -> anyhow::Result<()> {
+        self.workers.remove(0).kill().await?;
+        self.add_worker(name)
+    }
+
+    /// One worker more.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn add_worker(&mut self, name: &str) -> anyhow::Result<()> {
+        self.workers.push(self.launcher.worker(&self.url(), name, 1)?);
         Ok(())
     }
 
@@ -63,16 +139,24 @@ impl Town {
     ///
     /// # Errors
     /// If something is lost or late, or the roots differ.
-    pub async fn settles(&mut self) -> anyhow::Result<()> {
-        self.people.wait_until_final().await?;
-        ensure!(!self.people.acknowledged.is_empty(), "nothing was acknowledged");
+    pub async fn settles(&mut self) -> anyhow::Result<Final> {
+        let settled = self.people.wait_until_final().await?;
+        ensure!(settled != Final::default(), "nothing was acknowledged");
         self.people.checked_root(&self.stack, self.keys.srs.clone()).await?;
-        Ok(())
+        Ok(settled)
     }
 
     /// Base URL of the API.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Town {
+    fn drop(&mut self) {
+        if let Some(folder) = self.folder.take().filter(|_| std::thread::panicking()) {
+            drop(folder.after(Err::<(), _>(anyhow::anyhow!("the test failed"))));
+        }
     }
 }
 
