@@ -164,6 +164,8 @@ pub struct ApiConfig {
     pub body_read_timeout: Duration,
     /// And all of its body within this time.
     pub body_timeout: Duration,
+    /// How long a request may wait for the database to answer a question.
+    pub read_timeout: Duration,
     /// Open connections; further ones wait.
     pub max_connections: usize,
     /// Of these, of one client; further ones are closed. Behind a proxy, which is one client, only `max_connections` counts.
@@ -202,6 +204,7 @@ impl Default for ApiConfig {
             header_read_timeout: Duration::from_secs(10),
             body_read_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            read_timeout: Duration::from_secs(5),
             max_connections: 4_096,
             max_connections_per_client: 1_024,
             max_event_streams: 256,

@@ -70,12 +70,13 @@ impl Keeper {
     ///
     /// # Errors
     /// [`StoreError::LostLead`] if it was lost before.
+    ///
+    /// # Panics
+    /// If the task did.
     pub(crate) async fn release(self) -> Result<(), StoreError> {
         self.enough.cancel();
-        self.task.await.unwrap_or_else(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "the lease was not kept");
-            Ok(())
-        })
+        // it is not aborted before it is dropped: the only other end is a panic
+        self.task.await.unwrap_or_else(|error| error.try_into_panic().map_or(Ok(()), |panic| std::panic::resume_unwind(panic)))
     }
 }
 

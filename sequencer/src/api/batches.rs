@@ -20,7 +20,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Json<
     params.check(&["cursor", "limit"])?;
     let limit = params.limit(app.config.api.max_page)?;
     let before = cursor::read(BATCHES, params.get("cursor"), i64::MAX as u64)?;
-    let found = page(&app, before, limit).await.map_err(|error| Problem::database(&error))?;
+    let found = app.ask(page(&app, before, limit)).await?;
     let next = (found.len() as u64 == limit).then(|| found.last().map(|batch| cursor::write(BATCHES, batch.number))).flatten();
     Ok(Json(Page { items: found.iter().map(Into::into).collect(), next }))
 }
@@ -31,7 +31,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Json<
 pub(super) async fn one(State(app): State<App>, Segment(number): Segment, params: Params) -> Result<Json<BatchDetail>, Problem> {
     params.check(&[])?;
     let number = params::number("number", &number, 63)?;
-    let found = detail(&app, number).await.map_err(|error| Problem::database(&error))?;
+    let found = app.ask(detail(&app, number)).await?;
     let (status, hashes) = found.ok_or_else(|| Problem::new(Code::UnknownBatch, format!("there is no batch {number}")))?;
     Ok(Json(BatchDetail { batch: (&status).into(), hashes: hashes.iter().map(ToString::to_string).collect() }))
 }

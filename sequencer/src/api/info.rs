@@ -23,7 +23,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(1);
     responses((status = 200, body = Page<TokenView>)))]
 pub(super) async fn tokens(State(app): State<App>, params: Params) -> Result<Json<Page<TokenView>>, Problem> {
     params.check(&[])?;
-    let tokens = read_tokens(&app).await.map_err(|error| Problem::database(&error))?;
+    let tokens = app.ask(read_tokens(&app)).await?;
     let view = |token: &batches::Token| TokenView {
         id: token.id.to_string(),
         erc20: token.erc20.map(|address| sheaf_protocol::field::to_hex(&address)),
@@ -44,7 +44,7 @@ pub(super) async fn fees(State(app): State<App>, params: Params) -> Result<Json<
         return Err(Problem::new(Code::UnknownOperation, format!("there is no operation {:?}", echo(op))).field("op"));
     }
     let token = TokenId(params.number("token", 16)?.unwrap_or(1) as u16);
-    let tokens = read_tokens(&app).await.map_err(|error| Problem::database(&error))?;
+    let tokens = app.ask(read_tokens(&app)).await?;
     if tokens.iter().all(|listed| listed.id != token) {
         return Err(crate::refusal::Refusal::UnknownToken(token).into());
     }
@@ -75,7 +75,7 @@ async fn read_tokens(app: &App) -> Result<Vec<batches::Token>, StoreError> {
     responses((status = 200, body = Status)))]
 pub(super) async fn status(State(app): State<App>, params: Params) -> Result<Json<Status>, Problem> {
     params.check(&[])?;
-    let facts = read_facts(&app).await.map_err(|error| Problem::database(&error))?;
+    let facts = app.ask(read_facts(&app)).await?;
     Ok(Json(describe(&app, facts)))
 }
 

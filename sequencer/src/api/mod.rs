@@ -30,7 +30,10 @@ use axum::http::{HeaderName, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
+use sheaf_store::StoreError;
+use sheaf_store::pool::within;
 use sqlx::PgPool;
+use std::future::Future;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -56,6 +59,16 @@ pub(crate) struct App {
     pub(crate) waiters: Arc<Places>,
     pub(crate) metrics: Option<RenderMetrics>,
     pub(crate) stop: CancellationToken,
+}
+
+impl App {
+    /// Reads from the database, as long as a client may wait for that.
+    ///
+    /// # Errors
+    /// [`Code::StorageUnavailable`].
+    pub(crate) async fn ask<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, Problem> {
+        within(self.config.api.read_timeout, work).await.map_err(|error| Problem::database(&error))
+    }
 }
 
 /// The whole surface.

@@ -54,7 +54,7 @@ pub(super) async fn history(State(app): State<App>, Segment(id): Segment, params
     app.view.slot(id).filter(|slot| !slot.is_empty()).ok_or_else(|| empty(id))?;
     let limit = params.limit(app.config.api.max_page)?;
     let before = cursor::read(HISTORY, params.get("cursor"), i64::MAX as u64)?;
-    let items = read(&app, id, before, limit).await.map_err(|error| Problem::database(&error))?;
+    let items = app.ask(read(&app, id, before, limit)).await?;
     let next = (items.len() as u64 == limit).then(|| items.last().map(|item| cursor::write(HISTORY, item.seq()))).flatten();
     Ok(Json(Page { items: items.iter().map(Into::into).collect(), next }))
 }

@@ -170,7 +170,7 @@ async fn enter(app: &App, client: ClientIp, ops: Vec<Named>) -> Result<Vec<Resul
         answers.push(within(answer, deadline).await);
     }
     app.limits.fine(client, answers.iter().filter(|answer| is_forged(answer)).count());
-    look_up(app, &names, &mut answers).await.map_err(|error| Problem::database(&error))?;
+    app.ask(look_up(app, &names, &mut answers)).await?;
     for answer in &answers {
         if let Err(refusal) = answer {
             tracing::debug!(%refusal, "not accepted");

@@ -33,7 +33,7 @@ pub(super) async fn status(State(app): State<App>, client: ClientIp, Segment(has
     let mut place = None;
     loop {
         let seen = *marks.borrow_and_update();
-        let status = read(&app, &hash).await.map_err(|error| Problem::database(&error))?;
+        let status = app.ask(read(&app, &hash)).await?;
         let status = status.ok_or_else(|| Problem::new(Code::UnknownTransaction, format!("{hash} was never accepted")))?;
         if rank(&status.state) >= wanted {
             return Ok(Json((&status).into()));

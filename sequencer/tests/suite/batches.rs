@@ -126,7 +126,9 @@ async fn a_batch_does_not_wait_for_the_threads_that_check_signatures(pool: PgPoo
     let busy: Vec<_> = (0..rayon::current_num_threads())
         .map(|_| {
             let (release, released) = std::sync::mpsc::channel::<()>();
-            rayon::spawn(move || drop(released.recv()));
+            rayon::spawn(move || {
+                let _ = released.recv();
+            });
             release
         })
         .collect();

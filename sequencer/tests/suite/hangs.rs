@@ -164,14 +164,18 @@ async fn a_frozen_database_does_not_hold_up_a_stop_and_loses_nothing() {
     let options = ClusterOptions { durability: Durability::Disposable, ..ClusterOptions::default() };
     let cluster = Cluster::start_with(folder.path(), options).await.unwrap();
     let pool = sheaf_store::pool::connect(cluster.url()).await.unwrap();
-    let node = Node::with_people(&pool, impatient(), 1_000).await;
+    let mut settings = impatient();
+    settings.api.read_timeout = Duration::from_millis(300);
+    let node = Node::with_people(&pool, settings, 1_000).await;
     let before = node.send(&alice().sign(transfer(2, 3, 0, 100))).await;
     signal(&cluster, "STOP");
     let signed = alice().sign(transfer(2, 3, 1, 100));
     let (status, problem) = node.post(&body(&signed)).await;
     assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &Value::from("storage_unavailable")));
-    let ready = node.get("/ready").await;
-    assert_eq!((ready.0, &ready.1["code"]), (StatusCode::SERVICE_UNAVAILABLE, &Value::from("storage_unavailable")));
+    for path in ["/ready", "/v1/status", "/v1/batches"] {
+        let (status, problem) = tokio::time::timeout(PATIENCE, node.get(path)).await.expect(path);
+        assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &Value::from("storage_unavailable")), "{path}");
+    }
     let stopped = tokio::time::timeout(Duration::from_secs(15), node.stop()).await;
     signal(&cluster, "CONT");
     stopped.expect("the stop waited for the database");
