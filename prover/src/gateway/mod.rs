@@ -13,9 +13,10 @@
 //! Rules
 //! 1. No proof is stored that does not verify for the nine public inputs of its batch.
 //! 2. A valid proof is stored if the batch has none, whoever sends it and however late; submitting is idempotent.
-//! 3. The fencing token guards the lease alone: a stale worker can neither extend nor release what another holds.
+//! 3. The fencing token, with the worker's name, guards the lease alone: a stale worker can neither extend nor release what another holds.
 //! 4. The oldest batch first. A worker that failed a batch does not get it again while another may.
 //! 5. A worker that claims again while it holds a lease lost the answer or its memory: it gets the same batch under a new token.
+//! 6. A batch that cannot be read is parked at once and the next one handed out.
 //!
 //! Fails by problem details with a stable code, see `problem`. Nothing is kept in memory: a restarted gateway goes on where it was.
 

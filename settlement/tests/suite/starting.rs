@@ -2,6 +2,8 @@
 
 use crate::common::{RPC, World, key, operator};
 use sheaf_protocol::amount::Address;
+use sheaf_protocol::manifest::HexWord;
+use sheaf_settlement::deploy::Deployment;
 use sheaf_settlement::key::L1Key;
 use sheaf_settlement::service::{Service, ServiceOptions, StartError};
 use sheaf_settlement::status::Board;
@@ -12,6 +14,14 @@ async fn refusal(world: &World, key: L1Key, edit: impl FnOnce(&mut ServiceOption
     options.rpc = RPC;
     edit(&mut options);
     Service::start(world.pool.clone(), key, options, Board::default()).await.unwrap_err()
+}
+
+#[test]
+fn options_show_no_secret_of_the_address() {
+    let deployment = Deployment { chain_id: 31_337, contract: Address([1; 20]), block: 0, k: 16, manifest: HexWord([0; 32]) };
+    let options = ServiceOptions::new("https://user:secret@l1.example.org/secret", deployment);
+    let shown = format!("{options:?}");
+    assert!(shown.contains("https://l1.example.org") && !shown.contains("secret"), "{shown}");
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
