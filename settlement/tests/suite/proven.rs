@@ -269,7 +269,7 @@ async fn a_refused_commit_holds_up_no_proof_and_no_settlement(pool: PgPool) {
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_reorg_takes_everything_back_and_it_is_done_again(pool: PgPool) {
     let (world, fixture) = fixture_world(pool).await;
-    let (watcher, mut submitter) = (world.watcher(|options| options.finality_depth = 64), world.submitter(|_| {}));
+    let (watcher, mut submitter) = (world.watcher(|options| options.finality_depth = 64), world.default_submitter());
     let before = world.rpc.block_number().await.unwrap();
     let finish = async |submitter: &mut sheaf_settlement::submitter::Submitter| {
         for _ in 0..40 {
