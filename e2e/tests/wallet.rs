@@ -1,12 +1,11 @@
-//! The wallet and the doctor as a person uses them: the real binary against a running town.
+//! The wallet as a person uses it: the real binary against a running town.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::Value;
-use sheaf_e2e::{Town, sheaf_binary, test_keys};
+use sheaf_e2e::{Town, sheaf_binary};
 use sheaf_settlement::anvil::DEV_KEYS;
 use std::path::Path;
 use std::process::Output;
-use std::time::{Duration, Instant};
 
 /// Accounts of Anvil that nothing else in a town uses.
 const ALICE: &str = DEV_KEYS[5];
@@ -38,13 +37,6 @@ impl Purse<'_> {
         String::from_utf8(output.stderr).unwrap()
     }
 
-    async fn waits_to_claim(&self, amount: &str) {
-        let end = Instant::now() + Duration::from_secs(60);
-        while self.ok(&["balance"]).await["accounts"][0]["claimable"] != amount {
-            assert!(Instant::now() < end, "{amount} is not claimable after a minute");
-        }
-    }
-
     async fn new_with(&self, l1_key: &str) -> Value {
         let file = self.folder.join(format!("{}.l1", self.name));
         std::fs::write(&file, l1_key).unwrap();
@@ -68,8 +60,7 @@ async fn money_goes_in_moves_and_comes_out() {
     assert_eq!(bob.ok(&["balance"]).await["accounts"][0]["balance"], "8000000000");
 
     bob.ok(&["withdraw", "--amount", "7000000001", "--fee", "0", "--wait", "final"]).await;
-    bob.waits_to_claim("7000000001").await;
-    assert_eq!(bob.ok(&["claim"]).await["amount"], "7000000001");
+    assert_eq!(bob.ok(&["claim", "--wait"]).await["amount"], "7000000001");
     assert_eq!(bob.ok(&["balance"]).await["accounts"][0]["claimable"], "0");
 
     let history = bob.ok(&["history"]).await;
@@ -93,19 +84,21 @@ async fn mistakes_are_told_with_their_remedy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_doctor_finds_a_running_town_well_and_a_missing_l1_ill() {
+async fn a_funded_account_is_taken_over_and_its_owner_told_how_far_it_is() {
     let town = Town::found(2).await.unwrap();
-    let keys = test_keys();
-    let doctor = async |l1_url: &str| {
-        let mut command = tokio::process::Command::new(sheaf_binary().unwrap());
-        command.args(["doctor", "--json", "--listen", town.url().trim_start_matches("http://"), "--shapes", "test", "--deployment"]);
-        command.arg(&town.stack.deployment_file).arg("--keys-dir").arg(&keys.keys_dir).args(["--seed", &keys.seed]);
-        command.env("DATABASE_URL", &town.stack.database_url).env("SHEAF_L1_URL", l1_url).env("SHEAF_OPERATOR_KEY", DEV_KEYS[0]);
-        let output = command.kill_on_drop(true).output().await.unwrap();
-        let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-        let failed: Vec<String> = findings.iter().filter(|f| f["ok"] == false).map(|f| f["check"].as_str().unwrap().to_owned()).collect();
-        (output.status.success(), failed)
-    };
-    assert_eq!(doctor(&town.stack.l1_url).await, (true, vec![]));
-    assert_eq!(doctor("http://127.0.0.1:1").await, (false, ["l1", "deployment", "operator"].map(str::to_owned).to_vec()));
+    let folder = tempfile::tempdir().unwrap();
+    let heir = Purse { folder: folder.path(), name: "heir", town: &town };
+    let [account, l1] = ["account.key", "l1.key"].map(|name| folder.path().join(name));
+    std::fs::write(&account, hex::encode(&*town.people.users[0].key.to_bytes())).unwrap();
+    std::fs::write(&l1, DEV_KEYS[1]).unwrap();
+    heir.ok(&["keygen", "--account-key-file", account.to_str().unwrap(), "--l1-key-file", l1.to_str().unwrap()]).await;
+    let slot = town.people.users[0].slot.to_string();
+    assert_eq!(heir.ok(&["balance"]).await["accounts"][0]["slot"], slot.as_str());
+
+    let to = ["transfer", "--to", &slot, "--amount", "5", "--fee", "0", "--wait", "committed"];
+    let output = heir.run(&to).await;
+    let told = String::from_utf8(output.stderr).unwrap();
+    let (sealed, committed) = (told.find("sealed after").unwrap(), told.find("committed after").unwrap());
+    assert!(sealed < committed && !told.contains("proven after"), "{told}");
+    assert!(serde_json::from_slice::<Value>(&output.stdout).is_ok(), "progress is on the error output alone");
 }

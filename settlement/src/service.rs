@@ -118,6 +118,8 @@ impl Service {
     /// Runs until cancelled; the lead is given up last, so that nobody takes over while a round is under way.
     pub async fn run(self, cancel: CancellationToken) {
         let keep = CancellationToken::new();
+        // a loop that panics gives the lead up too: the role that starts in its place must not wait for itself
+        let _kept = keep.clone().drop_guard();
         let lead = tokio::spawn(self.lead.run(keep.clone()));
         tokio::join!(self.watcher.run(cancel.clone()), self.submitter.run(cancel));
         keep.cancel();

@@ -1,0 +1,265 @@
+//! Every role as a process of its own, from `sheaf deploy` on: what starts, what stands by, what never can, what survives `kill -9`.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use serde_json::Value;
+use sheaf_cli::folder::RunFolder;
+use sheaf_cli::guard::Guard;
+use sheaf_cli::keys::prepare;
+use sheaf_e2e::{sheaf_binary, test_keys};
+use sheaf_settlement::anvil::{Anvil, AnvilOptions, DEV_KEYS};
+use sheaf_settlement::key::L1Key;
+use sheaf_store::embedded::{Cluster, ClusterOptions, Durability};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+use tokio::process::{Child, Command};
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Pause between two looks.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Postgres, Anvil and a deployment; the roles are the tests' business.
+struct Site {
+    cluster: Cluster,
+    anvil: Option<Anvil>,
+    l1_url: String,
+    sequencer: SocketAddr,
+    status: SocketAddr,
+    folder: RunFolder,
+    guard: Guard,
+}
+
+impl Site {
+    async fn deployed() -> Self {
+        let (folder, guard) = (RunFolder::new(None, "sheaf-roles-").unwrap(), Guard::start(&sheaf_binary().unwrap()).unwrap());
+        prepare(&test_keys()).unwrap();
+        let options = ClusterOptions { durability: Durability::Disposable, pids: Some(guard.pids()), ..ClusterOptions::default() };
+        let cluster = Cluster::start_with(&folder.path().join("postgres"), options).await.unwrap();
+        let mut site = Self { cluster, anvil: None, l1_url: String::new(), sequencer: free_address(), status: free_address(), folder, guard };
+        site.start_anvil(None).await;
+        let manifest = site.run(&["keys", "list", "--json", "--shapes", "test"]).await;
+        std::fs::write(site.path("given.json"), manifest.stdout).unwrap();
+        let operator = L1Key::from_hex(DEV_KEYS[0]).unwrap().address().to_string();
+        let (given, out) = (site.text("given.json"), site.text("deployment"));
+        let deployed = site.run(&["deploy", "--operator", &operator, "--manifest", &given, "--out", &out]).await;
+        assert!(deployed.status.success(), "{}", String::from_utf8_lossy(&deployed.stderr));
+        let token = site.run(&["prover", "token"]).await;
+        let words = String::from_utf8(token.stdout).unwrap();
+        let secret = words.split_whitespace().find(|word| word.len() == 64).unwrap();
+        let hash = words.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap();
+        std::fs::write(site.path("worker-token"), secret).unwrap();
+        std::fs::write(site.path("node-tokens"), format!("# the worker of this test\n{hash}\n")).unwrap();
+        site
+    }
+
+    async fn start_anvil(&mut self, port: Option<u16>) {
+        let options = AnvilOptions { port, state: Some(self.path("anvil.json")), pids: Some(self.guard.pids()), ..AnvilOptions::default() };
+        let anvil = Anvil::start(options).await.unwrap();
+        self.l1_url = anvil.url().to_owned();
+        self.anvil = Some(anvil);
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// The binary as an operator of this site calls it.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(sheaf_binary().unwrap());
+        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        command.env("DATABASE_URL", self.cluster.url()).env("SHEAF_L1_URL", &self.l1_url).env("SHEAF_KEYS", test_keys().keys_dir);
+        command.env("SHEAF_OPERATOR_KEY", DEV_KEYS[0]).env("SHEAF_DEPLOYER_KEY", DEV_KEYS[1]).env("SHEAF_PASSWORD", "a password");
+        command.env("SHEAF_NODE", format!("http://{}", self.sequencer)).env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        tokio::time::timeout(PATIENCE, self.command(arguments).output()).await.unwrap().unwrap()
+    }
+
+    /// What a command that must fail says.
+    async fn refused(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments).await;
+        assert!(!output.status.success(), "{arguments:?} was not refused");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    async fn wallet(&self, name: &str, arguments: &[&str]) -> Value {
+        let keystore = self.text(name);
+        let output = self.run(&[&["wallet", "--json", "--keystore", &keystore], arguments].concat()).await;
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    async fn person(&self, name: &str, l1_key: &str) -> Value {
+        let file = self.path(&format!("{name}.l1"));
+        std::fs::write(&file, l1_key).unwrap();
+        self.wallet(name, &["keygen", "--l1-key-file", file.to_str().unwrap()]).await
+    }
+
+    fn start(&self, name: &str, arguments: &[&str]) -> Role {
+        let log = self.path(&format!("{name}.log"));
+        let file = std::fs::File::options().create(true).append(true).open(&log).unwrap();
+        let child = self.command(arguments).stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
+        Role { child, log }
+    }
+
+    fn sequencer_at(&self, name: &str, address: SocketAddr) -> Role {
+        let (deployment, tokens) = (self.text("deployment/deployment.json"), self.text("node-tokens"));
+        let listen = address.to_string();
+        self.start(name, &["sequencer", "--deployment", &deployment, "--prover-tokens", &tokens, "--listen", &listen, "--seal-age-ms", "300"])
+    }
+
+    fn sequencer(&self) -> Role {
+        self.sequencer_at("sequencer", self.sequencer)
+    }
+
+    fn settlement(&self) -> Role {
+        let (deployment, status) = (self.text("deployment/deployment.json"), self.status.to_string());
+        self.start("settlement", &["settlement", "--deployment", &deployment, "--status-listen", &status])
+    }
+
+    fn prover(&self) -> Role {
+        let (gateway, token) = (format!("http://{}", self.sequencer), self.text("worker-token"));
+        self.start("prover", &["prover", "run", "--gateway", &gateway, "--token-file", &token, "--shapes", "test", "--threads", "1"])
+    }
+}
+
+struct Role {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Role {
+    async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    async fn says(&self, words: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !read(&self.log).contains(words) {
+            assert!(Instant::now() < end, "never said {words:?}:\n{}", read(&self.log));
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+fn read(file: &Path) -> String {
+    std::fs::read_to_string(file).unwrap_or_default()
+}
+
+/// One that nobody listens on now.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Status and JSON of an answer; nothing while nobody answers.
+async fn get(address: SocketAddr, path: &str) -> Option<(u16, Value)> {
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
+    let answer = client.get(format!("http://{address}{path}")).send().await.ok()?;
+    Some((answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null)))
+}
+
+/// The answer as soon as it is a good one.
+async fn until(address: SocketAddr, path: &str, good: impl Fn(u16, &Value) -> bool) -> Value {
+    let (end, mut last) = (Instant::now() + PATIENCE, None);
+    while Instant::now() < end {
+        last = get(address, path).await;
+        if let Some((status, value)) = &last
+            && good(*status, value)
+        {
+            return value.clone();
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    panic!("{path} of {address} stays {last:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_run_alone_and_each_is_killed_once() {
+    let site = Site::deployed().await;
+    let (mut sequencer, mut settlement, mut prover) = (site.sequencer(), site.settlement(), site.prover());
+    sequencer.says("listening").await;
+    let payee = site.person("bob", DEV_KEYS[6]).await;
+    site.person("alice", DEV_KEYS[5]).await;
+    site.wallet("alice", &["deposit", "--amount", "0.5ether"]).await;
+    site.wallet("bob", &["deposit", "--amount", "1000"]).await;
+    let (key, owner) = (payee["key"].as_str().unwrap(), payee["owner"].as_str().unwrap());
+    let transfer = ["transfer", "--to-key", key, "--to-owner", owner, "--amount", "5000000000", "--fee", "0"];
+
+    let first = site.wallet("alice", &transfer).await;
+    sequencer.kill().await;
+    settlement.kill().await;
+    prover.kill().await;
+    (sequencer, settlement, prover) = (site.sequencer(), site.settlement(), site.prover());
+
+    let last = site.wallet("alice", &[&transfer[..], &["--wait", "final"]].concat()).await;
+    assert_eq!(last["state"], "final");
+    let path = format!("/v1/transactions/{}", first["hash"].as_str().unwrap());
+    until(site.sequencer, &path, |_, found| found["state"] == "final").await;
+    assert_eq!(site.wallet("bob", &["balance"]).await["accounts"][0]["balance"], "10000001000");
+
+    let status = until(site.status, "/status", |_, status| status["leader"] == true && status["proven"].as_u64() >= Some(1)).await;
+    assert!(status["operator_balance_wei"].is_string() && status["blocked"].is_null(), "{status}");
+    drop((sequencer, settlement, prover));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_lives_refuses_and_takes_over() {
+    let site = Site::deployed().await;
+    let (leader, other) = (site.sequencer(), free_address());
+    until(site.sequencer, "/v1/status", |status, _| status == 200).await;
+    let standby = site.sequencer_at("standby", other);
+    until(other, "/health", |status, _| status == 200).await;
+    let (status, problem) = get(other, "/v1/status").await.unwrap();
+    assert_eq!((status, problem["code"].as_str()), (503, Some("standby")));
+    assert_eq!(get(other, "/ready").await.unwrap().0, 503);
+    leader.kill().await;
+    until(other, "/v1/status", |status, _| status == 200).await;
+    until(other, "/ready", |status, _| status == 200).await;
+    drop(standby);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settlement_waits_for_an_l1_that_is_not_up_yet() {
+    let mut site = Site::deployed().await;
+    let anvil = site.anvil.take().unwrap();
+    let port = anvil.port();
+    anvil.stop().await.unwrap();
+    let settlement = site.settlement();
+    settlement.says("settlement starts again").await;
+    site.start_anvil(Some(port)).await;
+    until(site.status, "/status", |_, status| status["head"].is_u64()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_never_work_ends_with_its_remedy() {
+    let site = Site::deployed().await;
+    let deployment = site.text("deployment/deployment.json");
+    let settlement = ["settlement", "--deployment", &deployment];
+    assert!(site.refused(&[&settlement[..], &["--l1-url", "not an address"]].concat()).await.contains("--l1-url"));
+    let foreign = site.path("foreign.key");
+    std::fs::write(&foreign, DEV_KEYS[4]).unwrap();
+    let foreign = ["--operator-key-file", foreign.to_str().unwrap()];
+    assert!(site.refused(&[&settlement[..], &foreign].concat()).await.contains("the contract's operator is"));
+
+    let sequencer = ["sequencer", "--listen", "127.0.0.1:0", "--deployment", &deployment];
+    std::fs::write(site.path("bad-tokens"), "letmein\n").unwrap();
+    let bad = site.text("bad-tokens");
+    assert!(site.refused(&[&sequencer[..], &["--prover-tokens", &bad]].concat()).await.contains("line 1"));
+    assert!(site.refused(&[&sequencer[..], &["--keys-dir", "/nowhere"]].concat()).await.contains("sheaf keys make"));
+    assert!(site.refused(&["sequencer", "--deployment", "/nowhere/deployment.json"]).await.contains("--deployment"));
+
+    let (given, out) = (site.text("given.json"), site.text("deployment"));
+    let operator = format!("0x{}", "11".repeat(20));
+    let deploy = ["deploy", "--operator", &operator, "--manifest", &given, "--out", &out];
+    assert!(site.refused(&deploy).await.contains("exists already"));
+    assert!(site.refused(&["node", "--dev", "--l1-url", "http://127.0.0.1:1"]).await.contains("cannot be used with --dev"));
+    assert!(site.refused(&["prover", "retry", "7"]).await.contains("not parked: batch 7"));
+}
