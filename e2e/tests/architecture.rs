@@ -31,8 +31,11 @@ const CONFINED: [(&str, &[&str]); 9] = [
     ("tokio", &["store", "sequencer", "settlement", "prover", "cli", "e2e"]),
 ];
 
-/// Crates that nobody may name.
-const BANNED: [&str; 3] = ["ethers", "ethers-providers", "ethers-middleware"];
+/// Crates that must not be in the tree at all; the reasons are in deny.toml, which says more where cargo-deny is installed.
+const BANNED: [&str; 5] = ["ethers", "ethers-providers", "ethers-middleware", "openssl", "native-tls"];
+
+/// The only place that crates come from.
+const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// How SQL looks in Rust.
 const SQL: [&str; 5] = ["sqlx::query", "sqlx::raw_sql", "QueryBuilder", "query_scalar", "query_as"];
@@ -97,10 +100,19 @@ fn confined_crates_stay_where_they_belong() {
         for (confined, homes) in CONFINED {
             assert!(!dependencies.contains(confined) || homes.contains(&name.as_str()), "{name} must not import {confined}");
         }
-        for banned in BANNED {
-            assert!(!dependencies.contains(banned), "{name} must not import {banned}");
-        }
     }
+}
+
+#[test]
+fn the_whole_tree_is_from_the_registry_and_holds_nothing_banned() {
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let value = |line: &str, key: &str| line.strip_prefix(key)?.strip_suffix('"').map(str::to_owned);
+    let names: Vec<String> = lock.lines().filter_map(|line| value(line, "name = \"")).collect();
+    let sources: BTreeSet<String> = lock.lines().filter_map(|line| value(line, "source = \"")).collect();
+    assert!(names.len() > EDGES.len(), "Cargo.lock is not read as it is written");
+    assert_eq!(sources, BTreeSet::from([REGISTRY.to_owned()]));
+    let banned: Vec<&String> = names.iter().filter(|name| BANNED.contains(&name.as_str())).collect();
+    assert!(banned.is_empty(), "banned in deny.toml: {banned:?}");
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! `sheaf bench`: the figures of docs/performance.md, each printed by its command.
+//!
+//! Times are medians of interleaved runs in one process: the machine's noise hits both sides alike.
+
+mod commit;
+mod load;
+mod prove;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use sheaf_circuits::batch::Circuit;
+use sheaf_circuits::counts::Counts;
+use sheaf_protocol::shape::{self, NamedShape};
+
+/// `sheaf bench`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  sheaf bench circuit --json\n  sheaf bench prove --shape small --threads 2 --runs 5 --json\n  sheaf bench commit --json\n  sheaf bench load --clients 100 --json"
+)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    /// Constraints of every shape, and of one transfer more.
+    Circuit {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// A proof from its witness, side by side with stock ark-groth16 on the same circuit and witness.
+    Prove(prove::ProveArgs),
+    /// The sequencer's share of a batch: C', C_q and W over an occupied state.
+    Commit(commit::CommitArgs),
+    /// Receipts under load: HTTP clients that each send one signed transfer at a time to a node of their own with a durable Postgres.
+    Load(load::LoadArgs),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If a shape or its key is missing.
+pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
+    match args.what {
+        What::Circuit { json } => circuit(json),
+        What::Prove(args) => print(prove::run(&args)?, args.json),
+        What::Commit(args) => print(commit::run(&args)?, args.json),
+        What::Load(args) => print(load::run(&args).await?, args.json),
+    }
+}
+
+fn print(row: Value, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{row}");
+        return Ok(());
+    }
+    for (name, value) in row.as_object().into_iter().flatten() {
+        println!("{name:<16} {value}");
+    }
+    Ok(())
+}
+
+fn circuit(json: bool) -> anyhow::Result<()> {
+    for (NamedShape { name, shape }, id) in shape::SHAPES.iter().zip(1..) {
+        let counts = Counts::of(name, &Circuit::new(*shape, id)?);
+        let row = json!({
+            "shape": name, "domain": counts.domain, "transfers": counts.transfers, "accounts": counts.accounts,
+            "constraints": counts.constraints, "marginal_worst": counts.marginal_worst, "marginal_hot": counts.marginal_hot,
+        });
+        print(row, json)?;
+        if !json {
+            println!();
+        }
+    }
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default().round()
+}
