@@ -6,6 +6,7 @@
 //! what the sequencer makes, and passes all the more.
 
 use crate::world::{Verdict, World, owner, token_of, verdict};
+use proptest::prelude::{ProptestConfig, proptest};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
@@ -159,24 +160,38 @@ fn batch_is_provable(world: &World, list: &List, challenges: &Challenges) -> boo
     })
 }
 
+/// A list by its seed and the way in which it is spoilt (none from `WAYS` on): whether its batch is provable, which must be what
+/// `transition` says, and whether it passes one by one as it is.
+fn agree(seed: u64, way: u32) -> (bool, bool) {
+    let mut world = World::new(seed, SLOTS);
+    (1..=SLOTS).for_each(|slot| world.change(slot, |content| content.balance = Amount(if slot > 4 { 0 } else { 900 })));
+    let mut list = List::random(&mut world);
+    list.spoil(&world, way);
+    let challenges = world.challenges();
+    let provable = batch_is_provable(&world, &list, &challenges);
+    assert_eq!(provable, transition_accepts(&world, &list, LOAN, true), "seed {seed}, spoilt in way {way}: {list:?}");
+    let at_once = transition_accepts(&world, &list, 0, false);
+    assert!(provable || !at_once, "seed {seed}: accepted one by one, but not provable");
+    (provable, at_once)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_list_that_nobody_has_seen_is_provable_if_and_only_if_transition_accepts_it(seed: u64, way in 0..2 * WAYS) {
+        agree(seed, way);
+    }
+}
+
 #[test]
 fn a_list_is_provable_if_and_only_if_transition_accepts_it() {
-    let verdicts: Vec<(u32, bool, bool)> = (0..LISTS)
-        .into_par_iter()
-        .map(|seed| {
-            let mut world = World::new(seed, SLOTS);
-            (1..=SLOTS).for_each(|slot| world.change(slot, |content| content.balance = Amount(if slot > 4 { 0 } else { 900 })));
-            let mut list = List::random(&mut world);
-            let way = seed as u32 % (2 * WAYS);
-            list.spoil(&world, way);
-            let challenges = world.challenges();
-            let provable = batch_is_provable(&world, &list, &challenges);
-            assert_eq!(provable, transition_accepts(&world, &list, LOAN, true), "seed {seed}, spoilt in way {way}: {list:?}");
-            let at_once = transition_accepts(&world, &list, 0, false);
-            assert!(provable || !at_once, "seed {seed}: accepted one by one, but not provable");
-            (way, provable, at_once)
-        })
-        .collect();
+    let verdict = |seed: u64| {
+        let way = seed as u32 % (2 * WAYS);
+        let (provable, at_once) = agree(seed, way);
+        (way, provable, at_once)
+    };
+    let verdicts: Vec<(u32, bool, bool)> = (0..LISTS).into_par_iter().map(verdict).collect();
     let count = |of: &dyn Fn(&(u32, bool, bool)) -> bool| verdicts.iter().filter(|verdict| of(verdict)).count();
     let (good, bad) = (count(&|(_, provable, _)| *provable), count(&|(_, provable, _)| !provable));
     assert!(good >= 100 && bad >= 100, "{good} provable, {bad} not");
