@@ -197,7 +197,7 @@ mod tests {
     fn an_account_key_is_taken_over_and_a_bad_one_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let secret = SecretKey::from_seed(&[7; 32]).unwrap();
-        let text = format!("0x{}\n", hex::encode(&*secret.to_bytes()));
+        let text = format!("0x{}\n", hex::encode(*secret.to_bytes()));
         let created = create(&folder.path().join("taken.json"), "p", given(Some(&text), None)).unwrap();
         assert_eq!(created.key, secret.public());
         for bad in ["", "0x12", &"ff".repeat(32)] {
