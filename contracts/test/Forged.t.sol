@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {IRollup} from "../src/IRollup.sol";
 import {Forger} from "./support/Forger.sol";
+import {G2} from "./support/G2.sol";
 
 /// @title Commits and proofs that are honest but for one value
 contract ForgedTest is Forger {
@@ -239,11 +240,35 @@ contract ForgedTest is Forger {
         (proofs[0].groth16[6], proofs[0].groth16[7]) = harness.add([proofs[0].groth16[6], proofs[0].groth16[7]], [uint256(1), 2]);
         (proofs[1].groth16[6], proofs[1].groth16[7]) = harness.add([proofs[1].groth16[6], proofs[1].groth16[7]], [uint256(1), P - 2]);
         refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
-        // W_1 + T and W_2 - T
-        proofs = proofsOf(1, 2);
-        (proofs[0].opening[0], proofs[0].opening[1]) = harness.add(proofs[0].opening, [uint256(1), 2]);
-        (proofs[1].opening[0], proofs[1].opening[1]) = harness.add(proofs[1].opening, [uint256(1), P - 2]);
+    }
+
+    function test_openings_that_would_cancel_without_weights() public {
+        reachCommitted();
+        // W_i + T_i with sum T_i = 0 and sum zeta_i T_i = 0: both sums over the openings are as before
+        IRollup.BatchProof[] memory proofs = proofsOf(1, 3);
+        for (uint256 i; i < 3; ++i) {
+            uint256 scalar = addmod(zetaOf(1 + (i + 1) % 3), R - zetaOf(1 + (i + 2) % 3), R);
+            uint256[2] memory t;
+            (t[0], t[1]) = harness.mul(1, 2, scalar);
+            (proofs[i].opening[0], proofs[i].opening[1]) = harness.add(proofs[i].opening, t);
+        }
         refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
+    }
+
+    function test_proof_and_opening_that_would_cancel_without_weights() public {
+        reachCommitted();
+        // e(-A, B + zeta G2 - [tau]_2) has e(-A, (zeta - tau) G2) too much; an opening of W + A has e(A, (zeta - tau) G2) too much
+        IRollup.BatchProof[] memory proofs = proofsOf(1, 1);
+        uint256[8] memory proof = proofs[0].groth16;
+        uint256[4] memory b = [proof[2], proof[3], proof[4], proof[5]];
+        b = G2.add(G2.add(b, G2.mul(G2.generator(), zetaOf(1))), G2.opposite(params().tau));
+        (proof[2], proof[3], proof[4], proof[5]) = (b[0], b[1], b[2], b[3]);
+        (proofs[0].opening[0], proofs[0].opening[1]) = harness.add(proofs[0].opening, [proof[0], proof[1]]);
+        refuses(proofs, abi.encodeWithSelector(IRollup.ProofInvalid.selector));
+    }
+
+    function zetaOf(uint256 number) private view returns (uint256) {
+        return vm.parseJsonUint(json, path(number, "challenges.zeta"));
     }
 
     function test_proof_of_another_batch() public {

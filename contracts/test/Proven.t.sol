@@ -141,6 +141,11 @@ contract ProvenTest is Fixture {
         vm.assertEq(address(0xfee).balance, LISTING_FEE + 4 * QUEUE_FEE);
         vm.assertEq(rollup.feesEarned(), 2 * QUEUE_FEE);
         vm.assertEq(address(rollup).balance, 20 ether + 2 * QUEUE_FEE);
+        vm.prank(OPERATOR);
+        rollup.claimFees(address(0xfee));
+        vm.assertEq(address(0xfee).balance, LISTING_FEE + ENTRIES * QUEUE_FEE);
+        vm.assertEq(rollup.feesEarned(), 0);
+        vm.assertEq(address(rollup).balance, 20 ether);
     }
 
     function claim(address account, uint16 token_, address to) private {

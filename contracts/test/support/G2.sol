@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import {Bn254} from "../../src/libraries/Bn254.sol";
 
-/// @title Points of G2 by doubling: as many different ones as a test wants
+/// @title Plain arithmetic in G2, for points that a test makes up
 /// @dev Coordinates are a + b i with i^2 = -1, in the order of EIP-197: b, then a.
 library G2 {
     uint256 private constant P = Bn254.P;
@@ -25,8 +25,28 @@ library G2 {
     /// @notice Twice the point, which must not be the identity.
     function double(uint256[4] memory point) internal pure returns (uint256[4] memory) {
         (Fp2 memory x, Fp2 memory y) = (Fp2(point[1], point[0]), Fp2(point[3], point[2]));
-        Fp2 memory slope = mul(scale(mul(x, x), 3), inverse(scale(y, 2)));
-        Fp2 memory outX = sub(mul(slope, slope), scale(x, 2));
+        return third(x, y, x, mul(scale(mul(x, x), 3), inverse(scale(y, 2))));
+    }
+
+    /// @notice The sum of two points, neither of them the identity, the other, or its opposite.
+    function add(uint256[4] memory left, uint256[4] memory right) internal pure returns (uint256[4] memory) {
+        (Fp2 memory x, Fp2 memory y) = (Fp2(left[1], left[0]), Fp2(left[3], left[2]));
+        (Fp2 memory otherX, Fp2 memory otherY) = (Fp2(right[1], right[0]), Fp2(right[3], right[2]));
+        return third(x, y, otherX, mul(sub(otherY, y), inverse(sub(otherX, x))));
+    }
+
+    /// @notice The multiple by a scalar in [1, r).
+    function mul(uint256[4] memory point, uint256 scalar) internal pure returns (uint256[4] memory out) {
+        bool started;
+        for (; scalar > 0; scalar >>= 1) {
+            if (scalar & 1 == 1) (out, started) = (started ? add(out, point) : point, true);
+            point = double(point);
+        }
+    }
+
+    /// @dev The opposite of the third point on the line through (x, y) and a point of `otherX`.
+    function third(Fp2 memory x, Fp2 memory y, Fp2 memory otherX, Fp2 memory slope) private pure returns (uint256[4] memory) {
+        Fp2 memory outX = sub(sub(mul(slope, slope), x), otherX);
         Fp2 memory outY = sub(mul(slope, sub(x, outX)), y);
         return [outX.b, outX.a, outY.b, outY.a];
     }
