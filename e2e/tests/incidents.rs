@@ -4,7 +4,7 @@
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
-use sheaf_cli::scenario::Final;
+use sheaf_cli::scenario::{Final, Sending};
 use sheaf_e2e::{Moment, Town};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,23 +76,34 @@ async fn worker_freezes_and_its_lease_expires() {
 #[tokio::test(flavor = "multi_thread")]
 async fn anvil_stands_still_with_a_commit_in_flight() {
     let mut town = Town::found(4).await.unwrap();
+    let sending = commit_in_flight(&mut town).await;
     town.stack.anvil().unwrap().pause().unwrap();
-    town.people.send_transfers(8).await.unwrap();
-    town.until(Moment::CommitInFlight).await.unwrap();
+    sending.finish().await.unwrap();
+    town.people.send_transfers(4).await.unwrap();
     town.stack.anvil().unwrap().resume().unwrap();
-    town.settles().await.unwrap();
+    l1(&town, "evm_setAutomine", json!([true])).await;
+    l1(&town, "evm_mine", json!([])).await;
+    assert_eq!(town.settles().await.unwrap().transfers, 8);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn anvil_restarts_from_its_saved_state_with_a_commit_in_flight() {
     let mut town = Town::found(4).await.unwrap();
-    town.stack.anvil().unwrap().pause().unwrap();
-    town.people.send_transfers(8).await.unwrap();
-    town.until(Moment::CommitInFlight).await.unwrap();
-    town.stack.anvil().unwrap().resume().unwrap();
+    let sending = commit_in_flight(&mut town).await;
+    // what it had not mined is gone, and it mines at once again
     town.stack.restart_anvil().await.unwrap();
+    sending.finish().await.unwrap();
     town.people.send_transfers(4).await.unwrap();
-    assert_eq!(town.settles().await.unwrap().transfers, 12);
+    assert_eq!(town.settles().await.unwrap().transfers, 8);
+}
+
+/// Four transfers, whose commit waits on L1, where nothing is mined any more.
+async fn commit_in_flight(town: &mut Town) -> Sending {
+    town.until(Moment::AllFinal).await.unwrap();
+    l1(town, "evm_setAutomine", json!([false])).await;
+    let sending = town.people.start_transfers(4).unwrap();
+    town.until(Moment::CommitInFlight).await.unwrap();
+    sending
 }
 
 /// What happens to a process.

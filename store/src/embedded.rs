@@ -279,11 +279,12 @@ impl Launch {
     async fn serve(&self, sockets: &Path) -> Result<Process, ClusterError> {
         let started = Instant::now();
         loop {
+            let logged = fs::metadata(&self.log).map_or(0, |meta| meta.len());
             let mut server = self.spawn(self.server_command(sockets)?, "postgres")?;
             match self.wait_until_up(&mut server, sockets, started).await {
                 Up::Answers => return Ok(server),
                 // children of a killed predecessor need a moment to notice; until then its shared memory is in use
-                Up::Ended if started.elapsed() < START_TIMEOUT && self.last_words().contains("shared memory block") => {
+                Up::Ended if started.elapsed() < START_TIMEOUT && self.log_since(logged).contains("shared memory block") => {
                     tokio::time::sleep(POLL_PAUSE).await;
                 }
                 Up::Ended => return Err(self.failed("postgres")),
@@ -366,9 +367,13 @@ impl Launch {
         File::options().create(true).append(true).open(&self.log).map_err(|source| file("open", &self.log, source))
     }
 
-    fn last_words(&self) -> String {
+    fn log_since(&self, length: u64) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&log);
+        String::from_utf8_lossy(log.get(length as usize..).unwrap_or_default()).into_owned()
+    }
+
+    fn last_words(&self) -> String {
+        let text = self.log_since(0);
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(5)..].join("\n")
     }

@@ -38,6 +38,20 @@ async fn postgres_is_killed_and_loses_nothing_acknowledged() {
 }
 
 #[tokio::test]
+async fn postgres_is_killed_under_many_connections_and_comes_up_while_they_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut cluster = start(folder.path()).await;
+    for _ in 0..3 {
+        let mut connections = Vec::new();
+        for _ in 0..40 {
+            connections.push(PgConnection::connect(cluster.url()).await.unwrap());
+        }
+        cluster.kill().unwrap();
+        cluster.restart().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn two_clusters_run_side_by_side() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let (one, two) = tokio::join!(start(folders[0].path()), start(folders[1].path()));
@@ -140,8 +154,9 @@ async fn an_owner_hears_of_every_process() {
     let second = cluster.pid().cast_signed();
     drop(cluster);
     let heard: Vec<i32> = heard.iter().collect();
-    let initdb = heard[0];
-    assert_eq!(heard, [initdb, -initdb, first, -first, second, -second]);
+    // initdb, the first server, perhaps one that came up too early after the crash, the second server
+    assert!(heard.len() >= 6 && heard.chunks(2).all(|pair| pair[0] > 0 && pair[1] == -pair[0]), "{heard:?}");
+    assert_eq!([heard[2], heard[heard.len() - 2]], [first, second]);
 }
 
 #[tokio::test]
