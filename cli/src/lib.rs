@@ -17,6 +17,7 @@ pub mod node;
 mod notes;
 pub mod process;
 mod progress;
+pub mod restore;
 mod root;
 pub mod scenario;
 mod stop;

@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use sheaf_cli::{bench, demo, deploy, doctor, guard, keys, node, wallet, worker};
+use sheaf_cli::{bench, demo, deploy, doctor, guard, keys, node, restore, wallet, worker};
 
 /// Sheaf: a ZK-rollup for payments with real proofs on a laptop.
 #[derive(Parser, Debug)]
@@ -42,6 +42,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Workers of the prover fleet.
     Prover(worker::ProverArgs),
+    /// The whole state from L1 alone, every root compared with the proven one.
+    Restore(restore::RestoreArgs),
     /// Ends the processes that an owner on the other end of standard input leaves behind.
     #[command(hide = true)]
     Guard,
@@ -78,6 +80,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Wallet(args) => wallet::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Prover(args) => worker::run(args).await,
+        Command::Restore(args) => restore::run(args).await,
         Command::Guard => guard::run(),
     }
 }

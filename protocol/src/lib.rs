@@ -14,6 +14,7 @@ pub mod amount;
 pub mod artifact;
 pub mod batch;
 pub mod field;
+pub mod follower;
 pub mod header;
 pub mod kzg;
 pub mod ledger;

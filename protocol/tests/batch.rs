@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
 use sheaf_protocol::batch::{AccountSlot, Batch, BatchError, Deposit, Signed};
-use sheaf_protocol::field::Fr;
+use sheaf_protocol::field::{Fr, to_word};
+use sheaf_protocol::follower::{FollowError, PublishedBatch, follow};
+use sheaf_protocol::header::{Choice, QueueEntry, QueueKind};
 use sheaf_protocol::ledger::{Ledger, Slot, Triple};
 use sheaf_protocol::ops::{Op, OpTag, Transfer, Withdraw};
 use sheaf_protocol::schnorr::{self, SecretKey};
@@ -80,6 +82,66 @@ fn honest() -> Batch {
 
 fn account(batch: &mut Batch, id: u32) -> &mut AccountSlot {
     batch.accounts.iter_mut().find(|a| a.id == SlotId(id)).unwrap()
+}
+
+/// What the batch leaves on L1, with a refund at the end of its queue entries.
+fn published(batch: &Batch) -> PublishedBatch {
+    let entry = |deposit: &Deposit| QueueEntry {
+        kind: QueueKind::Deposit,
+        sender: Address([3; 20]),
+        token: deposit.triple.token,
+        amount: deposit.amount,
+        slot: SlotId(0),
+        owner: deposit.triple.owner,
+        key: deposit.triple.key,
+    };
+    let refunded = Deposit { slot: SlotId(0), triple: triple(9), amount: Amount(77) };
+    PublishedBatch {
+        data: batch.posted_data(),
+        withdrawals: batch.withdrawals.iter().map(|signed| signed.op.words().map(to_word)).collect(),
+        taken: batch.deposits.iter().chain([&refunded]).map(entry).collect(),
+        choices: batch.deposits.iter().map(|deposit| Choice::Deposit(deposit.slot)).chain([Choice::Refund]).collect(),
+    }
+}
+
+/// A follower must reach what the batch proves, and touch nothing else.
+fn assert_followed(batch: &Batch) {
+    let mut followed = ledger();
+    let touched = follow(&mut followed, &published(batch)).unwrap();
+    for account in &batch.accounts {
+        assert_eq!(followed.get(account.id), account.new, "slot {}", account.id);
+    }
+    for slot in &touched {
+        assert!(batch.touched_slots().contains(slot), "{slot:?}");
+    }
+    assert!(touched.is_sorted_by(|a, b| a.slot < b.slot));
+}
+
+#[test]
+fn a_follower_reaches_the_state_that_is_proven() {
+    assert_followed(&honest());
+    assert_followed(&assemble(vec![], vec![], vec![]).unwrap());
+}
+
+#[test]
+fn a_follower_names_what_no_proof_can_stand_behind() {
+    type Case = (fn(&mut PublishedBatch), FollowError);
+    let cases: [Case; 7] = [
+        (|b| b.choices.truncate(2), FollowError::Choices { taken: 3, choices: 2 }),
+        (|b| b.taken[1].kind = QueueKind::Exit, FollowError::Kind(1)),
+        (|b| b.choices[0] = Choice::Deposit(SlotId(1)), FollowError::ForeignSlot(SlotId(1))),
+        (|b| b.choices[0] = Choice::Deposit(SlotId(16)), FollowError::ForeignSlot(SlotId(16))),
+        (|b| b.withdrawals[0][0] = [0xff; 32], FollowError::Withdrawal(0)),
+        (|b| b.withdrawals[0][1][20] = 1, FollowError::Balance(SlotId(3))),
+        (|b| b.withdrawals[0][0][31] = 9, FollowError::UnknownSlot(SlotId(9))),
+    ];
+    for (spoil, expected) in cases {
+        let mut batch = published(&honest());
+        spoil(&mut batch);
+        let mut state = ledger();
+        assert_eq!(follow(&mut state, &batch), Err(expected));
+        assert_eq!(state.get(SlotId(1)), ledger().get(SlotId(1)), "the state is as before");
+    }
 }
 
 #[test]
@@ -176,6 +238,7 @@ proptest! {
         for a in &in_order.accounts {
             prop_assert_eq!(a.new, live.get(a.id));
         }
+        assert_followed(&in_order);
         accepted.shuffle(&mut StdRng::seed_from_u64(seed));
         prop_assert_eq!(assemble(accepted, vec![], vec![]).unwrap().accounts, in_order.accounts);
     }

@@ -6,8 +6,8 @@
 //!                                     └──── receipts, progress ────┘        lead: one process writes, fenced by an epoch
 //! ```
 //!
-//! `deploy` and `rollup` serve people and tools: one transaction, waited for. `anvil` starts a development chain. `status` is what the loops
-//! know of themselves. `ethers` types stay inside.
+//! `deploy` and `rollup` serve people and tools: one transaction, waited for. `anvil` starts a development chain. `history` reads
+//! what L1 keeps of every batch. `status` is what the loops know of themselves. `ethers` types stay inside.
 
 mod abi;
 pub mod anvil;
@@ -16,6 +16,7 @@ pub mod deploy;
 mod events;
 mod fees;
 pub mod gas;
+pub mod history;
 pub mod key;
 pub mod lead;
 mod policy;

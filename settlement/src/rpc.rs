@@ -161,6 +161,12 @@ pub(crate) struct FeeHistory {
     pub(crate) reward: Option<Vec<Vec<U256>>>,
 }
 
+/// A transaction, as far as history needs it.
+#[derive(Clone, Debug, Deserialize)]
+struct Transaction {
+    input: Bytes,
+}
+
 /// A call that is only simulated.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct CallRequest {
@@ -288,6 +294,11 @@ impl Rpc {
     /// True if the node holds the transaction, mined or waiting.
     pub(crate) async fn knows(&self, hash: H256) -> Result<bool, RpcError> {
         Ok(self.read::<Option<serde_json::Value>>("eth_getTransactionByHash", vec![json(&hash)]).await?.is_some())
+    }
+
+    /// Calldata of a transaction.
+    pub(crate) async fn transaction_input(&self, hash: H256) -> Result<Option<Bytes>, RpcError> {
+        Ok(self.read::<Option<Transaction>>("eth_getTransactionByHash", vec![json(&hash)]).await?.map(|found| found.input))
     }
 
     /// Number of transactions of `account` in mined blocks: its next nonce, if none is waiting.

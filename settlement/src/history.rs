@@ -1,0 +1,180 @@
+//! The rollup's history as L1 alone holds it: every proven batch with the arguments of its commit, in order.
+//!
+//! ```text
+//! logs of the contract, block range after block range ── Committed ─> its transaction ─> calldata ─┐
+//!                                                     └─ Proven ──────────────────────────────────┴─> ProvenBatch
+//! ```
+//!
+//! The operator commits from an account of its own and in no inner call, so the calldata of a commit is that of its transaction. A batch that
+//! was committed more than once counts as it was committed last before its proof. Nothing here is trusted: whoever follows compares each root.
+
+use crate::abi;
+use crate::events::{EventError, read};
+use crate::rollup::Rollup;
+use crate::rpc::{RpcError, TxHash};
+use ethers_core::abi::AbiDecode;
+use ethers_core::types::U256;
+use sheaf_protocol::amount::{Address, Amount, SlotId, TokenId};
+use sheaf_protocol::field::{Word, from_word};
+use sheaf_protocol::follower::PublishedBatch;
+use sheaf_protocol::header::{Choice, QueueEntry, QueueKind};
+use sheaf_store::l1::Event;
+use std::collections::BTreeMap;
+
+/// Blocks asked for at once; fewer where a node gives fewer.
+const RANGE_BLOCKS: u64 = 1_000;
+
+/// Why history cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The node failed.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    /// The contract's logs are not its own.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// A batch was proven whose commit lies before the first block that was read.
+    #[error("batch {0} was committed before the first block read; start at the block that created the contract")]
+    CommitMissing(u64),
+    /// The node does not hold a commit's transaction, or it is no commit.
+    #[error("transaction {hash} of batch {number} {detail}")]
+    Commit {
+        /// The batch.
+        number: u64,
+        /// The transaction.
+        hash: TxHash,
+        /// What is wrong with it.
+        detail: &'static str,
+    },
+}
+
+/// A proven batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvenBatch {
+    /// Its number, from 1.
+    pub number: u64,
+    /// The state root after it, as proven.
+    pub root: Word,
+    /// What its commit left on L1.
+    pub published: PublishedBatch,
+}
+
+/// Reads a contract's history from a block on.
+#[derive(Debug)]
+pub struct History {
+    rollup: Rollup,
+    next_block: u64,
+    range_blocks: u64,
+    /// Transactions of commits by batch, with their blocks, as long as the batch is not proven.
+    open: BTreeMap<u64, (TxHash, u64)>,
+}
+
+impl History {
+    /// History from `first_block` on, which must not be after the commit of the first batch wanted.
+    pub fn new(rollup: Rollup, first_block: u64) -> Self {
+        Self { rollup, next_block: first_block, range_blocks: RANGE_BLOCKS, open: BTreeMap::new() }
+    }
+
+    /// The block to start at again: none of the batches still to come was committed before it.
+    pub fn resume_at(&self) -> u64 {
+        self.open.values().map(|(_, block)| *block).min().unwrap_or(self.next_block)
+    }
+
+    /// The batches above `above` that were proven in the next range of blocks up to `last`, in order; `None` at its end.
+    ///
+    /// # Errors
+    /// [`HistoryError`]; the same range is read again next time.
+    pub async fn next(&mut self, above: u64, last: u64) -> Result<Option<Vec<ProvenBatch>>, HistoryError> {
+        if self.next_block > last {
+            return Ok(None);
+        }
+        let (to, logs) = self.range(last).await?;
+        let mut proven = Vec::new();
+        for log in logs {
+            let Some(row) = read(log)? else { continue };
+            match row.event {
+                Event::Committed(number, _) => drop(self.open.insert(number, (TxHash(row.tx_hash), row.block))),
+                Event::Proven(number, done) if number > above => proven.push((number, done.root)),
+                _ => {}
+            }
+        }
+        let mut batches = Vec::with_capacity(proven.len());
+        for (number, root) in proven {
+            let (hash, _) = *self.open.get(&number).ok_or(HistoryError::CommitMissing(number))?;
+            batches.push(ProvenBatch { number, root, published: self.published(number, hash).await? });
+        }
+        if let Some(newest) = batches.last() {
+            self.open.retain(|number, _| *number > newest.number);
+        }
+        self.next_block = to + 1;
+        Ok(Some(batches))
+    }
+
+    /// Logs of the next range and its last block; half as many blocks whenever the node refuses.
+    async fn range(&mut self, last: u64) -> Result<(u64, Vec<ethers_core::types::Log>), RpcError> {
+        loop {
+            let to = last.min(self.next_block + self.range_blocks - 1);
+            match self.rollup.rpc().logs_of_range(self.rollup.h160(), self.next_block, to).await {
+                Ok(logs) => return Ok((to, logs)),
+                Err(error) if to == self.next_block => return Err(error),
+                Err(error) => {
+                    self.range_blocks = (to - self.next_block).div_ceil(2);
+                    tracing::debug!(from = self.next_block, to, %error, "asking for fewer blocks at once");
+                }
+            }
+        }
+    }
+
+    async fn published(&self, number: u64, hash: TxHash) -> Result<PublishedBatch, HistoryError> {
+        let wrong = |detail| HistoryError::Commit { number, hash, detail };
+        let input = self.rollup.rpc().transaction_input(hash.0.into()).await?.ok_or_else(|| wrong("is not known to the L1 node"))?;
+        let abi::CommitCall { batch } = abi::CommitCall::decode(&input).map_err(|_| wrong("is not a commit"))?;
+        if batch.number != U256::from(number) {
+            return Err(wrong("commits another batch"));
+        }
+        Ok(PublishedBatch {
+            data: batch.data.to_vec(),
+            withdrawals: batch.withdrawals.iter().map(|w| [w.w_0, w.amount, w.recipient].map(Word::from)).collect(),
+            taken: batch.taken.iter().map(entry).collect::<Option<_>>().ok_or_else(|| wrong("takes a queue entry out of range"))?,
+            choices: batch.choices.iter().map(|word| choice(*word)).collect::<Option<_>>().ok_or_else(|| wrong("holds an unknown choice"))?,
+        })
+    }
+}
+
+fn entry(entry: &abi::QueueEntry) -> Option<QueueEntry> {
+    let kind = [QueueKind::Deposit, QueueKind::Exit, QueueKind::Rotation].into_iter().find(|kind| *kind as u8 == entry.kind)?;
+    Some(QueueEntry {
+        kind,
+        sender: Address(entry.sender.0),
+        token: TokenId(entry.token),
+        amount: Amount(entry.amount),
+        slot: SlotId::try_from(entry.idx).ok()?,
+        owner: Address(entry.owner.0),
+        key: from_word(&Word::from(entry.key))?,
+    })
+}
+
+/// A deposit's choice: `1 | slot << 8`, slot 0 for a refund.
+fn choice(word: U256) -> Option<Choice> {
+    let slot = u32::try_from(word >> 8).ok().and_then(|slot| SlotId::try_from(slot).ok())?;
+    match (word.low_u64() & 0xff, slot) {
+        (1, SlotId(0)) => Some(Choice::Refund),
+        (1, slot) => Some(Choice::Deposit(slot)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_is_read_as_it_is_written() {
+        for written in [Choice::Refund, Choice::Deposit(SlotId(1)), Choice::Deposit(SlotId(0xff_ffff))] {
+            assert_eq!(choice(U256::from(written.word())), Some(written));
+        }
+        for odd in [U256::from(2), U256::from(0), U256::from(1) | U256::from(1) << 32, U256::MAX] {
+            assert_eq!(choice(odd), None);
+        }
+    }
+}
