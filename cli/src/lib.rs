@@ -13,6 +13,7 @@ pub mod folder;
 pub mod guard;
 pub mod keys;
 mod keystore;
+mod metrics;
 pub mod node;
 mod notes;
 pub mod process;

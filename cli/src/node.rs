@@ -135,7 +135,7 @@ pub async fn run_node(args: NodeArgs) -> anyhow::Result<()> {
 }
 
 fn metrics() -> anyhow::Result<RenderMetrics> {
-    let handle = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
+    let handle = crate::metrics::collect()?;
     Ok(Arc::new(move || handle.render()))
 }
 

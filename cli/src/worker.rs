@@ -9,7 +9,6 @@ use clap::{Args, Subcommand};
 use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::keys::Keys;
 use sheaf_circuits::prove::Prover;
-use sheaf_protocol::artifact::Artifact;
 use sheaf_protocol::manifest::Manifest;
 use sheaf_protocol::shape;
 use sheaf_prover::wire::{MAX_WAIT_S, is_worker_name};
@@ -170,15 +169,12 @@ fn open_by_shape(options: &KeyOptions) -> anyhow::Result<KeyCache> {
 fn open_development_key(options: &KeyOptions, name: &str, id: u32) -> anyhow::Result<Prover> {
     let named = shape::by_name(name).with_context(|| format!("unknown shape {name}"))?;
     let circuit = Circuit::new(named.shape, id)?;
-    let path = Keys::insecure_dev_path(&options.keys_dir, name, &circuit, &options.seed);
-    let missing = || format!("no proving key at {}; make it with `sheaf keys make --shapes {}`", path.display(), options.shapes.join(","));
-    let digest = Artifact::at(&path).open().and_then(|file| file.check_own()).with_context(missing)?;
-    let keys = Keys::load(&path, &circuit, &digest.0).with_context(missing)?;
+    let keys = Keys::open_insecure_dev(&options.keys_dir, name, &circuit, &options.seed)?;
     Ok(Prover::new(circuit, keys))
 }
 
 async fn serve_metrics(address: SocketAddr) -> anyhow::Result<()> {
-    let handle = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
+    let handle = crate::metrics::collect()?;
     let router = axum::Router::new().route("/metrics", axum::routing::get(async move || handle.render()));
     let listener = tokio::net::TcpListener::bind(address).await.with_context(|| format!("cannot serve metrics on {address}"))?;
     tokio::spawn(async move { axum::serve(listener, router).await });

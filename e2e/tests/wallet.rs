@@ -89,7 +89,7 @@ async fn a_funded_account_is_taken_over_and_its_owner_told_how_far_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let heir = Purse { folder: folder.path(), name: "heir", town: &town };
     let [account, l1] = ["account.key", "l1.key"].map(|name| folder.path().join(name));
-    std::fs::write(&account, hex::encode(&*town.people.users[0].key.to_bytes())).unwrap();
+    std::fs::write(&account, hex::encode(*town.people.users[0].key.to_bytes())).unwrap();
     std::fs::write(&l1, DEV_KEYS[1]).unwrap();
     heir.ok(&["keygen", "--account-key-file", account.to_str().unwrap(), "--l1-key-file", l1.to_str().unwrap()]).await;
     let slot = town.people.users[0].slot.to_string();
