@@ -180,8 +180,9 @@ pub fn sheaf_binary() -> anyhow::Result<PathBuf> {
 }
 
 fn build() -> anyhow::Result<PathBuf> {
-    let status =
-        Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "sheaf-cli", "--bin", "sheaf"]).current_dir(repository()).status()?;
+    // the whole workspace, as `make` builds it: the same features, so nothing is compiled twice
+    let build = ["build", "--quiet", "--workspace", "--bins", "--locked"];
+    let status = Command::new(env!("CARGO")).args(build).current_dir(repository()).status()?;
     ensure!(status.success(), "cargo build of the sheaf binary failed");
     let tests = std::env::current_exe()?;
     let folder = tests.ancestors().find(|folder| folder.join("sheaf").is_file()).context("no sheaf binary near the tests")?;
