@@ -36,6 +36,8 @@ const FEE_SLOT: SlotId = SlotId(2);
 const FAR_SLOT: SlotId = SlotId(40_000);
 /// Beyond 2^16.
 const WIDE_SLOT: SlotId = SlotId(100_000);
+/// Every slot that a batch opens.
+const SLOTS: [SlotId; 5] = [SlotId(1), FEE_SLOT, SlotId(3), FAR_SLOT, WIDE_SLOT];
 const ETHER: u128 = 1_000_000_000_000_000_000;
 
 /// A key holder: their L2 key, and the L1 address that owns their slots.
@@ -144,11 +146,26 @@ impl<'a> Chain<'a> {
             self.queue_digest = entry.digest_after(&self.queue_digest);
             self.queue.push(*entry);
         }
-        let Made { json, step, batch } = self.make(circuit, circuit, plan)?;
-        self.batches.push(json);
+        let Made { mut json, step, batch } = self.make(circuit, circuit, plan)?;
         self.state.advance(&step)?;
         batch.accounts.iter().for_each(|account| self.ledger.set(account.id, account.new));
+        json["exits"] = self.exits()?;
+        self.batches.push(json);
         Ok(())
+    }
+
+    /// What each holder needs to leave with the state as it is.
+    fn exits(&self) -> Result<Value, Box<dyn Error>> {
+        let slots = SLOTS.into_iter().filter(|slot| self.ledger.contains(*slot) && !self.ledger.get(*slot).is_empty());
+        let exit = |slot: SlotId| -> Result<Value, Box<dyn Error>> {
+            let (statement, opening) = self.state.open_exit(slot)?;
+            let [_, dyn_, owner] = statement.values;
+            let [_, _, challenge] = statement.weights;
+            Ok(json!({
+                "idx": slot.0, "dyn": number(dyn_), "owner": number(owner), "challenge": number(challenge), "opening": points(&[opening]),
+            }))
+        };
+        slots.map(exit).collect::<Result<Vec<_>, _>>().map(Value::from)
     }
 
     /// A batch whose commit names one circuit and whose proof is of another, or of the same.

@@ -157,6 +157,11 @@ pub fn gamma(zeta: Fr, claims: [Fr; 3], y_da: Fr, y_ops: Fr) -> Fr {
     hash_to_field("gamma", &[zeta, e, z, delta, y_da, y_ops].map(to_word))
 }
 
+/// The challenge of an exit: `H("exit", root, idx, dyn, owner)`. Its opening shows `dyn + g owner` of the slot.
+pub fn exit_challenge(root: &Word, slot: SlotId, dyn_: Fr, owner: Fr) -> Fr {
+    hash_to_field("exit", &[*root, word_u128(slot.0.into()), to_word(dyn_), to_word(owner)])
+}
+
 /// A header with what L1 computed from it: eighteen words, whose keccak256 L1 stores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {

@@ -9,7 +9,7 @@ use ark_ec::{AffineRepr, CurveGroup};
 use serde_json::{Value, json};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
 use sheaf_protocol::batch::{Batch, Challenges, Deposit, PublicInput, Signed};
-use sheaf_protocol::field::{Fr, G1Affine, g1_words, to_hex};
+use sheaf_protocol::field::{Fr, G1Affine, address_to_fr, g1_words, pow2, to_hex};
 use sheaf_protocol::header::{self, Choice, FeeCredit, Header, QueueEntry, QueueKind, Record};
 use sheaf_protocol::ledger::{Ledger, Slot, Triple};
 use sheaf_protocol::ops::{Op, SignedOp, Transfer, Withdraw};
@@ -74,6 +74,7 @@ fn header_case() -> Value {
     let rho = header.rho(domain);
     let zeta = header::zeta(rho, &generator);
     let gamma = header::gamma(zeta, [1u64, 2, 3].map(Fr::from), Fr::from(4u64), Fr::from(5u64));
+    let exit = header::exit_challenge(&genesis, SlotId(0xabcdef), Fr::from(77u64) + pow2(168), address_to_fr(&[0x33; 20]));
     let record = Record { header: header.clone(), quotient: generator, y_da: Fr::from(4u64), y_ops: Fr::from(5u64) };
     json!({
         "chain_id": "31337", "contract": to_hex(&[0x44; 20]), "domain": hex_fr(domain),
@@ -83,7 +84,7 @@ fn header_case() -> Value {
         "choices": choices.map(|c| to_hex(&c.word())), "ops_hash": to_hex(&header.ops_hash),
         "posted_data": to_hex(&data), "data_hash": to_hex(&header.data_hash), "genesis_root_16": to_hex(&genesis),
         "header_words": header.words().iter().map(|word| to_hex(word)).collect::<Vec<_>>(), "header_hash": to_hex(&header.hash()),
-        "rho": hex_fr(rho), "zeta": hex_fr(zeta), "gamma": hex_fr(gamma), "batch_hash": to_hex(&record.hash()),
+        "rho": hex_fr(rho), "zeta": hex_fr(zeta), "gamma": hex_fr(gamma), "exit": hex_fr(exit), "batch_hash": to_hex(&record.hash()),
     })
 }
 

@@ -4,7 +4,7 @@
 use super::*;
 use crate::amount::SlotId;
 use crate::field::{G1Affine, to_hex, to_word};
-use crate::header;
+use crate::header::{self, exit_challenge};
 use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::{Field, MontFp, UniformRand, Zero};
 use ark_poly::EvaluationDomain;
@@ -321,6 +321,19 @@ fn one_slot_can_be_shown() {
         assert!(!key.verify_slot(&SlotStatement { idx: idx ^ 2, ..statement }, &opening), "another slot");
     }
     assert!(state.open_slot(SlotId(0), &weights).is_err());
+}
+
+#[test]
+fn an_exit_is_opened_at_the_challenge_of_its_own_values() {
+    let (state, _) = example();
+    let key = SRS.opening_key();
+    let (statement, opening) = state.open_exit(SlotId(5)).unwrap();
+    let [_, dyn_, owner] = statement.values;
+    assert_eq!(statement.weights, [Fr::zero(), Fr::one(), exit_challenge(&state.root(), SlotId(5), dyn_, owner)]);
+    assert!(key.verify_slot(&statement, &opening));
+    let weights = [Fr::zero(), Fr::one(), exit_challenge(&state.root(), SlotId(6), dyn_, owner)];
+    assert!(!key.verify_slot(&SlotStatement { weights, ..statement }, &opening), "the challenge of another slot");
+    assert!(state.open_exit(SlotId(0)).is_err());
 }
 
 proptest! {

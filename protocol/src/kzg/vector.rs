@@ -14,7 +14,7 @@ use super::srs::Srs;
 use super::{combine, position};
 use crate::amount::SlotId;
 use crate::field::{Fr, G1Affine, Word};
-use crate::header::state_root;
+use crate::header::{exit_challenge, state_root};
 use ark_ec::CurveGroup;
 use ark_ff::{Field, One, Zero};
 use rayon::prelude::*;
@@ -243,6 +243,15 @@ impl StateVector {
         let column: Vec<Fr> = (0..self.srs.size()).into_par_iter().map(|position| weigh(&self.at(position), weights)).collect();
         let statement = SlotStatement { commitments: self.commitments, idx: slot.0, values: self.at(at), weights: *weights };
         Ok((statement, self.srs.slot_commitment(at, &column)))
+    }
+
+    /// What L1 asks of somebody who leaves with this slot: `dyn + g owner` and its opening. As dear as [`Self::open_slot`].
+    ///
+    /// # Errors
+    /// [`PrepareError::Outside`].
+    pub fn open_exit(&self, slot: SlotId) -> Result<(SlotStatement, G1Affine), PrepareError> {
+        let [_, dyn_, owner] = self.at(usable_position(slot, self.k())?);
+        self.open_slot(slot, &[Fr::zero(), Fr::one(), exit_challenge(&self.root(), slot, dyn_, owner)])
     }
 
     fn check_current(&self, step: &Step) -> Result<(), OpenError> {
