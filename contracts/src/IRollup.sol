@@ -12,6 +12,11 @@ pragma solidity 0.8.30;
 ///
 /// Nothing is final until proven: a committed batch is only a promise. There is no owner and no upgrade; everything in `Params` is fixed for ever.
 ///
+/// If the operator is late, anybody ends all of this for good, and everybody leaves with what the last proven state holds:
+///
+///     freeze (anybody)  ---->  exit (anybody, for a slot's owner)     claim (its owner)
+///     nothing moves any more   refund (anybody, for a depositor)  --> coins leave
+///
 /// `H(tag, words..)` is keccak256 of the tag (left-aligned ASCII, one word) and the words, with the top byte cleared. `r` is the order of the BN254
 /// groups; a "word" is an integer below `r`. A G1 point is `x, y` (identity: `0, 0`), a G2 point `x.c1, x.c0, y.c1, y.c0`.
 interface IRollup {
@@ -176,6 +181,14 @@ interface IRollup {
     event Proven(uint256 indexed number, bytes32 root);
     /// @notice Item `item` of batch `number`, which is proven, became claimable.
     event Credited(address indexed to, uint16 token, uint256 amount, uint256 number, uint256 item);
+    /// @notice Entry `index` of the queue went back to who sent it: `amount` became claimable, and after a freeze the queue fee beside it.
+    event Refunded(uint256 indexed index, address indexed to, uint16 token, uint256 amount);
+    /// @notice The operator took back every batch above `to`; `root` is that of the last one left.
+    event Reverted(uint256 to, bytes32 root);
+    /// @notice The contract is frozen for ever after this proven batch, in the state of this root.
+    event Frozen(uint256 proven, bytes32 root);
+    /// @notice What a slot of the frozen state held became claimable.
+    event Exited(uint256 indexed idx, address indexed owner, uint16 token, uint256 amount);
     /// @notice Coins left.
     event Claimed(address indexed account, uint16 token, uint256 amount, address to);
     /// @notice The operator's fees left.
@@ -214,6 +227,12 @@ interface IRollup {
     // Errors: of entry points
     // ---------------------------------------------------------------------------------------------------------------------------------------------
 
+    /// @notice The contract is frozen: only `settle`, `settleRefunds`, `exit`, `refund`, `claim` and `claimFees` live.
+    error IsFrozen();
+    /// @notice This is for a frozen contract.
+    error NotFrozen();
+    /// @notice Nothing is late: until when the queue's first unproven entry and the first committed batch must be proven; 0 if there is none.
+    error NothingOverdue(uint256 entryDue, uint256 proofDue);
     /// @notice Called again from within a call.
     error Reentered();
     /// @notice Only the operator may do this.
@@ -245,19 +264,19 @@ interface IRollup {
     error WrongNumber(uint256 number, uint256 expected);
     /// @notice The deployment has no such circuit.
     error UnknownCircuit(uint256 circuit);
-    /// @notice A coordinate of a batch's point is not below the field's prime, or the point is off the curve.
+    /// @notice A coordinate of a batch's point is not below the field's prime, or the point is off the curve. Number 0: of an exit.
     error PointNotOnCurve(uint256 number, Point point, uint256 x, uint256 y);
     /// @notice The transcript h or a claim is not below r.
     error PublicInputOutOfRange(uint256 value);
     /// @notice A word of the withdrawal at this place (from 0) is too wide: w0 is below 2^56, the amount below 2^112, the recipient below 2^160.
     error WithdrawalOutOfRange(uint256 index, uint256 word);
-    /// @notice The entries taken are not the next ones of the queue, or the digest is another one.
+    /// @notice The entries are not those of the queue at this place, or the digest is another one.
     error QueueMismatch();
     /// @notice Not one choice per entry taken.
     error WrongChoiceCount(uint256 choices, uint256 taken);
     /// @notice The choice's kind is not its entry's.
     error WrongChoiceKind(uint256 choice, uint8 kind);
-    /// @notice The slot is not below 2^k.
+    /// @notice The slot is 0, or not below 2^k.
     error SlotOutOfRange(uint256 slot);
     /// @notice The posted data is not as long as its counts say.
     error WrongDataLength(uint256 length, uint256 expected);
@@ -273,6 +292,9 @@ interface IRollup {
     error TooManyDeposits(uint256 count, uint256 capacity);
     /// @notice More withdrawals than the circuit holds.
     error TooManyWithdrawals(uint256 count, uint256 capacity);
+
+    /// @notice Not a batch to go back to: below the last proven one, or no earlier than the last committed one.
+    error RevertOutOfRange(uint256 to, uint256 proven, uint256 committed);
 
     /// @notice Every batch of the call is proven already.
     error NothingToProve();
@@ -296,6 +318,16 @@ interface IRollup {
     error ItemOutOfRange(uint256 item, uint256 items);
     /// @notice Every item of the range is settled already.
     error NothingToSettle();
+    /// @notice An entry lies outside these: of a batch, or those not proven.
+    error EntryOutOfRange(uint256 index, uint256 first, uint256 last);
+    /// @notice None of the entries is to be refunded, or each was already.
+    error NothingToRefund();
+    /// @notice dyn is not below 2^184, or its token is 0: an empty slot.
+    error DynOutOfRange(uint256 dyn);
+    /// @notice The slot was paid out.
+    error AlreadyExited(uint256 idx);
+    /// @notice The opening does not show that the slot holds this dyn and owner.
+    error OpeningInvalid();
     /// @notice The account has nothing to claim.
     error NothingToClaim();
     /// @notice Coins would go to the zero address.
@@ -330,6 +362,13 @@ interface IRollup {
     /// @notice Fixes the next batch: its data, its commitments and everything the challenges depend on.
     function commit(Commit calldata batch) external;
 
+    /// @notice Takes back every committed batch above `to`, none of them proven: their numbers and queue entries are free again. Many batches can be taken
+    /// back in several calls.
+    /// @dev The time-out of the proof goes on: a revert wins no time. Who reverts should commit and prove soon after.
+    /// @param record Of batch `to`; not looked at if `to` is proven.
+    /// @param lastEntry Index of the last queue entry taken up to batch `to`; not looked at if `to` is proven.
+    function revertTo(uint256 to, Record calldata record, uint256 lastEntry) external;
+
     /// @notice Pays the fees earned so far: of listed tokens, and of queue entries in proven batches.
     function claimFees(address to) external;
 
@@ -341,13 +380,45 @@ interface IRollup {
     /// @param oldCommitments Commitments to key, dyn and owner before the first batch of the call.
     function prove(uint256[6] calldata oldCommitments, BatchProof[] calldata batches) external;
 
-    /// @notice Credits items of a proven batch, once each; items settled already are skipped.
-    /// @dev Items are the withdrawals, then (reserved) one per queue entry taken.
+    /// @notice Credits items of a proven batch, which are its withdrawals, once each; items settled already are skipped.
     /// @param choices The commit's choices.
     /// @param words The used words: three per withdrawal, then four per deposit that is not refunded.
     /// @param first First item.
     /// @param count How many.
     function settle(Record calldata record, uint256[] calldata choices, uint256[] calldata words, uint256 first, uint256 count) external;
+
+    /// @notice Credits deposits that a proven batch refunds to who sent them, once each; other entries of the run are skipped.
+    /// @param choices The commit's choices.
+    /// @param words The used words, as for `settle`.
+    /// @param lastEntry Index of the batch's last queue entry.
+    /// @param first Index of the first entry of the run.
+    /// @param entries A run of the batch's queue entries.
+    function settleRefunds(
+        Record calldata record,
+        uint256[] calldata choices,
+        uint256[] calldata words,
+        uint256 lastEntry,
+        uint256 first,
+        QueueEntry[] calldata entries
+    ) external;
+
+    /// @notice Ends the rollup for good, if the queue's first unproven entry is past its deadline, or if batches are committed and none was proven for the
+    /// time that a proof may take.
+    function freeze() external;
+
+    /// @notice Credits what a slot of the frozen state holds to its owner, once.
+    /// @param idx The slot, in [1, 2^k).
+    /// @param dyn balance + 2^128 nonce + 2^168 token, as the state holds it.
+    /// @param owner The slot's L1 owner.
+    /// @param commitments To key, dyn and owner: those of the state root.
+    /// @param opening Shows dyn + g owner, g = H("exit", root, idx, dyn, owner), at the slot's point: commitment to (f - f(W))/(X - W), f = f_dyn + g f_owner,
+    /// W = W(idx).
+    function exit(uint256 idx, uint256 dyn, address owner, uint256[6] calldata commitments, uint256[2] calldata opening) external;
+
+    /// @notice Credits deposits that no proven batch took to who sent them, with the queue fee, once each. For a frozen contract.
+    /// @param first Index of the first entry of the run, above `queueProven`.
+    /// @param entries A run of queue entries; those refunded already are skipped.
+    function refund(uint256 first, QueueEntry[] calldata entries) external;
 
     // ---------------------------------------------------------------------------------------------------------------------------------------------
     // Views
@@ -363,7 +434,13 @@ interface IRollup {
     function committed() external view returns (uint256);
     /// @notice Number of the last proven batch.
     function proven() external view returns (uint256);
-    /// @notice Time since which some committed batch waits for its proof; 0 if none does.
+    /// @notice True once somebody froze the contract.
+    function frozen() external view returns (bool);
+    /// @notice True if a queue entry went back to who sent it.
+    function refunded(uint256 index) external view returns (bool);
+    /// @notice True if a slot of the frozen state was paid out.
+    function exited(uint256 idx) external view returns (bool);
+    /// @notice Time since which committed batches wait for a proof; 0 if none does. A revert leaves it as it is.
     function pendingSince() external view returns (uint256);
     /// @notice The state has 2^k slots.
     function k() external view returns (uint256);
@@ -389,7 +466,7 @@ interface IRollup {
     function tokenId(address erc20) external view returns (uint16);
     /// @notice What an account can claim.
     function claimable(uint16 token, address account) external view returns (uint256);
-    /// @notice Coins deposited and not claimed.
+    /// @notice Coins deposited and not claimed, and queue fees given back.
     function escrow(uint16 token) external view returns (uint256);
     /// @notice Fees that the operator can claim.
     function feesEarned() external view returns (uint256);

@@ -31,6 +31,9 @@ contract Rollup is IRollup {
     uint256 private constant ADDRESS_CAP = 1 << 160;
     /// Deadlines of entries that lie a full circuit apart differ by at least this.
     uint256 private constant QUEUE_PERIOD = 1 hours;
+    /// A slot's dyn is balance + 2^128 nonce + 2^168 token.
+    uint256 private constant DYN_CAP = 1 << 184;
+    uint256 private constant TOKEN_SHIFT = 168;
 
     uint256 public immutable override domain;
     uint256 public immutable override k;
@@ -52,6 +55,8 @@ contract Rollup is IRollup {
     mapping(uint256 index => bytes32) public override queueDigest;
     mapping(uint256 index => uint256) public override queueDeadline;
     mapping(uint256 number => mapping(uint256 word => uint256)) private settledBits;
+    mapping(uint256 word => uint256) private refundedBits;
+    mapping(uint256 word => uint256) private exitedBits;
     mapping(uint16 token => address) public override tokenAddress;
     mapping(address erc20 => uint16) public override tokenId;
     mapping(uint16 token => mapping(address account => uint256)) public override claimable;
@@ -62,8 +67,7 @@ contract Rollup is IRollup {
 
     /// Nothing here may be entered while a token or a recipient is being called.
     modifier nonReentrant() {
-        if (entered) revert Reentered();
-        entered = true;
+        enter();
         _;
         entered = false;
     }
@@ -120,7 +124,7 @@ contract Rollup is IRollup {
         if (msg.value != listingFee) revert WrongFee(msg.value, listingFee);
         if (erc20.code.length == 0) revert TokenHasNoCode(erc20);
         if (tokenId[erc20] != 0) revert TokenAlreadyListed(tokenId[erc20]);
-        Counters.Values memory at = counters.unpack();
+        Counters.Values memory at = live();
         if (at.lastToken == type(uint16).max) revert TokenRegistryFull();
         id = uint16(++at.lastToken);
         counters = at.pack();
@@ -152,7 +156,7 @@ contract Rollup is IRollup {
     function commit(Commit calldata batch) external nonReentrant {
         if (msg.sender != operator) revert NotOperator();
         if (msg.sender != tx.origin || msg.sender.code.length != 0) revert NotOutermostCall();
-        Counters.Values memory at = counters.unpack();
+        Counters.Values memory at = live();
         uint256 number = ++at.committed;
         if (batch.number != number) revert WrongNumber(batch.number, number);
         requireCircuit(batch.circuit);
@@ -174,6 +178,28 @@ contract Rollup is IRollup {
         if (at.pendingSince == 0) at.pendingSince = block.timestamp;
         counters = at.pack();
         emit Committed(number, batch.circuit, hash, root);
+    }
+
+    function revertTo(uint256 to, Record calldata record, uint256 lastEntry) external nonReentrant {
+        if (msg.sender != operator) revert NotOperator();
+        Counters.Values memory at = live();
+        if (to < at.proven || to >= at.committed) revert RevertOutOfRange(to, at.proven, at.committed);
+        for (; at.committed > to; --at.committed) {
+            delete batchHash[at.committed];
+        }
+        bytes32 root = stateRoot;
+        if (to == at.proven) {
+            at.queueCommitted = at.queueProven;
+        } else {
+            if (Challenges.recordHash(record) != batchHash[to]) revert RecordMismatch(to);
+            // no two entries have the same digest; those that do not exist yet have the one of the queue's start
+            if (lastEntry > at.queueCommitted || queueDigest[lastEntry] != record.header.queueDigest) revert QueueMismatch();
+            at.queueCommitted = lastEntry;
+            root = Challenges.stateRoot(k, record.header.commitments);
+        }
+        committedRoot = root;
+        counters = at.pack();
+        emit Reverted(to, root);
     }
 
     function claimFees(address to) external nonReentrant {
@@ -200,7 +226,7 @@ contract Rollup is IRollup {
     }
 
     function prove(uint256[6] calldata oldCommitments, BatchProof[] calldata batches) external nonReentrant {
-        Counters.Values memory at = counters.unpack();
+        Counters.Values memory at = live();
         uint256 first = firstUnproven(batches, at.proven);
         uint256[6] calldata before = first == 0 ? oldCommitments : batches[first - 1].record.header.commitments;
         Proving memory p;
@@ -230,17 +256,12 @@ contract Rollup is IRollup {
         external
         nonReentrant
     {
-        uint256 number = record.header.number;
-        if (number == 0 || number > counters.unpack().proven) revert NotProven(number);
-        if (Challenges.recordHash(record) != batchHash[number]) revert RecordMismatch(number);
-        if (keccak256(abi.encode(choices, words)) != record.header.opsHash) revert OperationsMismatch(number);
-        uint256 withdrawals = (words.length - Words.DEPOSIT_WORDS * depositsIn(choices)) / Words.WITHDRAWAL_WORDS;
-        uint256 items = withdrawals + choices.length;
+        uint256 number = requireProven(record, choices, words);
+        uint256 items = (words.length - Words.DEPOSIT_WORDS * depositsIn(choices)) / Words.WITHDRAWAL_WORDS;
         if (first > items || count > items - first) revert ItemOutOfRange(first, items);
-        uint256 end = first + count < withdrawals ? first + count : withdrawals;
         bool any;
-        for (uint256 item = first; item < end; ++item) {
-            if (!mark(number, item)) continue;
+        for (uint256 item = first; item < first + count; ++item) {
+            if (!mark(settledBits[number], item)) continue;
             any = true;
             uint256 w0 = words[Words.WITHDRAWAL_WORDS * item];
             // an unused slot names slot 0 and has no amount
@@ -250,6 +271,72 @@ contract Rollup is IRollup {
             );
         }
         if (!any) revert NothingToSettle();
+    }
+
+    function settleRefunds(
+        Record calldata record,
+        uint256[] calldata choices,
+        uint256[] calldata words,
+        uint256 lastEntry,
+        uint256 first,
+        QueueEntry[] calldata entries
+    ) external nonReentrant {
+        requireProven(record, choices, words);
+        // no two entries have the same digest: this is the batch's last one
+        if (queueDigest[lastEntry] != record.header.queueDigest) revert QueueMismatch();
+        uint256 start = lastEntry + 1 - choices.length;
+        if (first < start || first > lastEntry || entries.length > lastEntry + 1 - first) revert EntryOutOfRange(first, start, lastEntry);
+        requireQueued(first - 1, entries);
+        bool any;
+        for (uint256 i; i < entries.length; ++i) {
+            if (choices[first - start + i] >> 8 != 0) continue;
+            (bool fresh,) = giveBack(first + i, entries[i]);
+            if (fresh) any = true;
+        }
+        if (!any) revert NothingToRefund();
+    }
+
+    function freeze() external nonReentrant {
+        Counters.Values memory at = live();
+        uint256 entryDue = queueDeadline[at.queueProven + 1];
+        uint256 proofDue = at.committed > at.proven ? at.pendingSince + proveTimeout : 0;
+        bool overdue = (entryDue != 0 && block.timestamp > entryDue) || (proofDue != 0 && block.timestamp > proofDue);
+        if (!overdue) revert NothingOverdue(entryDue, proofDue);
+        counters = counters.freeze();
+        emit Frozen(at.proven, stateRoot);
+    }
+
+    function exit(uint256 idx, uint256 dyn, address owner, uint256[6] calldata commitments, uint256[2] calldata opening) external nonReentrant {
+        if (!counters.isFrozen()) revert NotFrozen();
+        if (idx == 0 || idx >> k != 0) revert SlotOutOfRange(idx);
+        uint16 token = uint16(dyn >> TOKEN_SHIFT);
+        if (dyn >= DYN_CAP || token == 0) revert DynOutOfRange(dyn);
+        if (owner == address(0)) revert OwnerIsZero();
+        requirePoint(0, Point.Opening, opening[0], opening[1]);
+        bytes32 root = stateRoot;
+        if (Challenges.stateRoot(k, commitments) != root) revert OldCommitmentsMismatch();
+        if (!mark(exitedBits, idx)) revert AlreadyExited(idx);
+        uint256 g = Challenges.exit(root, idx, dyn, owner);
+        uint256 value = addmod(dyn, mulmod(g, uint160(owner), Bn254.R), Bn254.R);
+        if (!Kzg.opensSlot(commitments, idx, value, g, opening, Keys.readShared(keys, k).tau)) revert OpeningInvalid();
+        claimable[token][owner] += uint128(dyn);
+        emit Exited(idx, owner, token, uint128(dyn));
+    }
+
+    function refund(uint256 first, QueueEntry[] calldata entries) external nonReentrant {
+        Counters.Values memory at = counters.unpack();
+        if (!counters.isFrozen()) revert NotFrozen();
+        if (first <= at.queueProven) revert EntryOutOfRange(first, at.queueProven + 1, at.queued);
+        requireQueued(first - 1, entries);
+        uint256 count;
+        for (uint256 i; i < entries.length; ++i) {
+            (bool fresh, address sender) = giveBack(first + i, entries[i]);
+            if (!fresh) continue;
+            ++count;
+            claimable[NATIVE][sender] += queueFee;
+        }
+        if (count == 0) revert NothingToRefund();
+        escrow[NATIVE] += count * queueFee;
     }
 
     // ---------------------------------------------------------------------------------------------------------------------------------------------
@@ -266,6 +353,10 @@ contract Rollup is IRollup {
 
     function pendingSince() external view returns (uint256) {
         return counters.unpack().pendingSince;
+    }
+
+    function frozen() external view returns (bool) {
+        return counters.isFrozen();
     }
 
     function queueLength() external view returns (uint256) {
@@ -291,15 +382,36 @@ contract Rollup is IRollup {
     }
 
     function settled(uint256 number, uint256 item) external view returns (bool) {
-        return settledBits[number][item >> 8] >> (item & 255) & 1 == 1;
+        return isMarked(settledBits[number], item);
+    }
+
+    function refunded(uint256 index) external view returns (bool) {
+        return isMarked(refundedBits, index);
+    }
+
+    function exited(uint256 idx) external view returns (bool) {
+        return isMarked(exitedBits, idx);
     }
 
     // ---------------------------------------------------------------------------------------------------------------------------------------------
     // Internals: queue and coins
     // ---------------------------------------------------------------------------------------------------------------------------------------------
 
+    /// Not in the modifier itself, whose code every entry point repeats.
+    function enter() private {
+        if (entered) revert Reentered();
+        entered = true;
+    }
+
     function requireTimeout(uint256 timeout) private pure {
         if (timeout == 0 || timeout > type(uint32).max) revert TimeoutOutOfRange(timeout);
+    }
+
+    /// What the contract counts, unless it is frozen.
+    function live() private view returns (Counters.Values memory at) {
+        uint256 slot = counters;
+        if (slot.isFrozen()) revert IsFrozen();
+        at = slot.unpack();
     }
 
     function enqueueDeposit(uint16 token, uint256 amount, uint256 key, address owner) private {
@@ -309,7 +421,7 @@ contract Rollup is IRollup {
         uint256 held = escrow[token];
         if (amount >= SUPPLY_CAP || held + amount >= SUPPLY_CAP) revert SupplyCapReached(token);
         escrow[token] = held + amount;
-        Counters.Values memory at = counters.unpack();
+        Counters.Values memory at = live();
         uint256 index = ++at.queued;
         counters = at.pack();
         QueueEntry memory entry = QueueEntry(DEPOSIT, msg.sender, token, uint112(amount), 0, owner, key);
@@ -330,11 +442,44 @@ contract Rollup is IRollup {
         emit Credited(to, token, amount, number, item);
     }
 
-    function mark(uint256 number, uint256 item) private returns (bool fresh) {
-        uint256 bit = 1 << (item & 255);
-        uint256 bits = settledBits[number][item >> 8];
+    /// Credits a queued deposit to who sent it, once.
+    function giveBack(uint256 index, QueueEntry calldata entry) private returns (bool fresh, address sender) {
+        sender = entry.sender;
+        fresh = mark(refundedBits, index);
+        if (!fresh) return (false, sender);
+        (uint16 token, uint256 amount) = (entry.token, entry.amount);
+        claimable[token][sender] += amount;
+        emit Refunded(index, sender, token, amount);
+    }
+
+    function mark(mapping(uint256 word => uint256) storage bitmap, uint256 place) private returns (bool fresh) {
+        uint256 bit = 1 << (place & 255);
+        uint256 bits = bitmap[place >> 8];
         fresh = bits & bit == 0;
-        if (fresh) settledBits[number][item >> 8] = bits | bit;
+        if (fresh) bitmap[place >> 8] = bits | bit;
+    }
+
+    function isMarked(mapping(uint256 word => uint256) storage bitmap, uint256 place) private view returns (bool) {
+        return bitmap[place >> 8] >> (place & 255) & 1 == 1;
+    }
+
+    /// Number of a proven batch whose operations these are.
+    function requireProven(Record calldata record, uint256[] calldata choices, uint256[] calldata words) private view returns (uint256 number) {
+        number = record.header.number;
+        if (number == 0 || number > counters.unpack().proven) revert NotProven(number);
+        if (Challenges.recordHash(record) != batchHash[number]) revert RecordMismatch(number);
+        if (keccak256(abi.encode(choices, words)) != record.header.opsHash) revert OperationsMismatch(number);
+    }
+
+    /// The entries must follow the one at `from` as they were queued: their digests are chained. An entry beyond the queue's end has digest 0, which no
+    /// chain ends in.
+    function requireQueued(uint256 from, QueueEntry[] calldata entries) private view returns (uint256 end, bytes32 digest) {
+        end = from + entries.length;
+        digest = queueDigest[from];
+        for (uint256 i; i < entries.length; ++i) {
+            digest = Challenges.queueDigest(digest, Challenges.sentEntryHash(entries[i]));
+        }
+        if (digest != queueDigest[end]) revert QueueMismatch();
     }
 
     function payNative(address to, uint256 amount) private {
@@ -368,18 +513,11 @@ contract Rollup is IRollup {
         if (!Bn254.isOnCurve(x, y)) revert PointNotOnCurve(number, point, x, y);
     }
 
-    /// The entries must be the next ones of the queue, all of them as they were queued: their digests are chained. An entry beyond the queue's end has
-    /// digest 0, which no chain ends in.
+    /// The entries must be the next ones of the queue.
     function takeEntries(Commit calldata batch, uint256 from) private view returns (uint256 end) {
-        QueueEntry[] calldata taken = batch.taken;
-        end = from + taken.length;
-        bytes32 digest = queueDigest[from];
-        for (uint256 i; i < taken.length; ++i) {
-            digest = Challenges.queueDigest(digest, Challenges.entryHash(taken[i]));
-        }
-        if (digest != queueDigest[end] || digest != batch.queueDigest) revert QueueMismatch();
-        uint256 choices = batch.choices.length;
-        if (choices != taken.length) revert WrongChoiceCount(choices, taken.length);
+        bytes32 digest;
+        (end, digest) = requireQueued(from, batch.taken);
+        if (digest != batch.queueDigest) revert QueueMismatch();
     }
 
     function depositsIn(uint256[] calldata choices) private pure returns (uint256 count) {
@@ -390,13 +528,15 @@ contract Rollup is IRollup {
 
     function buildWords(Commit calldata batch, Shape memory shape) private view returns (uint256[] memory words) {
         (uint256[] calldata choices, Withdrawal[] calldata withdrawals) = (batch.choices, batch.withdrawals);
+        QueueEntry[] calldata taken = batch.taken;
+        if (choices.length != taken.length) revert WrongChoiceCount(choices.length, taken.length);
         uint256 deposits = depositsIn(choices);
         if (deposits > shape.deposits) revert TooManyDeposits(deposits, shape.deposits);
         if (withdrawals.length > shape.withdrawals) revert TooManyWithdrawals(withdrawals.length, shape.withdrawals);
         words = new uint256[](Words.WITHDRAWAL_WORDS * withdrawals.length + Words.DEPOSIT_WORDS * deposits);
         uint256 at = putWithdrawals(withdrawals, words);
         for (uint256 i; i < choices.length; ++i) {
-            at = putDeposit(batch.taken[i], choices[i], words, at);
+            at = putDeposit(taken[i], choices[i], words, at);
         }
     }
 

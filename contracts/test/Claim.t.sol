@@ -8,6 +8,8 @@ import {Greedy, OddToken} from "./support/Strangers.sol";
 
 /// @title Coins out: claims and the operator's fees, and what recipients and tokens may try
 contract ClaimTest is Fixture {
+    uint256 private constant ATTACKS = 13;
+
     bytes private reentered = abi.encodePacked(IRollup.Reentered.selector);
 
     /// @dev ALICE may claim 0.25 ether and 250 of the token, BOB 1 ether.
@@ -36,8 +38,9 @@ contract ClaimTest is Fixture {
     }
 
     /// @dev Every entry point, with arguments that would go through if it were not for the lock.
-    function attacks(address to) private view returns (bytes[8] memory) {
-        return [
+    function attacks(address to) private view returns (bytes[] memory all) {
+        all = new bytes[](ATTACKS);
+        bytes[ATTACKS] memory list = [
             abi.encodeCall(IRollup.claim, (NATIVE, to)),
             abi.encodeCall(IRollup.deposit, (1, ALICE)),
             abi.encodeCall(IRollup.depositToken, (TOKEN, 1, 1, ALICE)),
@@ -45,8 +48,16 @@ contract ClaimTest is Fixture {
             abi.encodeCall(IRollup.claimFees, (to)),
             abi.encodeCall(IRollup.commit, (commitOf(6))),
             abi.encodeCall(IRollup.prove, (oldCommitments(5), proofsOf(5, 5))),
-            abi.encodeCall(IRollup.settle, (proofOf(2).record, choicesOf(2), wordsOf(2), 0, 1))
+            abi.encodeCall(IRollup.settle, (proofOf(2).record, choicesOf(2), wordsOf(2), 0, 1)),
+            abi.encodeCall(IRollup.settleRefunds, (proofOf(2).record, choicesOf(2), wordsOf(2), 4, 3, entriesOf(3, 4))),
+            abi.encodeCall(IRollup.revertTo, (4, proofOf(4).record, ENTRIES)),
+            abi.encodeCall(IRollup.freeze, ()),
+            abi.encodeCall(IRollup.exit, (1, 1 << 168, to, oldCommitments(5), [uint256(1), 2])),
+            abi.encodeCall(IRollup.refund, (1, entriesOf(1, 1)))
         ];
+        for (uint256 i; i < ATTACKS; ++i) {
+            all[i] = list[i];
+        }
     }
 
     // ---- claims ----
@@ -60,8 +71,8 @@ contract ClaimTest is Fixture {
 
     function test_recipient_that_calls_back_is_locked_out() public {
         Greedy greedy = new Greedy(rollup);
-        bytes[8] memory all = attacks(address(greedy));
-        for (uint256 i; i < 8; ++i) {
+        bytes[] memory all = attacks(address(greedy));
+        for (uint256 i; i < ATTACKS; ++i) {
             greedy.set(all[i], false);
             vm.prank(OPERATOR);
             rollup.claimFees(address(greedy));
@@ -76,9 +87,9 @@ contract ClaimTest is Fixture {
     }
 
     function test_token_that_calls_back_while_it_is_paid_out_is_locked_out() public {
-        bytes[8] memory all = attacks(address(this));
+        bytes[] memory all = attacks(address(this));
         OddToken odd = becomeOdd();
-        for (uint256 i; i < 8; ++i) {
+        for (uint256 i; i < ATTACKS; ++i) {
             odd.callBack(address(rollup), all[i]);
             claimUndone();
             vm.assertEq(rollup.claimable(TOKEN, ALICE), 250 ether);

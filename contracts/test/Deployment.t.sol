@@ -76,6 +76,10 @@ contract DeploymentTest is Fixture {
         vm.assertEq(IRollup(ELSEWHERE).queueRate(), 3);
     }
 
+    function test_code_is_as_small_as_a_chain_asks() public view {
+        vm.assertLe(address(rollup).code.length, 24_576, "size limit of EIP-170");
+    }
+
     /// @dev The keys' contract then has 24,449 bytes of code; 24,576 are allowed.
     function test_as_many_circuits_as_code_holds() public {
         IRollup.Params memory p = params();

@@ -128,6 +128,56 @@ contract SettleGasTest is Measured {
     }
 }
 
+contract FreezeGasTest is Measured {
+    function setUp() public {
+        deployWithQueue();
+        commitFixtures(1, BATCHES);
+        proveFixtures(1, BATCHES);
+        rollup.deposit{value: QUEUE_FEE + 1}(9, BOB);
+        vm.warp(block.timestamp + 365 days);
+    }
+
+    function test_freeze() public {
+        rollup.freeze();
+        record("freeze", 20_000);
+    }
+}
+
+contract FrozenGasTest is Measured {
+    /// 230,000 all in: less 21,000 for the transaction and 5,700 for 356 bytes of calldata, none of them 0.
+    uint256 private constant EXIT = 203_300;
+
+    Exit private leaves;
+    uint256[6] private last;
+
+    function setUp() public {
+        deployWithQueue();
+        commitFixtures(1, 2);
+        proveFixtures(1, 2);
+        freezeForGood();
+        leaves = exitOf(2, 2);
+        last = proofOf(2).record.header.commitments;
+    }
+
+    function test_exit() public {
+        uint256[6] memory commitments = last;
+        Exit memory exit = leaves;
+        rollup.exit(exit.idx, exit.dyn, exit.owner, commitments, exit.opening);
+        record("exit", EXIT);
+    }
+
+    function test_refund() public {
+        IRollup.QueueEntry[] memory entries = entriesOf(5, 6);
+        rollup.refund(5, entries);
+        record("refund, 2 deposits", 150_000);
+    }
+
+    function test_refund_of_a_proven_batch() public {
+        settleRefundsFixture(2, 4, 4);
+        record("settle, 1 refund", 70_000);
+    }
+}
+
 contract ClaimGasTest is Measured {
     function setUp() public {
         deployWithQueue();

@@ -10,12 +10,18 @@ import {OddToken} from "./support/Strangers.sol";
 /// @dev Deposits come at any time, behind the fixtures' own. Batches follow the fixtures, because only those have proofs. What must fail is tried as well,
 /// and counted as a fault if it does not.
 contract Town is Fixture {
-    uint256 private constant ACTORS = 5;
+    uint256 private constant ACTORS = 6;
+    /// Owns the slot that fees go to.
+    address private constant FEES = address(bytes20(hex"A2A2A2A2A2A2A2A2A2A2A2A2A2A2A2A2A2A2A2A2"));
 
     /// Token 3, which keeps a tenth of every transfer.
     OddToken internal odd;
     mapping(uint16 token => uint256) public cameIn;
     mapping(uint16 token => uint256) public wentOut;
+    /// Queue fees that went back to who paid them.
+    uint256 public feesBack;
+    /// The root that the contract was frozen with, or 0.
+    bytes32 public frozenRoot;
     /// Things that went through and must not have.
     uint256 public faults;
 
@@ -23,6 +29,14 @@ contract Town is Fixture {
     bytes[] private commits;
     bytes[] private proofs;
     uint256[][] private words;
+    bytes[] private exits;
+    /// All that was ever queued.
+    bytes[] private queue;
+
+    modifier whileLive() {
+        if (rollup.frozen()) return;
+        _;
+    }
 
     function open() external {
         vm.deal(address(this), 2 * LISTING_FEE);
@@ -34,10 +48,14 @@ contract Town is Fixture {
             commits.push(vm.parseJsonBytes(json, path(number, "abi.commit")));
             proofs.push(vm.parseJsonBytes(json, path(number, "abi.proof")));
             words.push(vm.parseJsonUintArray(json, path(number, "words")));
+            for (uint256 place; place < 4; ++place) {
+                exits.push(place < exitCount(number) ? abi.encode(super.exitOf(number, place)) : bytes(""));
+            }
         }
         for (uint256 index = 1; index <= ENTRIES; ++index) {
             IRollup.QueueEntry memory entry = entryOf(index);
             cameIn[entry.token] += entry.amount;
+            queue.push(abi.encode(entry));
         }
     }
 
@@ -53,27 +71,37 @@ contract Town is Fixture {
         return words[number - 1];
     }
 
+    function exitOf(uint256 number, uint256 place) internal view override returns (Exit memory) {
+        return abi.decode(exits[4 * (number - 1) + place], (Exit));
+    }
+
+    function queued(uint256 index) private view returns (IRollup.QueueEntry[] memory run) {
+        run = new IRollup.QueueEntry[](1);
+        run[0] = abi.decode(queue[index - 1], (IRollup.QueueEntry));
+    }
+
     function oldCommitments(uint256 number) internal view override returns (uint256[6] memory empty) {
         return number == 1 ? empty : proofOf(number - 1).record.header.commitments;
     }
 
     function actor(uint256 seed) private pure returns (address) {
         uint256 pick = seed % ACTORS;
-        return pick == 0 ? ALICE : pick == 1 ? BOB : address(uint160(0xac0 + pick));
+        return pick == 0 ? ALICE : pick == 1 ? BOB : pick == 2 ? FEES : address(uint160(0xac0 + pick));
     }
 
     // ---- deposits ----
 
-    function depositNative(uint256 seed, uint96 amount, uint256 key) external {
+    function depositNative(uint256 seed, uint96 amount, uint256 key) external whileLive {
         uint256 value = QUEUE_FEE + 1 + amount;
         address sender = actor(seed);
         vm.deal(sender, sender.balance + value);
         vm.prank(sender);
         rollup.deposit{value: value}(1 + key % (R - 1), actor(seed >> 8));
         cameIn[NATIVE] += value - QUEUE_FEE;
+        queue.push(abi.encode(IRollup.QueueEntry(1, sender, NATIVE, uint112(value - QUEUE_FEE), 0, actor(seed >> 8), 1 + key % (R - 1))));
     }
 
-    function depositToken(uint256 seed, uint96 amount, uint256 key) external {
+    function depositToken(uint256 seed, uint96 amount, uint256 key) external whileLive {
         (uint16 id, address erc20) = seed % 2 == 0 ? (TOKEN, address(token)) : (TOKEN + 1, address(odd));
         address sender = actor(seed >> 8);
         uint256 asked = 1 + uint256(amount);
@@ -85,7 +113,9 @@ contract Town is Fixture {
         }
         vm.prank(sender);
         rollup.depositToken{value: QUEUE_FEE}(id, asked, 1 + key % (R - 1), sender);
-        cameIn[id] += id == TOKEN ? asked : asked - asked / 10;
+        uint256 arrived = id == TOKEN ? asked : asked - asked / 10;
+        cameIn[id] += arrived;
+        queue.push(abi.encode(IRollup.QueueEntry(1, sender, id, uint112(arrived), 0, sender, 1 + key % (R - 1))));
     }
 
     /// @dev Coins that nobody deposited change no account.
@@ -96,12 +126,12 @@ contract Town is Fixture {
 
     // ---- batches ----
 
-    function commitNext() external {
+    function commitNext() external whileLive {
         uint256 number = rollup.committed() + 1;
         if (number <= BATCHES) commit(commitOf(number));
     }
 
-    function proveNext(uint256 count, uint256 repeated) external {
+    function proveNext(uint256 count, uint256 repeated) external whileLive {
         uint256 open_ = rollup.committed() - rollup.proven();
         if (open_ == 0) return;
         // some of the call's batches may be proven already
@@ -121,6 +151,108 @@ contract Town is Fixture {
             if (again) ++faults;
         } catch {
             if (!again) ++faults;
+        }
+    }
+
+    function revertSome(uint256 to) external whileLive {
+        uint256 open_ = rollup.committed() - rollup.proven();
+        if (open_ > 0) revertTo(rollup.proven() + to % open_);
+    }
+
+    /// @dev Only batch 2 refunds something, and of its two entries the second.
+    function settleRefunds(uint256 index) external {
+        index = 3 + index % 2;
+        bool due = index == 4 && rollup.proven() >= 2 && !rollup.refunded(index);
+        try rollup.settleRefunds(proofOf(2).record, choicesOf(2), wordsOf(2), 4, index, queued(index)) {
+            if (!due) ++faults;
+        } catch {
+            if (due) ++faults;
+        }
+    }
+
+    // ---- the end ----
+
+    function wait(uint256 time) external {
+        vm.warp(block.timestamp + time % 3 days);
+    }
+
+    function freeze() public {
+        uint256 due = rollup.queueDeadline(rollup.queueProven() + 1);
+        bool late = due != 0 && block.timestamp > due;
+        if (rollup.committed() > rollup.proven() && block.timestamp > rollup.pendingSince() + 7 days) late = true;
+        bool may = late && !rollup.frozen();
+        try rollup.freeze() {
+            if (!may) ++faults;
+            frozenRoot = rollup.stateRoot();
+        } catch {
+            if (may) ++faults;
+        }
+    }
+
+    /// @dev What comes in or moves the state is dead after a freeze.
+    function tryTheDead(uint256 what) external {
+        if (frozenRoot == 0) return;
+        what %= 4;
+        (bytes memory call, uint256 value) = (abi.encodeCall(IRollup.deposit, (1, ALICE)), QUEUE_FEE + 1);
+        if (what == 1) (call, value) = (abi.encodeCall(IRollup.listToken, (address(this))), LISTING_FEE);
+        if (what == 2 && rollup.committed() < BATCHES) (call, value) = (abi.encodeCall(IRollup.commit, (commitOf(rollup.committed() + 1))), 0);
+        if (what == 3 && rollup.committed() > rollup.proven()) {
+            uint256 next = rollup.proven() + 1;
+            (call, value) = (abi.encodeCall(IRollup.prove, (oldCommitments(next), proofsOf(next, next))), 0);
+        }
+        vm.deal(OPERATOR, value);
+        vm.prank(OPERATOR, OPERATOR);
+        (bool ok, bytes memory reason) = address(rollup).call{value: value}(call);
+        if (ok || bytes4(reason) != IRollup.IsFrozen.selector) ++faults;
+    }
+
+    /// @dev Some ask for more than the slot holds.
+    function exit(uint256 pick, uint256 lie) public {
+        uint256 number = rollup.proven();
+        if (number == 0) return;
+        Exit memory leaves = exitOf(number, pick % exitCount(number));
+        bool may = rollup.frozen() && !rollup.exited(leaves.idx) && lie % 4 != 0;
+        if (lie % 4 == 0) ++leaves.dyn;
+        try rollup.exit(leaves.idx, leaves.dyn, leaves.owner, proofOf(number).record.header.commitments, leaves.opening) {
+            if (!may) ++faults;
+        } catch {
+            if (may) ++faults;
+        }
+    }
+
+    function refund(uint256 index) public {
+        index = 1 + index % queue.length;
+        bool may = rollup.frozen() && index > rollup.queueProven() && !rollup.refunded(index);
+        try rollup.refund(index, queued(index)) {
+            if (!may) ++faults;
+            cameIn[NATIVE] += QUEUE_FEE;
+            feesBack += QUEUE_FEE;
+        } catch {
+            if (may) ++faults;
+        }
+    }
+
+    /// @dev The operator is gone for a year: everybody freezes, leaves and claims.
+    function walkAway() external {
+        if (rollup.committed() == rollup.proven() && rollup.queueLength() == rollup.queueProven()) this.depositNative(0, 0, 0);
+        vm.warp(block.timestamp + 365 days);
+        freeze();
+        for (uint256 number = 1; number <= rollup.proven(); ++number) {
+            for (uint256 item; item < commitOf(number).withdrawals.length; ++item) {
+                if (!rollup.settled(number, item)) settleFixture(number, item, 1);
+            }
+        }
+        this.settleRefunds(1);
+        for (uint256 index = 1; index <= queue.length; ++index) {
+            refund(index - 1);
+        }
+        for (uint256 place; place < exitCount(rollup.proven()); ++place) {
+            exit(place, 1);
+            // a second time, which must fail
+            exit(place, 1);
+        }
+        for (uint256 i; i < 3 * ACTORS; ++i) {
+            this.claim(i / 3, i % 3);
         }
     }
 
@@ -148,7 +280,7 @@ contract Town is Fixture {
 
     function replayCommit(uint256 number) external {
         IRollup.Commit memory batch = commitOf(1 + number % BATCHES);
-        if (batch.number == rollup.committed() + 1) return;
+        if (batch.number == rollup.committed() + 1 && !rollup.frozen()) return;
         vm.prank(OPERATOR, OPERATOR);
         try rollup.commit(batch) {
             ++faults;
@@ -182,7 +314,7 @@ contract Town is Fixture {
         try rollup.prove(oldCommitments(proven + 1), some) {
             ++faults;
         } catch (bytes memory reason) {
-            if (bytes4(reason) != IRollup.ProofInvalid.selector) ++faults;
+            if (bytes4(reason) != (rollup.frozen() ? IRollup.IsFrozen.selector : IRollup.ProofInvalid.selector)) ++faults;
         }
     }
 
@@ -212,7 +344,7 @@ contract Town is Fixture {
     }
 
     function queueFeesHeld() external view returns (uint256) {
-        return (rollup.queueLength() - rollup.queueProven()) * QUEUE_FEE + rollup.feesEarned();
+        return (rollup.queueLength() - rollup.queueProven()) * QUEUE_FEE + rollup.feesEarned() - feesBack;
     }
 
     function contractUnderTest() external view returns (IRollup) {
@@ -236,7 +368,7 @@ contract InvariantTest is Fixture {
     }
 
     function targetSelectors() external view returns (FuzzSelector[] memory targets) {
-        bytes4[14] memory all = [
+        bytes4[21] memory all = [
             Town.depositNative.selector,
             Town.depositToken.selector,
             Town.donate.selector,
@@ -251,7 +383,14 @@ contract InvariantTest is Fixture {
             Town.replayCommit.selector,
             Town.commitOutOfOrder.selector,
             Town.proveTampered.selector,
-            Town.replayProof.selector
+            Town.replayProof.selector,
+            Town.revertSome.selector,
+            Town.settleRefunds.selector,
+            Town.wait.selector,
+            Town.freeze.selector,
+            Town.tryTheDead.selector,
+            Town.exit.selector,
+            Town.refund.selector
         ];
         targets = new FuzzSelector[](1);
         targets[0] = FuzzSelector(address(town), new bytes4[](all.length));
@@ -275,7 +414,19 @@ contract InvariantTest is Fixture {
         vm.assertLe(rollup.queueProven(), rollup.queueCommitted(), "entries proven before committed");
         vm.assertLe(rollup.queueCommitted(), rollup.queueLength(), "entries committed before queued");
         vm.assertEq(rollup.stateRoot(), town.expectedRoot(), "root of the last proven batch");
-        vm.assertTrue((rollup.pendingSince() == 0) == (rollup.proven() == rollup.committed()));
+        vm.assertTrue(rollup.pendingSince() != 0 || rollup.proven() == rollup.committed());
+        vm.assertTrue(rollup.frozen() == (town.frozenRoot() != 0));
+        if (rollup.frozen()) vm.assertEq(rollup.stateRoot(), town.frozenRoot(), "a frozen state never changes");
         vm.assertEq(town.faults(), 0, "something went through or failed that must not");
+    }
+
+    /// @dev The walk-away test, from wherever a run ended: everybody gets everything, and not a wei is left that was a user's.
+    function afterInvariant() public {
+        town.walkAway();
+        for (uint16 id = 1; id <= 3; ++id) {
+            vm.assertEq(rollup.escrow(id), 0, "everybody left with everything");
+        }
+        vm.assertEq(town.faults(), 0, "something went through or failed that must not");
+        vm.assertEq(rollup.feesEarned(), town.queueFeesHeld(), "nobody's fee is kept but the operator's");
     }
 }

@@ -37,6 +37,32 @@ contract LibrariesTest is Fixture {
         vm.assertEq(bytes32(zeta), golden("zeta"));
         vm.assertEq(bytes32(harness.gamma(zeta, proof)), golden("gamma"));
         vm.assertEq(harness.recordHash(proof.record), golden("batch_hash"));
+        uint256 dyn = 1 << 168 | 77;
+        vm.assertEq(
+            bytes32(harness.exitChallenge(golden("genesis_root_16"), 0xabcdef, dyn, address(bytes20(hex"3333333333333333333333333333333333333333")))),
+            golden("exit")
+        );
+    }
+
+    function test_points_of_slots_are_the_golden_ones() public view {
+        string memory kzg = vm.readFile("../protocol/vectors/kzg.json");
+        for (uint256 i; i < 7; ++i) {
+            string memory at = string.concat(".set_up.domain_points[", vm.toString(i), "].");
+            uint256 point = harness.slotPoint(vm.parseJsonUint(kzg, string.concat(at, "idx")));
+            vm.assertEq(point, vm.parseJsonUint(kzg, string.concat(at, "point")));
+        }
+        vm.assertEq(harness.slotPoint(0), 1);
+    }
+
+    function test_exits_of_the_fixtures_have_the_challenge_of_their_state() public view {
+        for (uint256 number = 1; number <= BATCHES; ++number) {
+            for (uint256 place; place < exitCount(number); ++place) {
+                Exit memory exit = exitOf(number, place);
+                string memory at = string.concat("exits[", vm.toString(place), "].challenge");
+                uint256 expected = vm.parseJsonUint(json, path(number, at));
+                vm.assertEq(harness.exitChallenge(newRoot(number), exit.idx, exit.dyn, exit.owner), expected);
+            }
+        }
     }
 
     function test_challenges_are_those_of_the_proofs() public view {

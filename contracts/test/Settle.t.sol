@@ -72,8 +72,8 @@ contract SettleTest is Fixture {
         refuses(record, 4, 1, type(uint256).max, abi.encodeWithSelector(IRollup.ItemOutOfRange.selector, 1, 2));
         refuses(record, 4, type(uint256).max, 2, abi.encodeWithSelector(IRollup.ItemOutOfRange.selector, type(uint256).max, 2));
         refuses(record, 4, 2, 0, abi.encodeWithSelector(IRollup.NothingToSettle.selector));
-        // entries of the queue are items too, but nothing comes of them yet
-        refuses(proofOf(2).record, 2, 1, 2, abi.encodeWithSelector(IRollup.NothingToSettle.selector));
+        // entries of the queue are no items
+        refuses(proofOf(2).record, 2, 1, 1, abi.encodeWithSelector(IRollup.ItemOutOfRange.selector, 1, 1));
         refuses(proofOf(5).record, 5, 0, 0, abi.encodeWithSelector(IRollup.NothingToSettle.selector));
     }
 

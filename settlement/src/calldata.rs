@@ -82,7 +82,8 @@ fn header(words: &RecordWords) -> abi::Header {
     }
 }
 
-fn entry(entry: &QueueEntry) -> abi::QueueEntry {
+/// A queue entry as the contract hashes it.
+pub(crate) fn entry(entry: &QueueEntry) -> abi::QueueEntry {
     abi::QueueEntry {
         kind: entry.kind as u8,
         sender: H160(entry.sender.0),

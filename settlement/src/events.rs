@@ -22,7 +22,8 @@ pub struct EventError {
     pub detail: &'static str,
 }
 
-/// Reads one log entry; a pending or removed one is refused. `None`: the operator took fees, which nothing here depends on.
+/// Reads one log entry; a pending or removed one is refused. `None`: nothing in the database depends on it, such as the operator's fees
+/// or how people leave a frozen contract.
 pub(crate) fn read(log: Log) -> Result<Option<EventRow>, EventError> {
     let block = log.block_number.unwrap_or_default().as_u64();
     let log_index = log.log_index.unwrap_or_default().low_u64();
@@ -37,7 +38,7 @@ pub(crate) fn read(log: Log) -> Result<Option<EventRow>, EventError> {
 fn event(decoded: RollupContractEvents) -> Result<Option<Event>, &'static str> {
     use RollupContractEvents as E;
     Ok(Some(match decoded {
-        E::FeesClaimedFilter(_) => return Ok(None),
+        E::FeesClaimedFilter(_) | E::RefundedFilter(_) | E::RevertedFilter(_) | E::FrozenFilter(_) | E::ExitedFilter(_) => return Ok(None),
         E::QueuedFilter(e) => Event::Queued(
             number(e.index)?,
             QueueEntry {

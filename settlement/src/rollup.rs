@@ -3,6 +3,7 @@
 //! The operator's own stream of commits and proofs does not go through here: see `submitter`.
 
 use crate::abi;
+use crate::calldata::entry;
 use crate::fees::suggest;
 use crate::gas::{Gas, floor_gas};
 use crate::key::{Draft, KeyError, L1Key};
@@ -12,8 +13,9 @@ use ethers_contract::EthCall;
 use ethers_core::abi::AbiDecode;
 use ethers_core::types::{Bytes, H160, U256};
 use serde::{Deserialize, Serialize};
-use sheaf_protocol::amount::{Address, Amount, TokenId};
-use sheaf_protocol::field::{Fr, Word, from_word};
+use sheaf_protocol::amount::{Address, Amount, SlotId, TokenId};
+use sheaf_protocol::field::{Fr, G1Affine, Word, from_word, g1_words, to_word};
+use sheaf_protocol::header::QueueEntry;
 use std::time::Duration;
 
 /// Most wei per gas that a one-off transaction pays: 500 gwei.
@@ -241,6 +243,14 @@ impl Rollup {
         self.amount(abi::ListingFeeCall).await
     }
 
+    /// True once somebody froze the contract.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub async fn is_frozen(&self) -> Result<bool, ViewError> {
+        self.view(abi::FrozenCall).await
+    }
+
     async fn amount<C: EthCall>(&self, call: C) -> Result<Amount, ViewError> {
         let value: U256 = self.view(call).await?;
         to_u128(value).map(Amount).ok_or_else(|| ViewError::NotOurs { contract: self.address, call: C::function_name().into() })
@@ -276,6 +286,49 @@ impl Rollup {
     /// [`SendError`].
     pub async fn claim(&self, from: &L1Key, token: TokenId, to: Address) -> Result<TxReceipt, SendError> {
         self.transact(from, abi::ClaimCall { token: token.0, to: H160(to.0) }, U256::zero()).await
+    }
+
+    /// Freezes the contract for good; refused while nothing is late.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn freeze(&self, from: &L1Key) -> Result<TxReceipt, SendError> {
+        self.transact(from, abi::FreezeCall, U256::zero()).await
+    }
+
+    /// Makes what a slot of the frozen state holds claimable by its owner. `commitments` are those of the state root; the opening is the one
+    /// that `StateVector::open_exit` makes.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn exit(
+        &self,
+        from: &L1Key,
+        slot: SlotId,
+        dyn_: Fr,
+        owner: Address,
+        commitments: &[G1Affine; 3],
+        opening: &G1Affine,
+    ) -> Result<TxReceipt, SendError> {
+        let [key, dyns, owners] = commitments.each_ref().map(g1_words);
+        let call = abi::ExitCall {
+            idx: slot.0.into(),
+            dyn_: to_word(dyn_).into(),
+            owner: H160(owner.0),
+            commitments: [key[0], key[1], dyns[0], dyns[1], owners[0], owners[1]].map(U256::from),
+            opening: g1_words(opening).map(U256::from),
+        };
+        self.transact(from, call, U256::zero()).await
+    }
+
+    /// After a freeze: gives deposits that no proven batch took back to who sent them. `entries` are a run of the queue, the first one at
+    /// index `first`.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn refund(&self, from: &L1Key, first: u64, entries: &[QueueEntry]) -> Result<TxReceipt, SendError> {
+        let call = abi::RefundCall { first: first.into(), entries: entries.iter().map(entry).collect() };
+        self.transact(from, call, U256::zero()).await
     }
 
     /// Lists an ERC-20 and returns its number, the known one if it is listed already.

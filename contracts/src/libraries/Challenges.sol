@@ -24,9 +24,23 @@ library Challenges {
         return keccak256(abi.encode(entry));
     }
 
+    /// @notice The same of an entry in calldata, where its words lie in one piece. Nothing that was queued hashes like a word beyond its type's range.
+    function sentEntryHash(IRollup.QueueEntry calldata entry) internal pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            // memory past the free pointer may be used as scratch
+            let scratch := mload(0x40)
+            calldatacopy(scratch, entry, 0xe0)
+            hash := keccak256(scratch, 0xe0)
+        }
+    }
+
     /// @notice The digest after an entry.
-    function queueDigest(bytes32 before, bytes32 hash) internal pure returns (bytes32) {
-        return keccak256(abi.encode(before, hash));
+    function queueDigest(bytes32 before, bytes32 hash) internal pure returns (bytes32 digest) {
+        assembly ("memory-safe") {
+            mstore(0, before)
+            mstore(0x20, hash)
+            digest := keccak256(0, 0x40)
+        }
     }
 
     /// @notice H("rho", domain, header hash).
@@ -43,6 +57,11 @@ library Challenges {
     function gamma(uint256 zeta_, IRollup.BatchProof calldata batch) internal pure returns (uint256) {
         bytes32 hash = keccak256(abi.encode(bytes32("gamma"), zeta_, batch.e, batch.z, batch.delta, batch.record.yDa, batch.record.yOps));
         return uint256(hash) & TOP_BYTE_CLEARED;
+    }
+
+    /// @notice H("exit", root, idx, dyn, owner).
+    function exit(bytes32 root, uint256 idx, uint256 dyn, address owner) internal pure returns (uint256) {
+        return uint256(keccak256(abi.encode(bytes32("exit"), root, idx, dyn, owner))) & TOP_BYTE_CLEARED;
     }
 
     /// @notice An odd 128-bit weight for one equation of a batched check; `seed` depends on everything that is checked.

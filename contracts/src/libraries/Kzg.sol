@@ -11,7 +11,13 @@ import {IRollup} from "../IRollup.sol";
 ///     e(sum b_i [(1 - g_i) F_i + g_i F'_i - Z_i C_q,i + zeta_i W_i - (E_i + g_i Delta_i)(zeta_i - 1) L_0], G2) * e(-sum b_i W_i, [tau]_2) = 1
 ///
 /// The commitments after batch i are those before batch i + 1, so each is multiplied once, by both weights together.
+///
+/// Beside it, what one slot holds: an opening of C_dyn + g C_owner at the slot's point.
 library Kzg {
+    /// Primitive 2^24-th root of unity: the factor of an index's highest bit.
+    uint256 private constant OMEGA_24 = 0x0c9fabc7845d50d2852e2a0371c6441f145e0db82e8326961c25f1e3e32b045b;
+    uint256 private constant HIGHEST_BIT = 1 << 23;
+
     /// @notice The checks added so far.
     struct Sum {
         /// paired with the G2 generator
@@ -63,5 +69,33 @@ library Kzg {
         }
         Bn254.addMul(sum.g2, l0[0], l0[1], Bn254.R - sum.value);
         Bn254.push(pairs, sum.openings.x, Bn254.negate(sum.openings.y), tau[0], tau[1], tau[2], tau[3]);
+    }
+
+    /// @notice True if slot `idx` of the committed state holds dyn and owner of which `value` = dyn + g owner; g depends on both.
+    ///
+    ///     e(C_dyn + g C_owner - value G1 + W(idx) opening, G2) * e(-opening, [tau]_2) = 1
+    function opensSlot(uint256[6] calldata commitments, uint256 idx, uint256 value, uint256 g, uint256[2] calldata opening, uint256[4] memory tau)
+        internal
+        view
+        returns (bool)
+    {
+        Bn254.Sum memory sum = Bn254.Sum(commitments[2], commitments[3], 0, 0);
+        Bn254.addMul(sum, commitments[4], commitments[5], g);
+        Bn254.addMul(sum, 1, 2, Bn254.R - value);
+        Bn254.addMul(sum, opening[0], opening[1], slotPoint(idx));
+        Bn254.Pairs memory pairs = Bn254.newPairs(2);
+        Bn254.push(pairs, sum.x, sum.y, Bn254.G2_X1, Bn254.G2_X0, Bn254.G2_Y1, Bn254.G2_Y0);
+        Bn254.push(pairs, opening[0], Bn254.negate(opening[1]), tau[0], tau[1], tau[2], tau[3]);
+        return Bn254.productIsOne(pairs);
+    }
+
+    /// @notice W(idx), the point of a slot: bit j of the index brings in a primitive 2^(j+1)-th root of unity.
+    function slotPoint(uint256 idx) internal pure returns (uint256 point) {
+        point = 1;
+        uint256 root = OMEGA_24;
+        for (uint256 bit = HIGHEST_BIT; bit != 0; bit >>= 1) {
+            if (idx & bit != 0) point = mulmod(point, root, Bn254.R);
+            root = mulmod(root, root, Bn254.R);
+        }
     }
 }

@@ -26,6 +26,14 @@ abstract contract Fixture {
     address internal constant ALICE = 0xA1A1a1a1A1A1A1A1A1a1a1a1a1a1A1A1a1A1a1a1;
     address internal constant BOB = 0xA3A3A3a3a3A3a3A3a3A3A3A3A3a3a3A3A3A3A3A3;
 
+    /// What a slot's owner needs to leave.
+    struct Exit {
+        uint256 idx;
+        uint256 dyn;
+        address owner;
+        uint256[2] opening;
+    }
+
     string internal json;
     IRollup internal rollup;
     TestToken internal token;
@@ -151,6 +159,34 @@ abstract contract Fixture {
         entry.key = vm.parseJsonUint(json, string.concat(at, ".key"));
     }
 
+    /// @dev Occupied slots of the state after a batch: 1 and 2, then 3, then 40,000.
+    function exitCount(uint256 number) internal pure returns (uint256) {
+        return number == 0 ? 0 : number < 3 ? number + 1 : 4;
+    }
+
+    /// @dev From the state after a batch; places count from 0.
+    function exitOf(uint256 number, uint256 place) internal view virtual returns (Exit memory out) {
+        string memory at = path(number, string.concat("exits[", vm.toString(place), "]."));
+        out.idx = vm.parseJsonUint(json, string.concat(at, "idx"));
+        out.dyn = vm.parseJsonUint(json, string.concat(at, "dyn"));
+        out.owner = address(uint160(vm.parseJsonUint(json, string.concat(at, "owner"))));
+        uint256[] memory opening = vm.parseJsonUintArray(json, string.concat(at, "opening"));
+        (out.opening[0], out.opening[1]) = (opening[0], opening[1]);
+    }
+
+    /// @dev Index of the last queue entry that the batches up to this one take.
+    function lastEntryOf(uint256 number) internal pure returns (uint256) {
+        return number < 3 ? 2 * number : ENTRIES;
+    }
+
+    /// @dev Entries first .. last of the queue.
+    function entriesOf(uint256 first, uint256 last) internal view returns (IRollup.QueueEntry[] memory entries) {
+        entries = new IRollup.QueueEntry[](last + 1 - first);
+        for (uint256 i; i < entries.length; ++i) {
+            entries[i] = entryOf(first + i);
+        }
+    }
+
     /// @dev On the curve of G2, outside its group of order r: x = 1.
     function strayG2() internal pure returns (uint256[4] memory) {
         return [
@@ -215,5 +251,24 @@ abstract contract Fixture {
 
     function settleFixture(uint256 number, uint256 first, uint256 count) internal {
         rollup.settle(proofOf(number).record, choicesOf(number), wordsOf(number), first, count);
+    }
+
+    /// @dev Credits what batch `number` refunds among the entries first .. last.
+    function settleRefundsFixture(uint256 number, uint256 first, uint256 last) internal {
+        rollup.settleRefunds(proofOf(number).record, choicesOf(number), wordsOf(number), lastEntryOf(number), first, entriesOf(first, last));
+    }
+
+    /// @dev Nobody proves any more for a year, though somebody waits: a deposit of 1 wei is left alone.
+    function freezeForGood() internal {
+        rollup.deposit{value: QUEUE_FEE + 1}(9, BOB);
+        vm.warp(block.timestamp + 365 days);
+        rollup.freeze();
+    }
+
+    function revertTo(uint256 to) internal {
+        IRollup.Record memory record;
+        if (to > rollup.proven()) record = proofOf(to).record;
+        vm.prank(OPERATOR);
+        rollup.revertTo(to, record, lastEntryOf(to));
     }
 }

@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import {IRollup} from "../../src/IRollup.sol";
 import {Bn254} from "../../src/libraries/Bn254.sol";
 import {Challenges} from "../../src/libraries/Challenges.sol";
+import {Kzg} from "../../src/libraries/Kzg.sol";
 import {Words} from "../../src/libraries/Words.sol";
 
 /// @title The libraries, callable from outside: they want calldata
@@ -48,6 +49,16 @@ contract Harness {
 
     function gamma(uint256 zeta_, IRollup.BatchProof calldata batch) external pure returns (uint256) {
         return Challenges.gamma(zeta_, batch);
+    }
+
+    function exitChallenge(bytes32 root, uint256 idx, uint256 dyn, address owner) external pure returns (uint256) {
+        return Challenges.exit(root, idx, dyn, owner);
+    }
+
+    // ---- Kzg ----
+
+    function slotPoint(uint256 idx) external pure returns (uint256) {
+        return Kzg.slotPoint(idx);
     }
 
     // ---- Bn254 ----

@@ -3,16 +3,16 @@
 //! The fixtures are bound to a contract address, so the contract is created in place: its creation code is set there and called, which runs the
 //! constructor with that address, and what it returns becomes the code.
 
-use crate::common::{World, catch_up, eventually, operator};
+use crate::common::{World, catch_up, eventually, operator, user};
 use serde_json::{Value, json};
-use sheaf_protocol::amount::{Address, Amount, NATIVE, TokenId};
+use sheaf_protocol::amount::{Address, Amount, NATIVE, SlotId, TokenId};
 use sheaf_protocol::batch::{Batch, Challenges, ProverInput};
-use sheaf_protocol::field::{Fr, Word, from_hex, keccak, to_hex, word_address, word_u128};
+use sheaf_protocol::field::{Fr, G1Affine, Word, from_hex, from_word, g1_from_words, keccak, to_hex, word_address, word_u128};
 use sheaf_protocol::header::QueueEntry;
 use sheaf_protocol::manifest::{CircuitEntry, HexWord, Manifest, Setup, SrsEntry};
 use sheaf_protocol::shape::by_name;
 use sheaf_settlement::deploy::{DeployOptions, Deployment, creation_code, deploy_test_token};
-use sheaf_settlement::rollup::{Rollup, mint_test_token};
+use sheaf_settlement::rollup::{Rollup, SendError, TxReceipt, mint_test_token};
 use sheaf_store::batches::{self, Computed, Seal};
 use sheaf_store::jobs::{ClaimRules, NewProof, claim, store_proof};
 use sheaf_store::l1::{self, TxKind};
@@ -288,4 +288,62 @@ async fn a_reorg_takes_everything_back_and_it_is_done_again(pool: PgPool) {
     assert_eq!(world.rollup.progress().await.unwrap().state_root, fixture.last_root());
     assert_eq!(world.rollup.claimable(NATIVE, Address([0xa1; 20])).await.unwrap().0, 250_000_000_000_000_000);
     assert_eq!(world.status().alarm, None);
+}
+
+/// Sends what anybody may send, from an account that has nothing to do with any slot.
+async fn leave(world: &World, batch: &Value, exit: &Value) -> Result<TxReceipt, SendError> {
+    let commitments: Vec<G1Affine> = words(&batch["commit"]["commitments"]).as_chunks().0.iter().map(|point| g1_from_words(point).unwrap()).collect();
+    let opening = g1_from_words(&words(&exit["opening"]).try_into().unwrap()).unwrap();
+    let slot = SlotId::try_from(u32::try_from(exit["idx"].as_u64().unwrap()).unwrap()).unwrap();
+    let (dyn_, owner) = (from_word(&word(&exit["dyn"])).unwrap(), owner_of(exit));
+    world.rollup.exit(&user(), slot, dyn_, owner, &commitments.try_into().unwrap(), &opening).await
+}
+
+fn owner_of(exit: &Value) -> Address {
+    Address(word(&exit["owner"])[12..].try_into().unwrap())
+}
+
+fn refusal<T: std::fmt::Debug>(result: Result<T, SendError>) -> String {
+    match result {
+        Err(SendError::Reverted(revert)) => revert.name,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn the_operator_is_gone_and_everybody_leaves(pool: PgPool) {
+    let (world, fixture) = fixture_world(pool).await;
+    let (watcher, mut submitter) = (world.watcher(|_| {}), world.default_submitter());
+    for _ in 0..20 {
+        submitter.step().await.unwrap();
+        catch_up(&watcher).await;
+    }
+    assert_eq!(world.rollup.progress().await.unwrap().state_root, fixture.last_root());
+    // nobody serves this one
+    world.deposit(77).await;
+    catch_up(&watcher).await;
+    let (last, left) = (fixture.batches().last().unwrap(), world.queued().await.pop().unwrap());
+    let exits = last["exits"].as_array().unwrap();
+    assert_eq!(refusal(world.rollup.freeze(&user()).await), "NothingOverdue");
+    assert_eq!(refusal(leave(&world, last, &exits[0]).await), "NotFrozen");
+
+    world.anvil("evm_increaseTime", vec![json!(8 * 86_400)]).await;
+    world.mine(1).await;
+    world.rollup.freeze(&user()).await.unwrap();
+    assert!(world.rollup.is_frozen().await.unwrap());
+    assert_eq!(refusal(world.rollup.deposit(&user(), Amount(5), word_u128(42), Address([9; 20])).await), "IsFrozen");
+    for exit in exits {
+        let (token, amount) = (word(&exit["dyn"])[10], u128::from_be_bytes(word(&exit["dyn"])[16..].try_into().unwrap()));
+        let before = world.rollup.claimable(TokenId(token.into()), owner_of(exit)).await.unwrap().0;
+        leave(&world, last, exit).await.unwrap();
+        assert_eq!(world.rollup.claimable(TokenId(token.into()), owner_of(exit)).await.unwrap().0, before + amount);
+        assert_eq!(refusal(leave(&world, last, exit).await), "AlreadyExited");
+    }
+    world.rollup.refund(&user(), left.0, &[left.1]).await.unwrap();
+    assert_eq!(refusal(world.rollup.refund(&user(), left.0, &[left.1]).await), "NothingToRefund");
+    let fee = world.rollup.queue_fee().await.unwrap().0;
+    assert_eq!(world.rollup.claimable(NATIVE, user().address()).await.unwrap().0, 77 + fee);
+    world.rollup.claim(&user(), NATIVE, user().address()).await.unwrap();
+    // what the watcher sees now holds it up no more than a transfer of coins would
+    catch_up(&watcher).await;
 }
