@@ -118,7 +118,8 @@ async fn decode<T: DeserializeOwned>(response: Response) -> anyhow::Result<T> {
     if !status.is_success() {
         let problem: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
         let detail = problem["detail"].as_str().map_or(text, str::to_owned);
-        bail!("{url} answered {status}: {} {detail}", problem["code"].as_str().unwrap_or_default());
+        let hint = problem["hint"].as_str().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        bail!("{url} answered {status}: {} {detail}{hint}", problem["code"].as_str().unwrap_or_default());
     }
     serde_json::from_str(&text).with_context(|| format!("{url} answered something that is not what this client knows"))
 }

@@ -2,7 +2,8 @@
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use sheaf_cli::{bench, demo, deploy, doctor, guard, keys, node, restore, wallet, worker};
+use sheaf_cli::{bench, demo, deploy, doctor, exit, guard, keys, node, restore, wallet, worker};
+use std::io::IsTerminal;
 
 /// Sheaf: a ZK-rollup for payments with real proofs on a laptop.
 #[derive(Parser, Debug)]
@@ -44,6 +45,10 @@ enum Command {
     Prover(worker::ProverArgs),
     /// The whole state from L1 alone, every root compared with the proven one.
     Restore(restore::RestoreArgs),
+    /// End the rollup for good, once a time-out of its operator has passed.
+    Freeze(exit::FreezeArgs),
+    /// Leave a frozen rollup: show L1 what a slot holds, and have it paid out.
+    Exit(exit::ExitArgs),
     /// Ends the processes that an owner on the other end of standard input leaves behind.
     #[command(hide = true)]
     Guard,
@@ -81,6 +86,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Doctor(args) => doctor::run(args).await,
         Command::Prover(args) => worker::run(args).await,
         Command::Restore(args) => restore::run(args).await,
+        Command::Freeze(args) => exit::freeze(args).await,
+        Command::Exit(args) => exit::run(args).await,
         Command::Guard => guard::run(),
     }
 }
@@ -111,6 +118,7 @@ fn start_logs(json: bool, role: bool) {
     // our targets are the names of our crates, which all begin with sheaf
     let default = if role { "warn,sheaf=info" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("SHEAF_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     if json { logs.json().init() } else { logs.with_target(false).init() }
 }

@@ -45,5 +45,5 @@ async fn the_state_comes_back_from_l1_alone_and_goes_on_where_it_stopped() {
     let text = std::fs::read_to_string(&state).unwrap();
     std::fs::write(&state, text.replacen("\"balance\":\"", "\"balance\":\"1", 1)).unwrap();
     let refused = restore(&town, &state).await.unwrap_err();
-    assert!(refused.contains("delete it and start again"), "{refused}");
+    assert!(refused.contains("restore again"), "{refused}");
 }

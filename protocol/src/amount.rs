@@ -111,13 +111,17 @@ impl<const M: u32> DecimalFloat<M> {
         Err(AmountError::Unrepresentable { value: value.0, mantissa_bits: M, below: Self::round_down(value).amount().0 })
     }
 
-    /// The largest float not above `value`.
+    /// The largest float not above `value`, with the smallest exponent that represents it.
     pub fn round_down(value: Amount) -> Self {
         let max = (1u128 << M) - 1;
         let (mut mantissa, mut exponent) = (value.0, 0u8);
         while mantissa > max && exponent < 15 {
             mantissa /= 10;
             exponent += 1;
+        }
+        if exponent > 0 && mantissa * 10 <= max {
+            // just above the largest mantissa: that one is nearer than the next exponent's, whose steps are ten times as wide
+            return Self { mantissa: max as u64, exponent: exponent - 1 };
         }
         Self { mantissa: mantissa.min(max) as u64, exponent }
     }
@@ -245,7 +249,7 @@ mod tests {
     #[test]
     fn unrepresentable_names_the_value_below() {
         let error = AmountFloat::from_amount(Amount((1 << 36) + 1)).unwrap_err();
-        assert_eq!(error, AmountError::Unrepresentable { value: (1 << 36) + 1, mantissa_bits: 36, below: 68719476730 });
+        assert_eq!(error, AmountError::Unrepresentable { value: (1 << 36) + 1, mantissa_bits: 36, below: 68719476735 });
     }
 
     #[test]
@@ -265,14 +269,30 @@ mod tests {
         assert!(refused.to_string().contains("24 bits"), "{refused}");
     }
 
+    /// Values just above the largest mantissa of an exponent, where the next one's steps are too wide.
+    fn just_above_a_mantissa(bits: u32) -> impl Strategy<Value = u128> {
+        (0u32..15, 0u128..20, 0u128..10).prop_map(move |(exponent, above, rest)| (((1 << bits) + above) * 10u128.pow(exponent)) + rest)
+    }
+
+    /// The largest of every exponent's nearest value below.
+    fn best_below(value: u128, bits: u32) -> u128 {
+        let below = |exponent| (value / 10u128.pow(exponent)).min((1 << bits) - 1) * 10u128.pow(exponent);
+        (0..16).map(below).max().unwrap()
+    }
+
     proptest! {
         #[test]
-        fn rounding_down_is_the_best_below(value in 0u128..1 << 90) {
+        fn rounding_down_is_the_best_below(value in prop_oneof![0u128..1 << 90, just_above_a_mantissa(36)]) {
             let float = AmountFloat::round_down(Amount(value));
-            let got = float.amount().0;
-            prop_assert!(got <= value);
-            let step = 10u128.pow(u32::from(float.exponent()));
-            prop_assert!(float.mantissa() == (1 << 36) - 1 || got + step > value);
+            prop_assert_eq!(float.amount().0, best_below(value, 36));
+            prop_assert_eq!(AmountFloat::from_amount(float.amount()), Ok(float), "canonical");
+        }
+
+        #[test]
+        fn fees_round_down_to_the_best_below(value in prop_oneof![0u128..1 << 70, just_above_a_mantissa(12)]) {
+            let float = FeeFloat::round_down(Amount(value));
+            prop_assert_eq!(float.amount().0, best_below(value, 12));
+            prop_assert_eq!(FeeFloat::from_amount(float.amount()), Ok(float), "canonical");
         }
 
         #[test]

@@ -8,8 +8,9 @@
 use crate::config::{AdmissionConfig, FeeConfig};
 use crate::refusal::Refusal;
 use crate::view::View;
+use sheaf_protocol::amount::Address;
 use sheaf_protocol::field::Fr;
-use sheaf_protocol::ops::{SignedOp, TxHash};
+use sheaf_protocol::ops::{Op, SignedOp, TxHash};
 use sheaf_protocol::schnorr::{self, Check};
 use sheaf_protocol::transition::Rejection;
 use sheaf_store::transactions::Receipt;
@@ -125,6 +126,11 @@ impl Rules {
         let (holds, named) = (payer.triple.token, op.token());
         if holds != named {
             return Err(Refusal::Rejected(Rejection::WrongToken { slot: op.from(), holds, named }));
+        }
+        if let Op::Withdraw(withdraw) = op
+            && withdraw.address == Address::default()
+        {
+            return Err(Refusal::ZeroAddress);
         }
         self.check_nonce(signed, payer.nonce.0)?;
         let (minimum, got) = (self.fees.minimum(named), op.fee());

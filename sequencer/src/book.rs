@@ -41,10 +41,20 @@ pub(crate) struct UnknownKind {
 
 /// Why what was accepted once is not accepted again: the database and this program disagree.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("what was accepted as number {seq} does not apply again: {refusal}")]
+#[error("what was accepted as number {seq} does not apply again: {refusal}{}", remedy(.refusal))]
 pub(crate) struct ReplayError {
     seq: u64,
     refusal: Refusal,
+}
+
+/// What helps, where it is no damage: batches that are still to come credit fees to the account that is configured now.
+fn remedy(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::NoFeeSlot(_) => {
+            "; start with the account for fees that it was accepted under (--fee-key, --fee-owner), which all sequencers of a database must share"
+        }
+        _ => "",
+    }
 }
 
 /// The triple that a deposit names.

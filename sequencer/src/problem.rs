@@ -85,6 +85,7 @@ codes! {
     InsufficientFunds = "insufficient_funds", UNPROCESSABLE_ENTITY, "The balance does not cover amount and fee";
     FeeTooLow = "fee_too_low", UNPROCESSABLE_ENTITY, "The fee is below the minimum";
     FeeNotCollected = "fee_not_collected", UNPROCESSABLE_ENTITY, "The operator collects no fees in this token";
+    ZeroAddress = "zero_address", UNPROCESSABLE_ENTITY, "Nobody could claim the withdrawal";
     KeyNotOnCurve = "key_not_on_curve", UNPROCESSABLE_ENTITY, "The slot's key is no point of the curve, so nobody can sign for it";
     NoncePointNotOnCurve = "r_not_on_curve", UNPROCESSABLE_ENTITY, "R of the signature is no point of the curve";
     NoncePointNotReduced = "r_not_reduced", UNPROCESSABLE_ENTITY, "R of the signature is not below the field modulus";
@@ -219,6 +220,7 @@ impl From<Refusal> for Problem {
             Refusal::NonceInUse { by, .. } => problem(Code::NonceInUse).field("nonce").hint(format!("GET /v1/transactions/{by}")),
             Refusal::FeeTooLow { minimum, .. } => problem(Code::FeeTooLow).field("fee").hint(format!("pay at least {minimum}")),
             Refusal::NoFeeSlot(_) => problem(Code::FeeNotCollected).field("fee").hint("send it with fee 0, or use another token"),
+            Refusal::ZeroAddress => problem(Code::ZeroAddress).field("address").hint("name the L1 address that is to claim it"),
             Refusal::Signature(error) => error.into(),
             Refusal::QueueFull => problem(Code::QueueFull).hint("send it again after the time in Retry-After"),
             Refusal::Storage => {

@@ -35,6 +35,9 @@ pub(crate) enum Refusal {
     /// The operator has no slot that could collect it.
     #[error("the operator collects no fees in token {0}")]
     NoFeeSlot(TokenId),
+    /// A withdrawal that nobody could claim.
+    #[error("the address is zero: nobody could claim the withdrawal")]
+    ZeroAddress,
     /// The signature.
     #[error("{0}")]
     Signature(SignatureError),

@@ -10,7 +10,7 @@ use crate::key::{Draft, KeyError, L1Key};
 use crate::revert::Revert;
 use crate::rpc::{CallRequest, Receipt, Rpc, RpcError, TxHash, to_u128};
 use ethers_contract::EthCall;
-use ethers_core::abi::AbiDecode;
+use ethers_core::abi::{AbiDecode, AbiEncode};
 use ethers_core::types::{Bytes, H160, U256};
 use serde::{Deserialize, Serialize};
 use sheaf_protocol::amount::{Address, Amount, SlotId, TokenId};
@@ -101,6 +101,39 @@ pub struct Progress {
     pub committed_root: Word,
     /// Queue entries so far.
     pub queue_length: u64,
+}
+
+/// What an exit shows L1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The slot.
+    pub slot: SlotId,
+    /// `balance + 2^128 nonce + 2^168 token`, as the state holds it.
+    pub dyn_: Fr,
+    /// Who may claim the balance.
+    pub owner: Address,
+    /// To key, dyn and owner: those of the state root.
+    pub commitments: [G1Affine; 3],
+    /// As `StateVector::open_exit` makes it.
+    pub opening: G1Affine,
+}
+
+impl Exit {
+    /// The whole call as calldata, for a wallet that signs elsewhere.
+    pub fn calldata(&self) -> Vec<u8> {
+        self.call().encode()
+    }
+
+    fn call(&self) -> abi::ExitCall {
+        let [key, dyns, owners] = self.commitments.each_ref().map(g1_words);
+        abi::ExitCall {
+            idx: self.slot.0.into(),
+            dyn_: to_word(self.dyn_).into(),
+            owner: H160(self.owner.0),
+            commitments: [key[0], key[1], dyns[0], dyns[1], owners[0], owners[1]].map(U256::from),
+            opening: g1_words(&self.opening).map(U256::from),
+        }
+    }
 }
 
 /// A deployed contract.
@@ -296,29 +329,20 @@ impl Rollup {
         self.transact(from, abi::FreezeCall, U256::zero()).await
     }
 
-    /// Makes what a slot of the frozen state holds claimable by its owner. `commitments` are those of the state root; the opening is the one
-    /// that `StateVector::open_exit` makes.
+    /// True if what the slot held was paid out.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub async fn is_exited(&self, slot: SlotId) -> Result<bool, ViewError> {
+        self.view(abi::ExitedCall { idx: slot.0.into() }).await
+    }
+
+    /// Makes what a slot of the frozen state holds claimable by its owner.
     ///
     /// # Errors
     /// [`SendError`].
-    pub async fn exit(
-        &self,
-        from: &L1Key,
-        slot: SlotId,
-        dyn_: Fr,
-        owner: Address,
-        commitments: &[G1Affine; 3],
-        opening: &G1Affine,
-    ) -> Result<TxReceipt, SendError> {
-        let [key, dyns, owners] = commitments.each_ref().map(g1_words);
-        let call = abi::ExitCall {
-            idx: slot.0.into(),
-            dyn_: to_word(dyn_).into(),
-            owner: H160(owner.0),
-            commitments: [key[0], key[1], dyns[0], dyns[1], owners[0], owners[1]].map(U256::from),
-            opening: g1_words(opening).map(U256::from),
-        };
-        self.transact(from, call, U256::zero()).await
+    pub async fn exit(&self, from: &L1Key, exit: &Exit) -> Result<TxReceipt, SendError> {
+        self.transact(from, exit.call(), U256::zero()).await
     }
 
     /// After a freeze: gives deposits that no proven batch took back to who sent them. `entries` are a run of the queue, the first one at

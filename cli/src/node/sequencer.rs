@@ -126,6 +126,7 @@ impl SequencerOptions {
         config.sealing.max_age = Duration::from_millis(self.seal_age_ms);
         config.fees.default_minimum = Amount(self.fee_minimum.into());
         config.fees.account = self.fee_account()?;
+        ensure!(self.fee_minimum == 0 || config.fees.account.is_some(), "--fee-minimum without --fee-key and --fee-owner: no fee could be collected");
         config.api.cors_origins = self.cors.clone();
         config.api.client_ip_header = self.client_ip_header.as_ref().map(HeaderName::to_string);
         config.api.rate = (self.rate > 0).then(|| RateConfig { per_second: self.rate, burst: self.rate.saturating_mul(4) });

@@ -43,7 +43,7 @@ struct Document;
 /// What any request for data may be answered with.
 const EVERYWHERE: [Code; 6] = [Code::InvalidParameter, Code::RateLimited, Code::StorageUnavailable, Code::Standby, Code::Stopping, Code::Internal];
 /// What a submission may be answered with.
-const SUBMIT: [Code; 32] = [
+const SUBMIT: [Code; 33] = [
     Code::MalformedJson,
     Code::MalformedRecord,
     Code::UnknownField,
@@ -66,6 +66,7 @@ const SUBMIT: [Code; 32] = [
     Code::InsufficientFunds,
     Code::FeeTooLow,
     Code::FeeNotCollected,
+    Code::ZeroAddress,
     Code::KeyNotOnCurve,
     Code::NoncePointNotOnCurve,
     Code::NoncePointNotReduced,

@@ -7,7 +7,7 @@ use sheaf_protocol::amount::{Address, Amount, BALANCE_BITS, NATIVE, Nonce, SlotI
 use sheaf_protocol::field::{Fr, to_word};
 use sheaf_protocol::kzg::StateVector;
 use sheaf_protocol::ledger::{Slot, Triple};
-use sheaf_protocol::ops::Op;
+use sheaf_protocol::ops::{Op, Withdraw};
 use sheaf_store::l1::{Event, TokenListed};
 use sqlx::PgPool;
 
@@ -106,6 +106,11 @@ async fn what_the_state_does_not_allow(pool: PgPool) {
     refused(&node, &signed(transfer(2, 3, 1_000_000, 100)), 422, "nonce_too_high").await;
     refused(&node, &signed(transfer(2, 3, 0, 1_000)), 422, "insufficient_funds").await;
     refused(&node, &with("fee", json!((FEE - 1).to_string())), 422, "fee_too_low").await;
+    let to_nobody = match withdraw(2, 0, 100) {
+        Op::Withdraw(withdraw) => Op::Withdraw(Withdraw { address: Address::default(), ..withdraw }),
+        other => other,
+    };
+    refused(&node, &signed(to_nobody), 422, "zero_address").await;
 
     node.send(&alice().sign(transfer(2, 3, 0, 100))).await;
     refused(&node, &signed(transfer(2, 3, 0, 101)), 409, "nonce_in_use").await;

@@ -33,6 +33,20 @@ async fn the_process_dies_with_computed_and_waiting_transactions(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_restart_without_the_account_for_fees_names_the_remedy(pool: PgPool) {
+    let node = Node::with_people(&pool, config(), 1_000).await;
+    node.send(&alice().sign(transfer(2, 3, 0, 100))).await;
+    node.kill();
+    let mut without = config();
+    without.fees.account = None;
+    let refused = Node::try_start(&pool, without, K).await.err().unwrap().to_string();
+    assert!(refused.contains("--fee-key"), "{refused}");
+    let node = Node::start(&pool, config()).await;
+    assert_eq!(node.slot(2).await["balance"], (900 - FEE).to_string());
+    node.stop().await;
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn the_process_dies_between_sealing_and_computing(pool: PgPool) {
     let node = Node::with_people(&pool, config(), 1_000).await;
     node.seal(1).await;

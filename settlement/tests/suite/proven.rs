@@ -12,7 +12,7 @@ use sheaf_protocol::header::QueueEntry;
 use sheaf_protocol::manifest::{CircuitEntry, HexWord, Manifest, Setup, SrsEntry};
 use sheaf_protocol::shape::by_name;
 use sheaf_settlement::deploy::{DeployOptions, Deployment, creation_code, deploy_test_token};
-use sheaf_settlement::rollup::{Rollup, SendError, TxReceipt, mint_test_token};
+use sheaf_settlement::rollup::{Exit, Rollup, SendError, TxReceipt, mint_test_token};
 use sheaf_store::batches::{self, Computed, Seal};
 use sheaf_store::jobs::{ClaimRules, NewProof, claim, store_proof};
 use sheaf_store::l1::{self, TxKind};
@@ -296,7 +296,7 @@ async fn leave(world: &World, batch: &Value, exit: &Value) -> Result<TxReceipt, 
     let opening = g1_from_words(&words(&exit["opening"]).try_into().unwrap()).unwrap();
     let slot = SlotId::try_from(u32::try_from(exit["idx"].as_u64().unwrap()).unwrap()).unwrap();
     let (dyn_, owner) = (from_word(&word(&exit["dyn"])).unwrap(), owner_of(exit));
-    world.rollup.exit(&user(), slot, dyn_, owner, &commitments.try_into().unwrap(), &opening).await
+    world.rollup.exit(&user(), &Exit { slot, dyn_, owner, commitments: commitments.try_into().unwrap(), opening }).await
 }
 
 fn owner_of(exit: &Value) -> Address {
