@@ -180,9 +180,15 @@ pub fn sheaf_binary() -> anyhow::Result<PathBuf> {
 }
 
 fn build() -> anyhow::Result<PathBuf> {
-    // the whole workspace, as `make` builds it: the same features, so nothing is compiled twice
-    let build = ["build", "--quiet", "--workspace", "--bins", "--locked"];
-    let status = Command::new(env!("CARGO")).args(build).current_dir(repository()).status()?;
+    // as `make` builds it, so that nothing is compiled twice: the whole workspace, for its features, and without what cargo tells a test of its
+    // own package, for build scripts that look at it
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["build", "--quiet", "--workspace", "--bins", "--locked"]).current_dir(repository());
+    let of_this_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| of_this_package(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
+    let status = command.status()?;
     ensure!(status.success(), "cargo build of the sheaf binary failed");
     let tests = std::env::current_exe()?;
     let folder = tests.ancestors().find(|folder| folder.join("sheaf").is_file()).context("no sheaf binary near the tests")?;

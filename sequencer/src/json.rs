@@ -250,7 +250,7 @@ mod tests {
     fn an_unrepresentable_amount_names_the_value_below() {
         let problem = body(|value| value["amount"] = "68719476737".into()).unwrap_err();
         assert_eq!(problem.code, Code::AmountNotRepresentable);
-        assert!(problem.hint.unwrap().contains("68719476730"));
+        assert!(problem.hint.unwrap().contains("68719476735"));
         assert_eq!(refused(|value| value["fee"] = "4097".into()).0, Code::AmountNotRepresentable);
     }
 

@@ -39,8 +39,8 @@ async fn a_restart_without_the_account_for_fees_names_the_remedy(pool: PgPool) {
     node.kill();
     let mut without = config();
     without.fees.account = None;
-    let refused = Node::try_start(&pool, without, K).await.err().unwrap().to_string();
-    assert!(refused.contains("--fee-key"), "{refused}");
+    let refused = Node::try_start(&pool, without, K).await.err().unwrap();
+    assert!(matches!(&refused, StartError::Recovery(RecoveryError::Replay(why)) if why.contains("--fee-key")), "{refused:?}");
     let node = Node::start(&pool, config()).await;
     assert_eq!(node.slot(2).await["balance"], (900 - FEE).to_string());
     node.stop().await;
