@@ -12,7 +12,7 @@ use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::keys::Keys;
 use sheaf_circuits::prove::{Prover, proof_words, verify};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
-use sheaf_protocol::batch::{Batch, Challenges, Deposit, Signed};
+use sheaf_protocol::batch::{Batch, Challenges, Deposit, Operations, Signed};
 use sheaf_protocol::field::{Fr, G1Affine, Word, g1_words, g2_words, to_hex, to_word, word_address, word_u128};
 use sheaf_protocol::header::{self, Choice, Header, QueueEntry, QueueKind, Record};
 use sheaf_protocol::kzg::{Srs, StateVector, Step};
@@ -173,7 +173,8 @@ impl<'a> Chain<'a> {
         let (deposits, choices) = (plan.deposits(), plan.choices());
         let prover = &self.provers[proved as usize - 1];
         let (shape, fee_slot) = (*prover.circuit().shape(), |token| (token == NATIVE).then_some(FEE_SLOT));
-        let batch = Batch::assemble(&self.ledger, (proved, shape), self.domain, plan.transfers, plan.withdrawals, deposits, fee_slot)?;
+        let operations = Operations { transfers: plan.transfers, withdrawals: plan.withdrawals, deposits, ..Operations::default() };
+        let batch = Batch::assemble(&self.ledger, (proved, shape), self.domain, operations, fee_slot)?;
         let step = self.state.prepare(&batch.touched_slots())?;
         let data = batch.posted_data();
         let header = Header {

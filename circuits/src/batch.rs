@@ -3,7 +3,7 @@
 //! ```text
 //! public   domain rho zeta h E Z Delta y_da y_ops
 //! head     rho^2
-//! slots    transfers | withdrawals | deposits | fees | accounts          (independent; rayon in values mode)
+//! slots    transfers | withdrawals | registers | deposits | exits | rotations | fees | accounts    (independent; rayon in values mode)
 //! tail     sorted      idx of the account slots strictly increasing
 //!          h           sponge over everything absorbed
 //!          y_da y_ops  Horner at zeta, word 0 lowest
@@ -12,19 +12,15 @@
 //! ```
 //!
 //! A [`Circuit`] is the constraints of one shape under one id, made once; [`Circuit::assign`] turns a batch into the full
-//! assignment `[1, public.., witness..]`. Registers, exits and rotations have no slot kind yet: a shape that asks for them is refused.
-//! A false batch is not refused here: its assignment violates rows, which [`crate::evaluate`] names.
+//! assignment `[1, public.., witness..]`. A false batch is not refused here: its assignment violates rows, which [`crate::evaluate`] names.
 
 use crate::builder::{Builder, Layout, Num, Tampering};
-use crate::float::FloatWitness;
 use crate::poseidon::sponge17;
-use crate::signature::SignatureWitness;
-use crate::slots::account::{AccountOut, AccountWitness};
-use crate::slots::deposit::DepositWitness;
-use crate::slots::fee::FeeWitness;
-use crate::slots::transfer::TransferWitness;
-use crate::slots::withdraw::WithdrawWitness;
+use crate::slots::account::AccountOut;
+use crate::slots::register::RegisterOut;
+use crate::slots::rotate::RotateOut;
 use crate::slots::{Bus, Context, SlotCircuit, SlotOut};
+use crate::witness::BatchWitness;
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field};
 use ark_relations::gr1cs::{
@@ -33,21 +29,13 @@ use ark_relations::gr1cs::{
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use sheaf_protocol::amount::SLOT_BITS;
-use sheaf_protocol::batch::{
-    AccountSlot, Batch, Challenges, Deposit, PUBLIC_INPUTS, PublicInput, PublicInputs, Signed, dummy_transfer, dummy_withdrawal,
-};
+use sheaf_protocol::batch::{Batch, Challenges, NEW_SLOTS_PER_ELEMENT, PUBLIC_INPUTS, PublicInput, PublicInputs};
 use sheaf_protocol::field::{Word, pow2, to_word};
-use sheaf_protocol::header::FeeCredit;
-use sheaf_protocol::ops::{OpTag, Transfer, Withdraw};
-use sheaf_protocol::schnorr::{self, Signature};
 use sheaf_protocol::shape::Shape;
 
 /// Why there is no circuit or no witness.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CircuitError {
-    /// The shape has slots of kinds that no circuit has yet.
-    #[error("shape asks for registers, exits or rotations, which have no slot kind; set them to 0")]
-    Unsupported,
     /// So many amounts that a sum of them could be mistaken for another: see [`Shape::amounts_stay_apart`].
     #[error("shape has too many slots: (D + W + X + F) 2^112 + (T + W + R) 2^87 must stay below 2^127")]
     Bound,
@@ -86,153 +74,6 @@ pub enum CircuitError {
     /// ark-relations failed.
     #[error("constraint system: {0}")]
     Synthesis(#[from] SynthesisError),
-}
-
-/// Slot witnesses of a batch, padded to the shape, with its public inputs.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct BatchWitness {
-    /// The public inputs in order.
-    pub inputs: PublicInputs,
-    /// T of them.
-    pub transfers: Vec<TransferWitness>,
-    /// W of them.
-    pub withdrawals: Vec<WithdrawWitness>,
-    /// D of them.
-    pub deposits: Vec<DepositWitness>,
-    /// F of them.
-    pub fees: Vec<FeeWitness>,
-    /// A of them.
-    pub accounts: Vec<AccountWitness>,
-}
-
-fn fill<T: Clone>(
-    kind: &'static str,
-    mut used: Vec<T>,
-    capacity: u32,
-    spare: impl FnOnce() -> Result<T, CircuitError>,
-) -> Result<Vec<T>, CircuitError> {
-    let (got, capacity) = (used.len(), capacity as usize);
-    if got > capacity {
-        return Err(CircuitError::Capacity { kind, got, capacity });
-    }
-    if got < capacity {
-        used.resize(capacity, spare()?);
-    }
-    Ok(used)
-}
-
-fn signature_witness(key: Fr, domain: Fr, tag: OpTag, message: Fr, signature: &Signature) -> Option<SignatureWitness> {
-    let witness = schnorr::witness(key, domain, tag as u8, message, signature).ok()?;
-    Some(SignatureWitness { key, key_y: witness.a_y, h0: witness.h0, h1: witness.h1, windows: witness.windows.map(|point| (point.x, point.y)) })
-}
-
-/// Slot witness of a signed transfer.
-///
-/// # Errors
-/// [`CircuitError::Signature`] if the signature does not verify.
-pub fn transfer_witness(signed: &Signed<Transfer>, domain: Fr) -> Result<TransferWitness, CircuitError> {
-    let Transfer { from, to, token, nonce, amount, fee } = signed.op;
-    let signature = signature_witness(signed.key, domain, OpTag::Transfer, signed.op.message(), &signed.signature);
-    Ok(TransferWitness {
-        from: Fr::from(from.0),
-        to: Fr::from(to.0),
-        token: Fr::from(token.0),
-        nonce: Fr::from(nonce.0),
-        amount: FloatWitness::from(amount),
-        fee: FloatWitness::from(fee),
-        signature: signature.ok_or(CircuitError::Signature(from.0))?,
-    })
-}
-
-/// Slot witness of a signed withdrawal.
-///
-/// # Errors
-/// [`CircuitError::Signature`] if the signature does not verify.
-pub fn withdraw_witness(signed: &Signed<Withdraw>, domain: Fr) -> Result<WithdrawWitness, CircuitError> {
-    let Withdraw { from, token, nonce, fee, amount, address } = signed.op;
-    let signature = signature_witness(signed.key, domain, OpTag::Withdraw, signed.op.message(domain), &signed.signature);
-    Ok(WithdrawWitness {
-        from: Fr::from(from.0),
-        token: Fr::from(token.0),
-        nonce: Fr::from(nonce.0),
-        fee: FloatWitness::from(fee),
-        amount: Fr::from(amount.0),
-        address: address.to_fr(),
-        signature: signature.ok_or(CircuitError::Signature(from.0))?,
-    })
-}
-
-impl From<&Deposit> for DepositWitness {
-    fn from(deposit: &Deposit) -> Self {
-        let [pole, amount, owner, key] = deposit.words();
-        Self { pole, amount, owner, key }
-    }
-}
-
-impl From<&FeeCredit> for FeeWitness {
-    fn from(fee: &FeeCredit) -> Self {
-        Self { idx: Fr::from(fee.slot.0), token: Fr::from(fee.token.0), total: Fr::from(fee.total.0) }
-    }
-}
-
-impl From<&AccountSlot> for AccountWitness {
-    fn from(account: &AccountSlot) -> Self {
-        let AccountSlot { id, old, new, is_new, signed, opens } = account;
-        Self {
-            idx: Fr::from(id.0),
-            token: Fr::from(new.triple.token.0),
-            nonce: Fr::from(new.nonce.0),
-            balance: Fr::from(new.balance.0),
-            signatures: Fr::from(*signed),
-            openings: Fr::from(*opens),
-            is_new: Fr::from(*is_new),
-            dyn_old: old.packed(),
-            key: new.triple.key,
-            owner: new.triple.owner.to_fr(),
-            ..Self::default()
-        }
-    }
-}
-
-impl BatchWitness {
-    /// Padded slot witnesses of `batch` at `challenges`; the costly part, window digits of every signature, runs in parallel.
-    ///
-    /// # Errors
-    /// [`CircuitError::Capacity`] if it does not fit its shape, [`CircuitError::Signature`] if a signature does not verify.
-    pub fn new(batch: &Batch, challenges: &Challenges) -> Result<Self, CircuitError> {
-        let (shape, domain) = (&batch.shape, batch.domain);
-        let transfers = batch.transfers.par_iter().map(|t| transfer_witness(t, domain)).collect::<Result<_, _>>()?;
-        let withdrawals = batch.withdrawals.par_iter().map(|w| withdraw_witness(w, domain)).collect::<Result<_, _>>()?;
-        let (got, capacity) = (batch.accounts.len(), shape.accounts as usize);
-        if got != capacity {
-            return Err(CircuitError::Capacity { kind: "account slots", got, capacity });
-        }
-        Ok(Self {
-            inputs: batch.public_inputs(challenges),
-            transfers: fill("transfers", transfers, shape.transfers, || transfer_witness(&dummy_transfer(domain), domain))?,
-            withdrawals: fill("withdrawals", withdrawals, shape.withdrawals, || withdraw_witness(&dummy_withdrawal(domain), domain))?,
-            deposits: fill("deposits", batch.deposits.iter().map(DepositWitness::from).collect(), shape.deposits, || Ok(DepositWitness::default()))?,
-            fees: fill("fees", batch.fees.iter().map(FeeWitness::from).collect(), shape.fees, || Ok(FeeWitness::default()))?,
-            accounts: batch.accounts.iter().map(AccountWitness::from).collect(),
-        })
-    }
-
-    /// As many slots as the shape has, all zero: enough to name variables and constraints, satisfied by nothing.
-    fn blank(shape: &Shape) -> Self {
-        Self {
-            inputs: PublicInputs::default(),
-            transfers: vec![TransferWitness::default(); shape.transfers as usize],
-            withdrawals: vec![WithdrawWitness::default(); shape.withdrawals as usize],
-            deposits: vec![DepositWitness::default(); shape.deposits as usize],
-            fees: vec![FeeWitness::default(); shape.fees as usize],
-            accounts: vec![AccountWitness::default(); shape.accounts as usize],
-        }
-    }
-
-    fn fits(&self, shape: &Shape) -> bool {
-        let counts = [self.transfers.len(), self.withdrawals.len(), self.deposits.len(), self.fees.len(), self.accounts.len()];
-        counts == [shape.transfers, shape.withdrawals, shape.deposits, shape.fees, shape.accounts].map(|count| count as usize)
-    }
 }
 
 /// The values a batch's circuit computes for its public inputs from `h` on, whatever the inputs say.
@@ -297,7 +138,10 @@ fn alone<T>(kind: &'static str, index: usize, build: impl FnOnce(&mut Builder<'_
 struct Slots {
     transfers: Vec<SlotOut>,
     withdrawals: Vec<SlotOut>,
+    registers: Vec<RegisterOut>,
     deposits: Vec<SlotOut>,
+    exits: Vec<SlotOut>,
+    rotations: Vec<RotateOut>,
     fees: Vec<SlotOut>,
     accounts: Vec<AccountOut>,
 }
@@ -307,36 +151,50 @@ impl Slots {
         Self {
             transfers: driver.slots(&witness.transfers, ctx),
             withdrawals: driver.slots(&witness.withdrawals, ctx),
+            registers: driver.slots(&witness.registers, ctx),
             deposits: driver.slots(&witness.deposits, ctx),
+            exits: driver.slots(&witness.exits, ctx),
+            rotations: driver.slots(&witness.rotations, ctx),
             fees: driver.slots(&witness.fees, ctx),
             accounts: driver.slots(&witness.accounts, ctx),
         }
     }
 
-    /// In the transcript's order.
-    fn all(&self) -> impl Iterator<Item = &SlotOut> {
-        let ops = self.transfers.iter().chain(&self.withdrawals).chain(&self.deposits).chain(&self.fees);
-        ops.chain(self.accounts.iter().map(|account| &account.slot))
+    fn signed(&self) -> impl Iterator<Item = &SlotOut> {
+        self.transfers.iter().chain(&self.withdrawals).chain(self.registers.iter().map(|register| &register.slot))
     }
 
+    fn unsigned(&self) -> impl Iterator<Item = &SlotOut> {
+        let requests = self.exits.iter().chain(self.rotations.iter().map(|rotation| &rotation.slot));
+        self.deposits.iter().chain(requests).chain(&self.fees).chain(self.accounts.iter().map(|account| &account.slot))
+    }
+
+    /// In the transcript's order: the slots that registers open come after all signatures.
     fn absorbed(&self) -> Vec<Num> {
-        self.all().flat_map(|slot| slot.absorbed.iter().cloned()).collect()
+        let packed = self.registers.chunks(NEW_SLOTS_PER_ELEMENT).map(|registers| {
+            let parts: Vec<(&Num, u64)> = registers.iter().zip(0..).map(|(register, i)| (&register.new, u64::from(SLOT_BITS) * i)).collect();
+            Num::packed(&parts)
+        });
+        let of = |slot: &SlotOut| slot.absorbed.clone();
+        self.signed().flat_map(of).chain(packed).chain(self.unsigned().flat_map(of)).collect()
     }
 
-    /// Two transfers to a word, then fees.
+    /// Two transfers to a word, then registers, then fees.
     fn da_words(&self) -> Vec<Num> {
         let transfers: Vec<&Num> = self.transfers.iter().flat_map(|slot| &slot.words).collect();
         let pairs = transfers.chunks(2).map(|pair| Num::weighted(Fr::ZERO, [Fr::ONE, pow2(104)].into_iter().zip(pair.iter().copied())));
-        pairs.chain(self.fees.iter().flat_map(|slot| slot.words.iter().cloned())).collect()
+        let rest = self.registers.iter().map(|register| &register.slot).chain(&self.fees);
+        pairs.chain(rest.flat_map(|slot| slot.words.iter().cloned())).collect()
     }
 
-    /// Withdrawals, then deposits.
+    /// Withdrawals, deposits, exits, rotations.
     fn ops_words(&self) -> Vec<Num> {
-        self.withdrawals.iter().chain(&self.deposits).flat_map(|slot| slot.words.iter().cloned()).collect()
+        let slots = self.withdrawals.iter().chain(&self.deposits).chain(&self.exits).chain(self.rotations.iter().map(|rotation| &rotation.slot));
+        slots.flat_map(|slot| slot.words.iter().cloned()).collect()
     }
 
     fn bus(&self, bus: Bus) -> Num {
-        let terms = self.all().flat_map(|slot| &slot.terms).filter(|term| term.bus == bus);
+        let terms = self.signed().chain(self.unsigned()).flat_map(|slot| &slot.terms).filter(|term| term.bus == bus);
         Num::weighted(Fr::ZERO, terms.map(|term| (term.sign, &term.fraction)))
     }
 }
@@ -380,7 +238,7 @@ fn tail(b: &mut Builder<'_>, circuit_id: Fr, inputs: &PublicInputs, zeta: &Num, 
     b.group("claim_z");
     let z = product(b, &slots.accounts);
     let z = publish(b, inputs, "claim_z", PublicInput::Z, z);
-    let delta = Num::sum(slots.accounts.iter().map(|account| &account.delta));
+    let delta = Num::sum(slots.accounts.iter().map(|account| &account.delta).chain(slots.rotations.iter().map(|rotation| &rotation.delta)));
     let delta = publish(b, inputs, "claim_delta", PublicInput::Delta, delta);
     b.group("words_da");
     let y_da = horner(b, &slots.da_words(), zeta);
@@ -473,8 +331,7 @@ impl Circuit {
     /// The circuit of `shape` as number `id` of a deployment (from 1); the id is a constant of the transcript.
     ///
     /// # Errors
-    /// [`CircuitError::Unsupported`] for kinds without a slot circuit, [`CircuitError::Bound`] or [`CircuitError::NoAccounts`] for shapes
-    /// that prove nothing, [`CircuitError::Synthesis`] if ark-relations fails.
+    /// [`CircuitError::Bound`] or [`CircuitError::NoAccounts`] for shapes that prove nothing, [`CircuitError::Synthesis`] if ark-relations fails.
     pub fn new(shape: Shape, id: u32) -> Result<Self, CircuitError> {
         check_shape(&shape)?;
         let cs = ConstraintSystem::<Fr>::new_ref();
@@ -574,9 +431,6 @@ impl Circuit {
 }
 
 fn check_shape(shape: &Shape) -> Result<(), CircuitError> {
-    if [shape.registers, shape.exits, shape.rotations] != [0; 3] {
-        return Err(CircuitError::Unsupported);
-    }
     if !shape.amounts_stay_apart() {
         return Err(CircuitError::Bound);
     }

@@ -1,9 +1,9 @@
 //! The R1CS twins of `sheaf-protocol`: the batch circuit, its development keys, proving and verifying. No network, no database.
 //!
 //! ```text
-//! builder ── poseidon, float, signature ── slots/{transfer, withdraw, deposit, fee, account} ── batch
-//!                                                                                               ├── evaluate (tests)
-//!                                                                                keys ── prove ─┴── export (snarkjs)
+//! builder ── poseidon, float, signature ── slots/* ── batch ── witness
+//!                                              ├── evaluate (tests)
+//!                               keys ── prove ─┴── export (snarkjs)
 //! ```
 //!
 //! Statement, names and order are those of `docs/protocol.md`, section 5.
@@ -20,3 +20,4 @@ pub mod prove;
 pub mod setup;
 pub mod signature;
 pub mod slots;
+pub mod witness;

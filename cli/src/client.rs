@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sheaf_protocol::field::to_hex;
+use sheaf_protocol::field::{to_hex, to_word};
 use sheaf_protocol::ledger::Triple;
 use sheaf_protocol::ops::{Op, SignedOp};
 use std::net::IpAddr;
@@ -93,6 +93,11 @@ pub fn to_json(signed: &SignedOp) -> Value {
         Op::Withdraw(w) => json!({
             "op": "withdraw", "from": w.from.to_string(), "token": w.token.to_string(), "nonce": w.nonce.to_string(),
             "fee": w.fee.amount().to_string(), "amount": w.amount.to_string(), "address": w.address.to_string(), "signature": signature,
+        }),
+        Op::Register(r) => json!({
+            "op": "register", "from": r.from.to_string(), "token": r.token.to_string(), "nonce": r.nonce.to_string(),
+            "fee": r.fee.amount().to_string(), "key": to_hex(&to_word(r.account.key)), "owner": r.account.owner.to_string(),
+            "account_token": r.account.token.to_string(), "signature": signature,
         }),
     }
 }

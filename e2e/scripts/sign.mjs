@@ -4,6 +4,8 @@
 //   sign.mjs key      --seed HEX32
 //   sign.mjs transfer --seed HEX32 --chain-id N --contract ADDRESS --from N --to N --token N --nonce N --amount N --fee N [--random HEX32]
 //   sign.mjs withdraw --seed HEX32 --chain-id N --contract ADDRESS --from N --token N --nonce N --amount N --fee N --address ADDRESS [--random HEX32]
+//   sign.mjs register --seed HEX32 --chain-id N --contract ADDRESS --from N --token N --nonce N --fee N --key HEX32 --owner ADDRESS
+//                     --account-token N [--random HEX32]
 //
 // Prints JSON: the key, or the transaction for POST /v1/transactions with its binary record. Poseidon's constants are read from
 // protocol/vectors/poseidon.json. BigInt is not constant-time: for tests, not for real money.
@@ -15,7 +17,7 @@ const R = 0x30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001n; /
 const Q = 0x30644e72e131a029b85045b68181585d97816a916871ca8d3c208c16d87cfd47n; // order of Grumpkin
 const G = [1n, 17631683881184975370165255887551781615748388533673675138860n];
 const LAMBDA = 2203960485148121921418603742825762020974279258880205651966n;
-const [TRANSFER, WITHDRAW, TAG_WM] = [1n, 2n, 4n];
+const [TRANSFER, WITHDRAW, REGISTER, TAG_WM, TAG_RM] = [1n, 2n, 3n, 4n, 5n];
 const POSEIDON = JSON.parse(readFileSync(new URL("../../protocol/vectors/poseidon.json", import.meta.url), "utf8"));
 
 const mod = (value, modulus) => ((value % modulus) + modulus) % modulus;
@@ -144,7 +146,7 @@ function transfer({ from, to, token, nonce, amount, fee }) {
   const [amount40, fee16] = [packedFloat(amount, 36n), packedFloat(fee, 12n)];
   const word = from | (to << 24n) | (amount40 << 48n) | (fee16 << 88n);
   const bytes = record([TRANSFER, 1], [from, 3], [to, 3], [token, 2], [nonce, 4], [amount40, 5], [fee16, 2]);
-  return [TRANSFER, word + (token << 104n) + (nonce << 120n), bytes, { to: to.toString() }];
+  return [TRANSFER, word + (token << 104n) + (nonce << 120n), bytes, { to: to.toString(), amount: amount.toString() }];
 }
 
 function withdraw({ from, token, nonce, amount, fee, address }, domain) {
@@ -152,15 +154,23 @@ function withdraw({ from, token, nonce, amount, fee, address }, domain) {
   const w0 = from | (token << 24n) | (fee16 << 40n);
   const message = poseidon4((domain + TAG_WM) % R, w0 + (nonce << 56n), amount, BigInt(address));
   const bytes = record([WITHDRAW, 1], [from, 3], [token, 2], [nonce, 4], [fee16, 2], [amount, 14], [BigInt(address), 20]);
-  return [WITHDRAW, message, bytes, { address }];
+  return [WITHDRAW, message, bytes, { address, amount: amount.toString() }];
+}
+
+function register({ from, token, nonce, fee, key, owner, "account-token": accountToken }, domain) {
+  const fee16 = packedFloat(fee, 12n);
+  const head = from | (token << 24n) | (accountToken << 40n) | (fee16 << 56n) | (nonce << 72n);
+  const message = poseidon4((domain + TAG_RM) % R, head, BigInt(key), BigInt(owner));
+  const bytes = record([REGISTER, 1], [from, 3], [token, 2], [nonce, 4], [fee16, 2], [accountToken, 2], [BigInt(key), 32], [BigInt(owner), 20]);
+  return [REGISTER, message, bytes, { key, owner, account_token: accountToken.toString() }];
 }
 
 function transaction(op, build, fields) {
-  const { seed, random, contract, from, token, nonce, amount, fee } = fields;
+  const { seed, random, contract, from, token, nonce, fee } = fields;
   const domain = H("sheaf.v1", fields["chain-id"], BigInt(contract));
   const [opTag, message, bytes, own] = build(fields, domain);
   const signature = sign(seed, domain, opTag, message, random ?? randomBytes(32));
-  const numbers = Object.entries({ from, token, nonce, amount, fee }).map(([name, value]) => [name, value.toString()]);
+  const numbers = Object.entries({ from, token, nonce, fee }).map(([name, value]) => [name, value.toString()]);
   return {
     transaction: { op, ...Object.fromEntries(numbers), ...own, signature: hex(signature) },
     hash: hex(word32(H("tx", domain, opTag, message))),
@@ -180,7 +190,7 @@ function parse(words) {
 
 const [command, ...words] = process.argv.slice(2);
 const fields = parse(words);
-const builders = { transfer, withdraw };
+const builders = { transfer, withdraw, register };
 let result;
 if (command === "key") {
   const [secret, key] = keyOf(fields.seed);

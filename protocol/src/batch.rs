@@ -4,28 +4,37 @@
 //! [`Batch::check`] is the native twin of the circuit: same groups, same order, same names. Inside a batch operations commute.
 //!
 //! ```text
-//! signed slots ──┐                       BAL    credits - debits = change of balance, per (slot, token)
-//! deposits ──────┼── seven buses ── account slots (sorted, padded)      KEY NONCE OPEN READ EXIT ROT
-//! fee slots ─────┘
+//! signed slots ────────┐                       BAL    credits - debits = change of balance, per (slot, token)
+//! deposits, requests ──┼── seven buses ── account slots (sorted, padded)      KEY NONCE OPEN READ EXIT ROT
+//! fee slots ───────────┘
 //! ```
 
-use crate::amount::{Amount, BALANCE_BITS, Nonce, SLOT_BITS, SlotId, TokenId, WHOLE_AMOUNT_BITS};
+mod assemble;
+mod check;
+
+use crate::amount::{Address, Amount, SlotId, TokenId};
 use crate::field::{Fr, pow2};
-use crate::header::{Choice, FeeCredit, posted_data};
+use crate::header::{Choice, FeeCredit, PostedRegister, posted_data};
 use crate::kzg::{Claims, TouchedSlot};
-use crate::ledger::{Ledger, Slot, Triple};
-use crate::ops::{Op, OpTag, Transfer, Withdraw};
+use crate::ledger::{Slot, Triple};
+use crate::ops::{Op, OpTag, Register, Transfer, Withdraw};
 use crate::poseidon::Sponge17;
 use crate::schnorr::{self, Signature};
 use crate::shape::Shape;
 use ark_ff::Zero;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+pub use assemble::{Operations, Request};
 
 /// Signed operations of one slot and batch are below `2^12`.
 pub const SIGNED_BITS: u32 = 12;
-/// Deposits naming one slot in a batch are below `2^8`.
+/// Deposits and registers naming one slot in a batch are below `2^8`.
 pub const OPENS_BITS: u32 = 8;
+/// Requests naming one slot in a batch are below `2^8`.
+pub const READS_BITS: u32 = 8;
+/// Slots that registers open, packed into one absorbed element.
+pub const NEW_SLOTS_PER_ELEMENT: usize = 10;
 
 /// A signed operation in the batch with the key that signed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +59,45 @@ pub struct Deposit {
     pub amount: Amount,
 }
 
+/// A register in the batch with the slot that the operator chose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registered {
+    /// The sponsor's operation.
+    pub signed: Signed<Register>,
+    /// The slot it opens, or that holds exactly the account already.
+    pub new: SlotId,
+}
+
+/// What a request from the L1 queue finds at its slot: key and owner at the start of the batch, or those it is opened with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The slot it names.
+    pub slot: SlotId,
+    /// Key, owner and token there; all zero in an empty slot.
+    pub triple: Triple,
+    /// Who asks on L1.
+    pub requester: Address,
+}
+
+/// A forced exit taken from the L1 queue: pays what is left in the slot if its owner asks, else nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Slot and requester.
+    pub found: Found,
+    /// What leaves, below 2^112.
+    pub amount: Amount,
+}
+
+/// A key rotation taken from the L1 queue: replaces the slot's key if its owner asks, else does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// Slot and requester.
+    pub found: Found,
+    /// x-coordinate of the new key.
+    #[serde(with = "crate::field::fr_hex")]
+    pub new_key: Fr,
+}
+
 /// One touched (or padding) slot, before and after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountSlot {
@@ -59,12 +107,22 @@ pub struct AccountSlot {
     pub old: Slot,
     /// Content after the batch.
     pub new: Slot,
+    /// The key under which this batch sees the slot: the one before it, or the one it is opened with. A rotation alone makes it differ from the
+    /// new key.
+    #[serde(with = "crate::field::fr_hex")]
+    pub key: Fr,
     /// True if this batch opens it.
     pub is_new: bool,
     /// m: operations it signed in this batch.
     pub signed: u16,
     /// c: deposits and registers naming it.
     pub opens: u8,
+    /// r: requests naming it.
+    pub reads: u8,
+    /// x: an exit acts on it.
+    pub exits: bool,
+    /// y: a rotation acts on it.
+    pub rotates: bool,
 }
 
 /// A batch as the prover gets it.
@@ -81,8 +139,14 @@ pub struct Batch {
     pub transfers: Vec<Signed<Transfer>>,
     /// At most W.
     pub withdrawals: Vec<Signed<Withdraw>>,
+    /// At most R.
+    pub registers: Vec<Registered>,
     /// At most D, in queue order, without refunds.
     pub deposits: Vec<Deposit>,
+    /// At most X, in queue order.
+    pub exits: Vec<Exit>,
+    /// At most Y, in queue order.
+    pub rotations: Vec<Rotation>,
     /// At most F, strictly increasing tokens.
     pub fees: Vec<FeeCredit>,
     /// Exactly A, strictly increasing indices.
@@ -182,9 +246,21 @@ pub enum BatchError {
     /// Nonces are not used exactly once each without a gap.
     #[error("nonce bus: slot {0}")]
     Nonce(SlotId),
-    /// A deposit does not name exactly its slot's key, owner and token.
+    /// A deposit or register does not name exactly its slot's key, owner and token.
     #[error("open bus: slot {0}")]
     Open(SlotId),
+    /// A request does not carry exactly its slot's key, owner and token.
+    #[error("read bus: slot {0}")]
+    Read(SlotId),
+    /// Acting exits of a slot are not what its account slot says, or more than one.
+    #[error("exit bus: slot {0}")]
+    Exit(SlotId),
+    /// Acting rotations of a slot are not what its account slot says, or more than one, or to another key.
+    #[error("rotate bus: slot {0}")]
+    Rotate(SlotId),
+    /// An exit that is not the owner's pays something.
+    #[error("the exit of slot {0} is not its owner's and pays something")]
+    ForeignExit(SlotId),
     /// No fee slot was given for a token that paid fees.
     #[error("no fee slot for token {0}")]
     NoFeeSlot(TokenId),
@@ -212,6 +288,13 @@ impl Signed<Withdraw> {
     }
 }
 
+impl Signed<Register> {
+    /// `e`: the challenge hash that binds R.x, key and message.
+    pub fn challenge_hash(&self, domain: Fr) -> Fr {
+        schnorr::challenge_hash(domain, OpTag::Register as u8, self.signature.r_x, self.key, self.op.message(domain))
+    }
+}
+
 /// The transfer that fills unused slots: zero words, signed by the dummy key.
 pub fn dummy_transfer(domain: Fr) -> Signed<Transfer> {
     let op = Transfer::default();
@@ -226,6 +309,59 @@ pub fn dummy_withdrawal(domain: Fr) -> Signed<Withdraw> {
     Signed { op, key: key.0, signature }
 }
 
+/// The register that fills unused slots: zero words, signed by the dummy key.
+pub fn dummy_register(domain: Fr) -> Registered {
+    let op = Register::default();
+    let (key, signature) = schnorr::dummy(domain, OpTag::Register as u8, op.message(domain));
+    Registered { signed: Signed { op, key: key.0, signature }, new: SlotId(0) }
+}
+
+impl Registered {
+    /// The three posted words: w0, key, owner.
+    pub fn words(&self) -> [Fr; 3] {
+        self.signed.op.words(self.new)
+    }
+}
+
+impl Found {
+    /// True if the owner asks.
+    pub fn acts(&self) -> bool {
+        self.requester == self.triple.owner
+    }
+
+    /// Five absorbed elements, the first three being words of `P_ops`: K, requester, `third`, owner, key.
+    fn absorbed(&self, third: Fr) -> [Fr; 5] {
+        let Found { slot, triple, requester } = self;
+        [account_pole(*slot, triple.token), requester.to_fr(), third, triple.owner.to_fr(), triple.key]
+    }
+}
+
+impl Exit {
+    /// K, requester, amount, owner, key: all absorbed, the first three are words of `P_ops`.
+    pub fn absorbed(&self) -> [Fr; 5] {
+        self.found.absorbed(Fr::from(self.amount.0))
+    }
+
+    /// The three words of `P_ops`.
+    pub fn words(&self) -> [Fr; 3] {
+        let [pole, requester, amount, ..] = self.absorbed();
+        [pole, requester, amount]
+    }
+}
+
+impl Rotation {
+    /// K, requester, new key, owner, key: all absorbed, the first three are words of `P_ops`.
+    pub fn absorbed(&self) -> [Fr; 5] {
+        self.found.absorbed(self.new_key)
+    }
+
+    /// The three words of `P_ops`.
+    pub fn words(&self) -> [Fr; 3] {
+        let [pole, requester, new_key, ..] = self.absorbed();
+        [pole, requester, new_key]
+    }
+}
+
 impl Deposit {
     /// The four words of `P_ops`: K, amount, owner, key.
     pub fn words(&self) -> [Fr; 4] {
@@ -236,65 +372,52 @@ impl Deposit {
 impl AccountSlot {
     /// An untouched slot, as padding.
     pub fn untouched(id: SlotId, slot: Slot) -> Self {
-        Self { id, old: slot, new: slot, is_new: false, signed: 0, opens: 0 }
+        let key = slot.triple.key;
+        Self { id, old: slot, new: slot, key, is_new: false, signed: 0, opens: 0, reads: 0, exits: false, rotates: false }
+    }
+
+    /// Key, owner and token under which this batch sees the slot.
+    pub fn seen(&self) -> Triple {
+        Triple { key: self.key, ..self.new.triple }
     }
 
     /// The first of the four absorbed elements:
-    /// `dyn' + 2^184 idx + 2^208 is_new + 2^209 m + 2^221 c` (r, x and y are zero without requests).
+    /// `dyn' + 2^184 idx + 2^208 is_new + 2^209 m + 2^221 c + 2^229 r + 2^237 x + 2^238 y`.
     pub fn absorbed_head(&self) -> Fr {
         self.new.packed()
             + pow2(184) * Fr::from(self.id.0)
             + pow2(208) * Fr::from(self.is_new)
             + pow2(209) * Fr::from(self.signed)
             + pow2(221) * Fr::from(self.opens)
+            + pow2(229) * Fr::from(self.reads)
+            + pow2(237) * Fr::from(self.exits)
+            + pow2(238) * Fr::from(self.rotates)
     }
 
     /// All four absorbed elements: head, old dyn, key, owner.
     pub fn absorbed(&self) -> [Fr; 4] {
-        [self.absorbed_head(), self.old.packed(), self.new.triple.key, self.new.triple.owner.to_fr()]
+        [self.absorbed_head(), self.old.packed(), self.key, self.new.triple.owner.to_fr()]
     }
 }
 
 impl Batch {
-    /// Makes the batch that applies the given operations to `before` and pads it with untouched slots.
-    /// The fee slots are chosen by `fee_slot`, for exactly those tokens that paid fees.
-    ///
-    /// # Errors
-    /// [`BatchError`] if the operations do not fit the circuit or do not form a valid batch on this state.
-    pub fn assemble(
-        before: &Ledger,
-        circuit: (u32, Shape),
-        domain: Fr,
-        transfers: Vec<Signed<Transfer>>,
-        withdrawals: Vec<Signed<Withdraw>>,
-        deposits: Vec<Deposit>,
-        fee_slot: impl Fn(TokenId) -> Option<SlotId>,
-    ) -> Result<Batch, BatchError> {
-        let (circuit, shape) = circuit;
-        let mut batch = Batch { shape, circuit, domain, transfers, withdrawals, deposits, fees: Vec::new(), accounts: Vec::new() };
-        // first, because the sums below rely on the widths
-        batch.check_capacities()?;
-        batch.check_slots()?;
-        batch.fees = batch
-            .fee_totals()
-            .into_iter()
-            .filter(|(_, total)| *total > 0)
-            .map(|(token, total)| {
-                let slot = fee_slot(token).ok_or(BatchError::NoFeeSlot(token))?;
-                Ok(FeeCredit { slot, token, total: Amount(total) })
-            })
-            .collect::<Result<_, _>>()?;
-        batch.accounts = batch.touched(before)?;
-        batch.pad(before)?;
-        batch.check()?;
-        Ok(batch)
-    }
-
-    /// All signed operations: transfers, then withdrawals.
+    /// All signed operations: transfers, withdrawals, registers.
     pub fn signed_ops(&self) -> impl Iterator<Item = (Op, Fr, &Signature)> {
         let transfers = self.transfers.iter().map(|s| (Op::Transfer(s.op), s.key, &s.signature));
         let withdrawals = self.withdrawals.iter().map(|s| (Op::Withdraw(s.op), s.key, &s.signature));
-        transfers.chain(withdrawals)
+        let registers = self.registers.iter().map(|r| (Op::Register(r.signed.op), r.signed.key, &r.signed.signature));
+        transfers.chain(withdrawals).chain(registers)
+    }
+
+    /// Slot and triple of everything that opens a slot or names exactly what it holds: deposits, then registers.
+    fn openings(&self) -> impl Iterator<Item = (SlotId, Triple)> {
+        let deposits = self.deposits.iter().map(|deposit| (deposit.slot, deposit.triple));
+        deposits.chain(self.registers.iter().map(|register| (register.new, register.signed.op.account)))
+    }
+
+    /// What exits and rotations found.
+    fn found(&self) -> impl Iterator<Item = &Found> {
+        self.exits.iter().map(|exit| &exit.found).chain(self.rotations.iter().map(|rotation| &rotation.found))
     }
 
     fn fee_totals(&self) -> BTreeMap<TokenId, u128> {
@@ -321,182 +444,10 @@ impl Batch {
         for fee in &self.fees {
             add(fee.slot, fee.token, fee.total.0 as i128);
         }
+        for exit in &self.exits {
+            add(exit.found.slot, exit.found.triple.token, -(exit.amount.0 as i128));
+        }
         changes
-    }
-
-    /// The account slots that the operations touch, with their contents afterwards.
-    fn touched(&self, before: &Ledger) -> Result<Vec<AccountSlot>, BatchError> {
-        let mut accounts: BTreeMap<SlotId, AccountSlot> = BTreeMap::new();
-        for deposit in &self.deposits {
-            let account = accounts.entry(deposit.slot).or_insert_with(|| open(before, deposit));
-            account.opens = account.opens.checked_add(1).ok_or(BatchError::Range("deposits into one slot"))?;
-        }
-        for (op, _, _) in self.signed_ops() {
-            let account = accounts.entry(op.from()).or_insert_with(|| AccountSlot::untouched(op.from(), before.get(op.from())));
-            account.signed = account.signed.checked_add(1).ok_or(BatchError::Range("operations of one slot"))?;
-            account.new.nonce = Nonce(account.new.nonce.0.checked_add(1).ok_or(BatchError::Range("nonce"))?);
-        }
-        for ((slot, token), change) in self.balance_changes() {
-            if change == 0 && !accounts.contains_key(&slot) {
-                continue;
-            }
-            let account = accounts.entry(slot).or_insert_with(|| AccountSlot::untouched(slot, before.get(slot)));
-            let balance = i128::try_from(account.new.balance.0).ok().and_then(|old| old.checked_add(change));
-            let balance = balance.filter(|b| *b >= 0 && *b >> BALANCE_BITS == 0).ok_or(BatchError::Balance(slot, token))?;
-            account.new.balance = Amount(balance as u128);
-        }
-        Ok(accounts.into_values().collect())
-    }
-
-    /// Fills the account slots with untouched ones of the state, lowest first.
-    fn pad(&mut self, before: &Ledger) -> Result<(), BatchError> {
-        let wanted = self.shape.accounts as usize;
-        capacity("account slots", self.accounts.len(), self.shape.accounts)?;
-        let used: std::collections::HashSet<SlotId> = self.accounts.iter().map(|a| a.id).collect();
-        let spare = (1..before.capacity()).map(SlotId).filter(|id| !used.contains(id)).take(wanted - used.len());
-        self.accounts.extend(spare.map(|id| AccountSlot::untouched(id, before.get(id))));
-        if self.accounts.len() != wanted {
-            return Err(BatchError::StateTooSmall(before.capacity()));
-        }
-        self.accounts.sort_by_key(|account| account.id);
-        Ok(())
-    }
-
-    /// The statement of the circuit, checked natively: what it accepts is provable, and nothing else, but for these exceptions.
-    ///
-    /// ```text
-    /// refused here, provable                              who refuses it
-    ///   withdrawal or deposit of 2^112 or more            L1, when it is committed or deposited
-    ///   deposit into slot 0                               L1: 1 <= idx
-    ///   unused slot written as one from slot 0            nobody: no word of it moves anything, and L1 pays nothing for from = 0
-    ///   fees not in the order of their tokens             nobody: followers credit each as it stands
-    ///   old balance of 2^120 or more                      the state's opening: no batch ends with one
-    ///   other sign of R or of the key, and the second     nobody: only who holds the key can make them, and they bind the same
-    ///   reading of e (schnorr, circuits' signature)       message
-    /// accepted here, not provable
-    ///   signature that no recoding of S can prove         admission: SignatureError::Unprovable
-    ///   challenges that hit a pole or a point of the      nobody: they are hashes, the chance is below 2^-200; seal again
-    ///   domain
-    /// accepted here, provable, still no good
-    ///   old contents or indices that are not the state's  the state's opening
-    ///   deposit with a zero key, owner or token           L1: it queues none
-    /// ```
-    ///
-    /// # Errors
-    /// [`BatchError`], the first group that fails.
-    pub fn check(&self) -> Result<(), BatchError> {
-        self.check_capacities()?;
-        self.check_slots()?;
-        self.check_accounts()?;
-        self.check_balance_bus()?;
-        self.check_key_bus()?;
-        self.check_nonce_bus()?;
-        self.check_open_bus()?;
-        self.check_signatures()
-    }
-
-    fn check_capacities(&self) -> Result<(), BatchError> {
-        capacity("transfers", self.transfers.len(), self.shape.transfers)?;
-        capacity("withdrawals", self.withdrawals.len(), self.shape.withdrawals)?;
-        capacity("deposits", self.deposits.len(), self.shape.deposits)?;
-        capacity("fees", self.fees.len(), self.shape.fees)
-    }
-
-    fn check_slots(&self) -> Result<(), BatchError> {
-        for (op, _, _) in self.signed_ops() {
-            if op.from() == SlotId(0) {
-                return Err(BatchError::Disabled);
-            }
-            in_range(op.from(), "from")?;
-            if let Op::Transfer(transfer) = op {
-                in_range(transfer.to, "to")?;
-            }
-            whole(op.amount(), "amount")?;
-        }
-        for deposit in &self.deposits {
-            if deposit.slot == SlotId(0) {
-                return Err(BatchError::Disabled);
-            }
-            in_range(deposit.slot, "deposit slot")?;
-            whole(deposit.amount, "deposit amount")?;
-        }
-        if !self.fees.windows(2).all(|pair| pair[0].token < pair[1].token) {
-            return Err(BatchError::FeeOrder);
-        }
-        for fee in &self.fees {
-            in_range(fee.slot, "fee slot")?;
-            whole(fee.total, "fee total")?;
-        }
-        Ok(())
-    }
-
-    fn check_accounts(&self) -> Result<(), BatchError> {
-        let sorted = self.accounts.windows(2).all(|pair| pair[0].id < pair[1].id);
-        if !sorted || self.accounts.len() != self.shape.accounts as usize {
-            return Err(BatchError::Unsorted(self.shape.accounts));
-        }
-        self.accounts.iter().try_for_each(check_account)
-    }
-
-    fn check_balance_bus(&self) -> Result<(), BatchError> {
-        let mut changes = self.balance_changes();
-        for account in &self.accounts {
-            let change = account.new.balance.0 as i128 - account.old.balance.0 as i128;
-            *changes.entry((account.id, account.new.triple.token)).or_insert(0) -= change;
-        }
-        if let Some(((slot, token), _)) = changes.into_iter().find(|(_, sum)| *sum != 0) {
-            return Err(BatchError::Balance(slot, token));
-        }
-        let mut fees: BTreeMap<TokenId, i128> = self.fee_totals().into_iter().map(|(t, sum)| (t, sum as i128)).collect();
-        for fee in &self.fees {
-            *fees.entry(fee.token).or_insert(0) -= fee.total.0 as i128;
-        }
-        fees.into_iter().find(|(_, sum)| *sum != 0).map_or(Ok(()), |(token, _)| Err(BatchError::Fee(token)))
-    }
-
-    fn check_key_bus(&self) -> Result<(), BatchError> {
-        let mut poles: HashMap<(SlotId, TokenId, Fr), i64> = HashMap::new();
-        for (op, key, _) in self.signed_ops() {
-            *poles.entry((op.from(), op.token(), key)).or_insert(0) += 1;
-        }
-        for account in &self.accounts {
-            let triple = account.new.triple;
-            *poles.entry((account.id, triple.token, triple.key)).or_insert(0) -= i64::from(account.signed);
-        }
-        poles.into_iter().find(|(_, sum)| *sum != 0).map_or(Ok(()), |((slot, _, _), _)| Err(BatchError::Key(slot)))
-    }
-
-    fn check_nonce_bus(&self) -> Result<(), BatchError> {
-        let mut edges: HashMap<u64, i64> = HashMap::new();
-        for (op, _, _) in self.signed_ops() {
-            *edges.entry(u64::from(op.from().0) << 32 | u64::from(op.nonce().0)).or_insert(0) += 1;
-        }
-        for account in &self.accounts {
-            let end = u64::from(account.id.0) << 32 | u64::from(account.new.nonce.0);
-            for edge in end - u64::from(account.signed)..end {
-                *edges.entry(edge).or_insert(0) -= 1;
-            }
-        }
-        let bad = edges.into_iter().find(|(_, sum)| *sum != 0);
-        bad.map_or(Ok(()), |(edge, _)| Err(BatchError::Nonce(SlotId((edge >> 32) as u32))))
-    }
-
-    fn check_open_bus(&self) -> Result<(), BatchError> {
-        let mut opens: HashMap<(SlotId, Triple), i64> = HashMap::new();
-        for deposit in &self.deposits {
-            *opens.entry((deposit.slot, deposit.triple)).or_insert(0) += 1;
-        }
-        for account in &self.accounts {
-            *opens.entry((account.id, account.new.triple)).or_insert(0) -= i64::from(account.opens);
-        }
-        opens.into_iter().find(|(_, sum)| *sum != 0).map_or(Ok(()), |((slot, _), _)| Err(BatchError::Open(slot)))
-    }
-
-    fn check_signatures(&self) -> Result<(), BatchError> {
-        for (op, key, signature) in self.signed_ops() {
-            schnorr::verify(key, self.domain, op.tag() as u8, op.message(self.domain), signature).map_err(|_| BatchError::Signature(op.from()))?;
-        }
-        Ok(())
     }
 
     /// The transcript `h`: one sponge over everything that varies, in the protocol's order.
@@ -508,7 +459,8 @@ impl Batch {
         sponge.finish()
     }
 
-    /// Every absorbed element: e of transfers and withdrawals, deposits, fee words, account slots.
+    /// Every absorbed element: e of transfers, withdrawals and registers, slots opened by registers, deposits, exits, rotations, fee words,
+    /// account slots.
     pub fn absorbed(&self) -> Vec<Fr> {
         let mut out: Vec<Fr> = self.transfers.iter().map(|t| t.challenge_hash(self.domain)).collect();
         let spare = self.shape.transfers as usize - self.transfers.len();
@@ -516,22 +468,39 @@ impl Batch {
         out.extend(self.withdrawals.iter().map(|w| w.challenge_hash(self.domain)));
         let spare = self.shape.withdrawals as usize - self.withdrawals.len();
         out.extend(std::iter::repeat_n(dummy_withdrawal(self.domain).challenge_hash(self.domain), spare));
+        out.extend(self.registers.iter().map(|r| r.signed.challenge_hash(self.domain)));
+        let spare = self.shape.registers as usize - self.registers.len();
+        out.extend(std::iter::repeat_n(dummy_register(self.domain).signed.challenge_hash(self.domain), spare));
+        out.extend(padded(self.packed_new_slots(), self.shape.registers.div_ceil(NEW_SLOTS_PER_ELEMENT as u32)));
         out.extend(padded(self.deposits.iter().flat_map(Deposit::words), 4 * self.shape.deposits));
+        out.extend(padded(self.exits.iter().flat_map(Exit::absorbed), 5 * self.shape.exits));
+        out.extend(padded(self.rotations.iter().flat_map(Rotation::absorbed), 5 * self.shape.rotations));
         out.extend(padded(self.fees.iter().map(FeeCredit::word), self.shape.fees));
         out.extend(self.accounts.iter().flat_map(AccountSlot::absorbed));
         out
     }
 
-    /// The used words of `P_ops`, in order: withdrawals, deposits.
+    /// 24 bits each, ten to an element, the first lowest.
+    fn packed_new_slots(&self) -> impl Iterator<Item = Fr> {
+        let pack = |chunk: &[Registered]| chunk.iter().rev().fold(Fr::zero(), |sum, register| sum * pow2(24) + Fr::from(register.new.0));
+        self.registers.chunks(NEW_SLOTS_PER_ELEMENT).map(pack)
+    }
+
+    /// The used words of `P_ops`, in order: withdrawals, deposits, exits, rotations.
     pub fn used_ops_words(&self) -> Vec<Fr> {
         let withdrawals = self.withdrawals.iter().flat_map(|w| w.op.words());
-        withdrawals.chain(self.deposits.iter().flat_map(Deposit::words)).collect()
+        let requests = self.exits.iter().map(Exit::words).chain(self.rotations.iter().map(Rotation::words));
+        withdrawals.chain(self.deposits.iter().flat_map(Deposit::words)).chain(requests.flatten()).collect()
     }
 
     /// All words of `P_ops`, unused ones zero.
     pub fn ops_words(&self) -> Vec<Fr> {
         let mut words = padded(self.withdrawals.iter().flat_map(|w| w.op.words()), self.shape.deposits_offset());
         words.extend(self.deposits.iter().flat_map(Deposit::words));
+        words = padded(words.into_iter(), self.shape.exits_offset());
+        words.extend(self.exits.iter().flat_map(Exit::words));
+        words = padded(words.into_iter(), self.shape.rotations_offset());
+        words.extend(self.rotations.iter().flat_map(Rotation::words));
         padded(words.into_iter(), self.shape.ops_words())
     }
 
@@ -539,7 +508,9 @@ impl Batch {
     pub fn da_words(&self) -> Vec<Fr> {
         let pairs =
             self.transfers.chunks(2).map(|pair| Fr::from(pair[0].op.word()) + pair.get(1).map_or(Fr::zero(), |t| pow2(104) * Fr::from(t.op.word())));
-        let mut words = padded(pairs, self.shape.fees_offset());
+        let mut words = padded(pairs, self.shape.registers_offset());
+        words.extend(self.registers.iter().flat_map(Registered::words));
+        words = padded(words.into_iter(), self.shape.fees_offset());
         words.extend(self.fees.iter().map(FeeCredit::word));
         padded(words.into_iter(), self.shape.da_words())
     }
@@ -547,12 +518,14 @@ impl Batch {
     /// The bytes posted to L1.
     pub fn posted_data(&self) -> Vec<u8> {
         let words: Vec<u128> = self.transfers.iter().map(|t| t.op.word()).collect();
-        posted_data(&words, &self.fees)
+        let registers: Vec<PostedRegister> = self.registers.iter().map(PostedRegister::from).collect();
+        posted_data(&words, &registers, &self.fees)
     }
 
-    /// The choices of the entries taken when none is refunded.
+    /// The choices of the entries taken when the queue holds deposits, exits and rotations in this order and none is refunded.
     pub fn choices(&self) -> Vec<Choice> {
-        self.deposits.iter().map(|d| Choice::Deposit(d.slot)).collect()
+        let deposits = self.deposits.iter().map(|deposit| Choice::Deposit(deposit.slot));
+        deposits.chain(self.exits.iter().map(Choice::from)).chain(self.rotations.iter().map(Choice::from)).collect()
     }
 
     /// E, Z and Delta at zeta.
@@ -583,41 +556,4 @@ fn padded(words: impl Iterator<Item = Fr>, length: u32) -> Vec<Fr> {
     let mut words: Vec<Fr> = words.collect();
     words.resize(length as usize, Fr::zero());
     words
-}
-
-fn open(before: &Ledger, deposit: &Deposit) -> AccountSlot {
-    let old = before.get(deposit.slot);
-    if old.is_empty() {
-        return AccountSlot { is_new: true, new: Slot::opened(deposit.triple), ..AccountSlot::untouched(deposit.slot, old) };
-    }
-    AccountSlot::untouched(deposit.slot, old)
-}
-
-fn check_account(account: &AccountSlot) -> Result<(), BatchError> {
-    let AccountSlot { id, old, new, is_new, signed, opens } = account;
-    in_range(*id, "account slot")?;
-    if (old.balance.0 | new.balance.0) >> BALANCE_BITS != 0 {
-        return Err(BatchError::Range("balance"));
-    }
-    if u32::from(*signed) >> SIGNED_BITS != 0 {
-        return Err(BatchError::Range("operations of one slot"));
-    }
-    let fits = if *is_new {
-        *old == Slot::EMPTY && new.nonce.0 == u32::from(*signed) && *opens != 0
-    } else {
-        old.triple == new.triple && old.nonce.0.checked_add(u32::from(*signed)) == Some(new.nonce.0)
-    };
-    fits.then_some(()).ok_or(BatchError::Account(*id))
-}
-
-fn capacity(kind: &'static str, got: usize, capacity: u32) -> Result<(), BatchError> {
-    if got > capacity as usize { Err(BatchError::Capacity { kind, got, capacity }) } else { Ok(()) }
-}
-
-fn in_range(slot: SlotId, name: &'static str) -> Result<(), BatchError> {
-    if slot.0 >> SLOT_BITS != 0 { Err(BatchError::Range(name)) } else { Ok(()) }
-}
-
-fn whole(amount: Amount, name: &'static str) -> Result<(), BatchError> {
-    if amount.0 >> WHOLE_AMOUNT_BITS != 0 { Err(BatchError::Range(name)) } else { Ok(()) }
 }

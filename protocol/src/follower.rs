@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! posted bytes ─────────┐
-//! withdrawals, choices ─┼─> creations ─> credits and debits (netted) ─> nonces ─> touched slots ─> C' ─> root, to be compared with L1's
+//! withdrawals, choices ─┼─> creations ─> credits and debits (netted), nonces ─> exits ─> keys ─> touched slots ─> C' ─> root, compared with L1's
 //! L1 queue entries ─────┘
 //! ```
 //!
@@ -10,8 +10,8 @@
 //! checked here and refused by name. A zero-amount transfer may name any receiver: nothing is credited, the slot is not looked at.
 
 use crate::amount::{Amount, BALANCE_BITS, FeeFloat, Nonce, SlotId, WHOLE_AMOUNT_BITS};
-use crate::field::Word;
-use crate::header::{Choice, PostedDataError, QueueEntry, QueueKind, read_posted_data};
+use crate::field::{Fr, Word};
+use crate::header::{Choice, PostedData, PostedDataError, QueueEntry, QueueKind, read_posted_data};
 use crate::kzg::TouchedSlot;
 use crate::ledger::{Ledger, Slot, Triple};
 use std::collections::BTreeMap;
@@ -58,6 +58,12 @@ pub enum FollowError {
     /// A balance would leave its range.
     #[error("the balance of slot {0} would leave its range")]
     Balance(SlotId),
+    /// An exit does not pay what is left of its owner's slot, or the choice names another token.
+    #[error("the exit of slot {0} pays something else than what is left for its owner")]
+    Exit(SlotId),
+    /// A rotation whose choice names another token than the slot's, or the second of a slot.
+    #[error("the rotation of slot {0} does not fit the slot")]
+    Rotation(SlotId),
     /// A nonce would leave its range.
     #[error("the nonce of slot {0} would leave its range")]
     Nonce(SlotId),
@@ -71,6 +77,10 @@ struct Change {
     /// Credits minus debits.
     net: i128,
     signed: u32,
+    /// What an acting exit takes.
+    exit: Option<Amount>,
+    /// What an acting rotation puts.
+    key: Option<Fr>,
 }
 
 /// Applies a batch to `ledger` and returns the slots it touched, before and after, by index.
@@ -79,8 +89,14 @@ struct Change {
 /// [`FollowError`]; the ledger is as before.
 pub fn follow(ledger: &mut Ledger, batch: &PublishedBatch) -> Result<Vec<TouchedSlot>, FollowError> {
     let mut changes = Changes { ledger, by_slot: BTreeMap::new() };
+    let PostedData { transfers, registers, fees } = read_posted_data(&batch.data)?;
     changes.deposits(batch)?;
-    let (transfers, fees) = read_posted_data(&batch.data)?;
+    for register in registers.iter().filter(|register| register.from != SlotId(0)) {
+        changes.open(register.new, register.account)?;
+    }
+    for register in registers.iter().filter(|register| register.from != SlotId(0)) {
+        changes.sign(register.from, register.fee.amount().0)?;
+    }
     // an unused slot names slot 0, here and below, and moves nothing
     for transfer in transfers.iter().filter(|transfer| transfer.from != SlotId(0)) {
         let (amount, fee) = (transfer.amount.amount(), transfer.fee.amount());
@@ -98,6 +114,7 @@ pub fn follow(ledger: &mut Ledger, batch: &PublishedBatch) -> Result<Vec<Touched
     for fee in fees.iter().filter(|fee| fee.total != Amount(0)) {
         changes.credit(fee.slot, fee.total)?;
     }
+    changes.requests(batch)?;
     let after = changes.settle()?;
     let touched = after.iter().map(|(id, old, new)| TouchedSlot { slot: *id, old: old.columns(), new: new.columns() }).collect();
     after.into_iter().for_each(|(id, _, new)| ledger.set(id, new));
@@ -119,6 +136,7 @@ impl Changes<'_> {
             match (entry.kind, choice) {
                 (QueueKind::Deposit, Choice::Refund) => {}
                 (QueueKind::Deposit, Choice::Deposit(id)) => self.deposit(*id, entry)?,
+                (QueueKind::Exit, Choice::Exit(..)) | (QueueKind::Rotation, Choice::Rotation(_)) => {}
                 _ => return Err(FollowError::Kind(i)),
             }
         }
@@ -127,6 +145,12 @@ impl Changes<'_> {
 
     fn deposit(&mut self, id: SlotId, entry: &QueueEntry) -> Result<(), FollowError> {
         let triple = Triple { key: entry.key, owner: entry.owner, token: entry.token };
+        self.open(id, triple)?.net += entry.amount.0 as i128;
+        Ok(())
+    }
+
+    /// The slot holds the triple from now on, if it did not before.
+    fn open(&mut self, id: SlotId, triple: Triple) -> Result<&mut Change, FollowError> {
         let foreign = FollowError::ForeignSlot(id);
         let change = self.slot(id).ok_or(foreign)?;
         match change.slot {
@@ -134,7 +158,28 @@ impl Changes<'_> {
             slot if slot.triple == triple => {}
             _ => return Err(foreign),
         }
-        change.net += entry.amount.0 as i128;
+        Ok(change)
+    }
+
+    /// Exits and rotations, after everything else is known but before keys change.
+    fn requests(&mut self, batch: &PublishedBatch) -> Result<(), FollowError> {
+        for (entry, choice) in batch.taken.iter().zip(&batch.choices) {
+            let id = entry.slot;
+            let change = match choice {
+                Choice::Exit(..) | Choice::Rotation(_) => self.slot(id).ok_or(FollowError::UnknownSlot(id))?,
+                Choice::Deposit(_) | Choice::Refund => continue,
+            };
+            let (owner, token) = (change.slot.triple.owner, change.slot.triple.token);
+            let acts = entry.sender == owner;
+            match choice {
+                Choice::Exit(named, amount) if *named == token && !acts && *amount == Amount(0) => {}
+                Choice::Exit(named, amount) if *named == token && acts && change.exit.is_none() => change.exit = Some(*amount),
+                Choice::Rotation(named) if *named == token && !acts => {}
+                Choice::Rotation(named) if *named == token && change.key.is_none() => change.key = Some(entry.key),
+                Choice::Exit(..) => return Err(FollowError::Exit(id)),
+                _ => return Err(FollowError::Rotation(id)),
+            }
+        }
         Ok(())
     }
 
@@ -143,7 +188,7 @@ impl Changes<'_> {
             return None;
         }
         let slot = self.ledger.get(id);
-        Some(self.by_slot.entry(id).or_insert(Change { old: slot, slot, net: 0, signed: 0 }))
+        Some(self.by_slot.entry(id).or_insert(Change { old: slot, slot, net: 0, signed: 0, exit: None, key: None }))
     }
 
     fn existing(&mut self, id: SlotId) -> Result<&mut Change, FollowError> {
@@ -166,11 +211,17 @@ impl Changes<'_> {
     /// Slot, content before, content after.
     fn settle(self) -> Result<Vec<(SlotId, Slot, Slot)>, FollowError> {
         let settled = |(id, change): (SlotId, Change)| {
-            let Change { old, slot, net, signed } = change;
+            let Change { old, slot, net, signed, exit, key } = change;
             let balance = i128::try_from(slot.balance.0).ok().and_then(|balance| balance.checked_add(net));
             let balance = balance.filter(|balance| *balance >= 0 && *balance >> BALANCE_BITS == 0).ok_or(FollowError::Balance(id))?;
+            let balance = match exit {
+                Some(Amount(all)) if all as i128 != balance => return Err(FollowError::Exit(id)),
+                Some(_) => Amount(0),
+                None => Amount(balance as u128),
+            };
             let nonce = Nonce(slot.nonce.0.checked_add(signed).ok_or(FollowError::Nonce(id))?);
-            Ok((id, old, Slot { balance: Amount(balance as u128), nonce, ..slot }))
+            let triple = Triple { key: key.unwrap_or(slot.triple.key), ..slot.triple };
+            Ok((id, old, Slot { triple, nonce, balance }))
         };
         self.by_slot.into_iter().map(settled).collect()
     }

@@ -116,6 +116,9 @@ impl Ledger {
             self.lowest_empty = self.lowest_empty.min(id.0);
         } else {
             self.by_triple.entry(new.triple).or_default().insert(id);
+            while self.lowest_empty < self.capacity && !self.get(SlotId(self.lowest_empty)).is_empty() {
+                self.lowest_empty += 1;
+            }
         }
     }
 
@@ -125,11 +128,13 @@ impl Ledger {
     }
 
     /// The lowest empty slot, or `None` when the state is full.
-    pub fn lowest_empty(&mut self) -> Option<SlotId> {
-        while self.lowest_empty < self.capacity && !self.get(SlotId(self.lowest_empty)).is_empty() {
-            self.lowest_empty += 1;
-        }
+    pub fn lowest_empty(&self) -> Option<SlotId> {
         (self.lowest_empty < self.capacity).then_some(SlotId(self.lowest_empty))
+    }
+
+    /// Where an account of this triple lives or would be opened: the lowest slot that holds it, else the lowest empty one.
+    pub fn home(&self, triple: &Triple) -> Option<SlotId> {
+        self.find(triple).or_else(|| self.lowest_empty())
     }
 
     /// Every slot in use, by index.

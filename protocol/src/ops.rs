@@ -5,11 +5,14 @@
 //! Transfer m    = word | token<<104 | nonce<<120
 //! Withdraw w0   = from | token<<24 | fee16<<40                                  (56 bits)
 //! Withdraw m    = Poseidon_4(domain + TAG_WM; w0 + nonce<<56, amount, address)
+//! Register w0   = from | new<<24 | tokn<<48 | fee16<<64                         (80 bits; the operator chooses new)
+//! Register m    = Poseidon_4(domain + TAG_RM; from | token<<24 | tokn<<40 | fee16<<56 | nonce<<72, key, owner)
 //! hash          = H("tx", domain, op_tag, m)                                    (the signature is not part of it)
 //! ```
 
 use crate::amount::{Address, Amount, AmountError, AmountFloat, FeeFloat, Nonce, SLOT_BITS, SlotId, TokenId, WHOLE_AMOUNT_BITS};
-use crate::field::{Fr, Word, hash_to_field, pow2, to_word, word_u128};
+use crate::field::{Fr, Word, from_word, hash_to_field, pow2, to_word, word_u128};
+use crate::ledger::{Slot, Triple};
 use crate::poseidon;
 use crate::schnorr::{Signature, SignatureError};
 use serde::{Deserialize, Serialize};
@@ -23,14 +26,20 @@ pub enum OpTag {
     Transfer = 1,
     /// Moves an amount to an L1 address.
     Withdraw = 2,
+    /// Opens an account for somebody else.
+    Register = 3,
 }
 
 /// Capacity offset of the hash that makes a withdrawal's message.
 pub const TAG_WITHDRAW_MESSAGE: u64 = 4;
+/// Capacity offset of the hash that makes a register's message.
+pub const TAG_REGISTER_MESSAGE: u64 = 5;
 /// Bytes of a transfer's binary record.
 pub const TRANSFER_RECORD_BYTES: usize = 84;
 /// Bytes of a withdrawal's binary record.
 pub const WITHDRAW_RECORD_BYTES: usize = 110;
+/// Bytes of a register's binary record.
+pub const REGISTER_RECORD_BYTES: usize = 130;
 /// Bytes of a signature.
 pub const SIGNATURE_BYTES: usize = 64;
 
@@ -70,6 +79,22 @@ pub struct Withdraw {
     pub address: Address,
 }
 
+/// A sponsor opens an account: an empty slot of the operator's choice becomes the triple, or nothing happens if a slot is already exactly that.
+/// Either way the sponsor pays the fee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Register {
+    /// The sponsor's slot.
+    pub from: SlotId,
+    /// The sponsor's token, in which the fee is paid.
+    pub token: TokenId,
+    /// The sponsor's nonce.
+    pub nonce: Nonce,
+    /// What the operator gets.
+    pub fee: FeeFloat,
+    /// Key, owner and token of the account.
+    pub account: Triple,
+}
+
 /// What a key holder can sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
@@ -78,6 +103,8 @@ pub enum Op {
     Transfer(Transfer),
     /// A withdrawal.
     Withdraw(Withdraw),
+    /// An account for somebody else.
+    Register(Register),
 }
 
 /// Hash of a signed operation's content; a re-signed copy has the same hash.
@@ -110,7 +137,7 @@ pub struct SignedOp {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// The first byte names no operation.
-    #[error("record starts with unknown op tag {0}; 1 is a transfer, 2 a withdrawal")]
+    #[error("record starts with unknown op tag {0}; 1 is a transfer, 2 a withdrawal, 3 a register")]
     UnknownTag(u8),
     /// The body ends inside a record.
     #[error("record of op tag {tag} needs {expected} bytes, {got} are left")]
@@ -130,6 +157,9 @@ pub enum RecordError {
         /// What is wrong with it.
         source: AmountError,
     },
+    /// A key that is no field element.
+    #[error("field key: not below the field's modulus")]
+    Key,
     /// The signature's bytes name no signature.
     #[error("field signature: {0}")]
     Signature(#[from] SignatureError),
@@ -165,12 +195,43 @@ impl Withdraw {
     }
 }
 
+impl Default for Register {
+    fn default() -> Self {
+        let (from, token, nonce, fee) = Default::default();
+        Self { from, token, nonce, fee, account: Slot::EMPTY.triple }
+    }
+}
+
+impl Register {
+    /// The three posted words when the account gets slot `new`: `w0` (80 bits), key, owner.
+    pub fn words(&self, new: SlotId) -> [Fr; 3] {
+        [Fr::from(self.w0(new)), self.account.key, self.account.owner.to_fr()]
+    }
+
+    /// The first of the three words, 80 bits.
+    pub fn w0(&self, new: SlotId) -> u128 {
+        u128::from(self.from.0) | u128::from(new.0) << 24 | u128::from(self.account.token.0) << 48 | u128::from(self.fee.packed()) << 64
+    }
+
+    /// The signed message: the slot is not part of it.
+    pub fn message(&self, domain: Fr) -> Fr {
+        let head = u128::from(self.from.0)
+            | u128::from(self.token.0) << 24
+            | u128::from(self.account.token.0) << 40
+            | u128::from(self.fee.packed()) << 56
+            | u128::from(self.nonce.0) << 72;
+        let capacity = domain + Fr::from(TAG_REGISTER_MESSAGE);
+        poseidon::hash3(capacity, Fr::from(head), self.account.key, self.account.owner.to_fr())
+    }
+}
+
 impl Op {
     /// Which operation it is.
     pub fn tag(&self) -> OpTag {
         match self {
             Op::Transfer(_) => OpTag::Transfer,
             Op::Withdraw(_) => OpTag::Withdraw,
+            Op::Register(_) => OpTag::Register,
         }
     }
 
@@ -179,6 +240,7 @@ impl Op {
         match self {
             Op::Transfer(transfer) => transfer.message(),
             Op::Withdraw(withdraw) => withdraw.message(domain),
+            Op::Register(register) => register.message(domain),
         }
     }
 
@@ -193,14 +255,16 @@ impl Op {
         match self {
             Op::Transfer(t) => t.from,
             Op::Withdraw(w) => w.from,
+            Op::Register(r) => r.from,
         }
     }
 
-    /// The token it moves.
+    /// The token it moves, or pays its fee in.
     pub fn token(&self) -> TokenId {
         match self {
             Op::Transfer(t) => t.token,
             Op::Withdraw(w) => w.token,
+            Op::Register(r) => r.token,
         }
     }
 
@@ -209,6 +273,7 @@ impl Op {
         match self {
             Op::Transfer(t) => t.nonce,
             Op::Withdraw(w) => w.nonce,
+            Op::Register(r) => r.nonce,
         }
     }
 
@@ -217,6 +282,7 @@ impl Op {
         match self {
             Op::Transfer(t) => t.fee.amount(),
             Op::Withdraw(w) => w.fee.amount(),
+            Op::Register(r) => r.fee.amount(),
         }
     }
 
@@ -225,6 +291,7 @@ impl Op {
         match self {
             Op::Transfer(t) => t.amount.amount(),
             Op::Withdraw(w) => w.amount,
+            Op::Register(_) => Amount(0),
         }
     }
 }
@@ -250,6 +317,15 @@ impl SignedOp {
                 out.extend_from_slice(&w.amount.0.to_be_bytes()[2..]);
                 out.extend_from_slice(&w.address.0);
             }
+            Op::Register(r) => {
+                put(&mut out, u64::from(r.from.0), 3);
+                put(&mut out, u64::from(r.token.0), 2);
+                put(&mut out, u64::from(r.nonce.0), 4);
+                put(&mut out, r.fee.packed(), 2);
+                put(&mut out, u64::from(r.account.token.0), 2);
+                out.extend_from_slice(&to_word(r.account.key));
+                out.extend_from_slice(&r.account.owner.0);
+            }
         }
         out.extend_from_slice(&self.signature.to_bytes());
         out
@@ -264,13 +340,18 @@ impl SignedOp {
         let expected = match tag {
             1 => TRANSFER_RECORD_BYTES,
             2 => WITHDRAW_RECORD_BYTES,
+            3 => REGISTER_RECORD_BYTES,
             _ => return Err(RecordError::UnknownTag(tag)),
         };
         let Some((record, rest)) = body.split_at_checked(expected) else {
             return Err(RecordError::Truncated { tag, expected, got: body.len() });
         };
         let (fields, signature) = record[1..].split_at(expected - 1 - SIGNATURE_BYTES);
-        let op = if tag == 1 { Op::Transfer(read_transfer(fields)?) } else { Op::Withdraw(read_withdraw(fields)?) };
+        let op = match tag {
+            1 => Op::Transfer(read_transfer(fields)?),
+            2 => Op::Withdraw(read_withdraw(fields)?),
+            _ => Op::Register(read_register(fields)?),
+        };
         let mut bytes = [0u8; SIGNATURE_BYTES];
         bytes.copy_from_slice(signature);
         Ok((SignedOp { op, signature: Signature::from_bytes(&bytes)? }, rest))
@@ -310,6 +391,26 @@ fn read_transfer(mut f: &[u8]) -> Result<Transfer, RecordError> {
     })
 }
 
+fn read_register(mut f: &[u8]) -> Result<Register, RecordError> {
+    Ok(Register {
+        from: SlotId(take(&mut f, 3) as u32),
+        token: TokenId(take(&mut f, 2) as u16),
+        nonce: Nonce(take(&mut f, 4) as u32),
+        fee: FeeFloat::from_packed(take(&mut f, 2) as u64).map_err(|source| RecordError::Field { field: "fee", source })?,
+        account: {
+            let token = TokenId(take(&mut f, 2) as u16);
+            let (key, owner) = f.split_at(32);
+            Triple { key: from_word(&array(key)).ok_or(RecordError::Key)?, owner: Address(array(owner)), token }
+        },
+    })
+}
+
+fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut out = [0u8; N];
+    out.copy_from_slice(bytes);
+    out
+}
+
 fn read_withdraw(mut f: &[u8]) -> Result<Withdraw, RecordError> {
     Ok(Withdraw {
         from: SlotId(take(&mut f, 3) as u32),
@@ -317,11 +418,7 @@ fn read_withdraw(mut f: &[u8]) -> Result<Withdraw, RecordError> {
         nonce: Nonce(take(&mut f, 4) as u32),
         fee: FeeFloat::from_packed(take(&mut f, 2) as u64).map_err(|source| RecordError::Field { field: "fee", source })?,
         amount: Amount(take(&mut f, 14)),
-        address: {
-            let mut address = [0u8; 20];
-            address.copy_from_slice(f);
-            Address(address)
-        },
+        address: Address(array(f)),
     })
 }
 

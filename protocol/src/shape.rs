@@ -32,20 +32,22 @@ pub struct NamedShape {
     pub shape: Shape,
 }
 
-/// Every shape that keys can be made for.
+const fn named(name: &'static str, signed: [u32; 3], accounts: u32, fees: u32, taken: [u32; 3]) -> NamedShape {
+    let ([transfers, withdrawals, registers], [deposits, exits, rotations]) = (signed, taken);
+    NamedShape { name, shape: Shape { transfers, accounts, fees, deposits, withdrawals, registers, exits, rotations } }
+}
+
+/// Every shape that keys can be made for: `[T, W, R], A, F, [D, X, Y]`.
 pub const SHAPES: &[NamedShape] = &[
-    NamedShape {
-        name: "test",
-        shape: Shape { transfers: 4, accounts: 8, fees: 2, deposits: 2, withdrawals: 2, registers: 0, exits: 0, rotations: 0 },
-    },
-    NamedShape {
-        name: "small",
-        shape: Shape { transfers: 104, accounts: 208, fees: 4, deposits: 16, withdrawals: 4, registers: 0, exits: 0, rotations: 0 },
-    },
-    NamedShape {
-        name: "small-hot",
-        shape: Shape { transfers: 144, accounts: 72, fees: 4, deposits: 16, withdrawals: 4, registers: 0, exits: 0, rotations: 0 },
-    },
+    // a little of everything
+    named("test", [4, 2, 1], 8, 2, [2, 1, 1]),
+    // one domain of 2^18, for payers and receivers that differ, and for traffic among few
+    named("small", [102, 3, 2], 204, 4, [12, 2, 2]),
+    named("small-hot", [140, 3, 2], 70, 4, [12, 2, 2]),
+    // 2^21
+    named("large", [860, 16, 8], 1720, 8, [32, 8, 8]),
+    // 2^20: clears a flood of requests on L1
+    named("l1heavy", [4, 4, 2], 1232, 2, [400, 400, 400]),
 ];
 
 /// The shape of that name.
@@ -100,7 +102,9 @@ impl Shape {
 const _: () = {
     let mut i = 0;
     while i < SHAPES.len() {
-        assert!(SHAPES[i].shape.amounts_stay_apart());
+        let shape = SHAPES[i].shape;
+        assert!(shape.amounts_stay_apart());
+        assert!(shape.deposits > 0 && shape.exits > 0 && shape.rotations > 0, "no kind of entry may stop the L1 queue");
         i += 1;
     }
 };

@@ -3,7 +3,8 @@
 //! The rule is stricter than the circuit's, which nets a whole batch: here a payer must be able to pay at that very moment.
 //! Whatever these rules accept in some order, the batch circuit accepts in any order.
 
-use crate::amount::{Amount, BALANCE_BITS, Nonce, SlotId, TokenId, WHOLE_AMOUNT_BITS};
+use crate::amount::{Address, Amount, BALANCE_BITS, Nonce, SlotId, TokenId, WHOLE_AMOUNT_BITS};
+use crate::field::Fr;
 use crate::ledger::{Ledger, Slot, Triple};
 use crate::ops::Op;
 
@@ -59,12 +60,15 @@ pub enum Rejection {
     /// A credit would lift a balance to 2^120 or more (impossible under the L1 caps).
     #[error("balance of slot {0} would reach 2^120")]
     BalanceOverflow(SlotId),
-    /// A deposit names a slot that is neither empty nor exactly its triple.
-    #[error("slot {0} is not the deposit's")]
+    /// A deposit or register names a slot that is neither empty nor exactly its triple.
+    #[error("slot {0} is not the account's")]
     ForeignSlot(SlotId),
-    /// A key, owner or token of a deposit is zero.
-    #[error("a deposit needs a key, an owner and a token")]
+    /// A key, owner or token of an account to open is zero.
+    #[error("an account needs a key, an owner and a token")]
     IncompleteTriple,
+    /// No slot is left for an account to open.
+    #[error("all slots of the state are in use")]
+    StateFull,
 }
 
 /// New contents of the slots that an operation touches, in no particular order, each slot once.
@@ -74,9 +78,16 @@ pub struct Effect {
     pub changes: Vec<(SlotId, Slot)>,
     /// Fee that the operator's fee slot of this token gets when the batch is sealed.
     pub fee: (TokenId, Amount),
+    /// The slot of a register's account.
+    pub registered: Option<SlotId>,
 }
 
 impl Effect {
+    /// One slot changes, nobody pays a fee.
+    fn of(id: SlotId, slot: Slot) -> Self {
+        Effect { changes: vec![(id, slot)], fee: (slot.triple.token, Amount(0)), registered: None }
+    }
+
     /// Writes the effect into the state.
     pub fn write(&self, ledger: &mut Ledger) {
         for (id, slot) in &self.changes {
@@ -102,10 +113,43 @@ pub fn apply(ledger: &Ledger, op: &Op) -> Result<Effect, Rejection> {
     let balance = payer.balance.0.checked_sub(needed.0).ok_or(Rejection::InsufficientFunds { balance: payer.balance, needed })?;
     let payer = Slot { balance: Amount(balance), nonce: Nonce(payer.nonce.0 + 1), ..payer };
     let mut changes = vec![(op.from(), payer)];
-    if let Op::Transfer(transfer) = op {
-        credit_receiver(ledger, transfer.to, op.token(), op.amount(), &mut changes)?;
+    let mut registered = None;
+    match op {
+        Op::Transfer(transfer) => credit_receiver(ledger, transfer.to, op.token(), op.amount(), &mut changes)?,
+        Op::Register(register) => {
+            complete(&register.account)?;
+            let home = ledger.home(&register.account).ok_or(Rejection::StateFull)?;
+            if ledger.get(home).is_empty() {
+                changes.push((home, Slot::opened(register.account)));
+            }
+            registered = Some(home);
+        }
+        Op::Withdraw(_) => {}
     }
-    Ok(Effect { changes, fee: (op.token(), op.fee()) })
+    Ok(Effect { changes, fee: (op.token(), op.fee()), registered })
+}
+
+fn complete(triple: &Triple) -> Result<(), Rejection> {
+    let empty = Slot::EMPTY.triple;
+    let whole = triple.key != empty.key && triple.owner != empty.owner && triple.token != empty.token;
+    whole.then_some(()).ok_or(Rejection::IncompleteTriple)
+}
+
+/// What a forced exit of slot `id` does when `requester` asks: what is left leaves if the owner asks, else nothing happens.
+/// Returns what leaves, or `None` for a request that does nothing.
+pub fn apply_exit(ledger: &Ledger, id: SlotId, requester: Address) -> Option<(Effect, Amount)> {
+    let slot = asked_by_owner(ledger, id, requester)?;
+    Some((Effect::of(id, Slot { balance: Amount(0), ..slot }), slot.balance))
+}
+
+/// What a rotation of slot `id` to `key` does when `requester` asks; `None` if nothing, since the owner did not ask.
+pub fn apply_rotation(ledger: &Ledger, id: SlotId, requester: Address, key: Fr) -> Option<Effect> {
+    let slot = asked_by_owner(ledger, id, requester)?;
+    Some(Effect::of(id, Slot { triple: Triple { key, ..slot.triple }, ..slot }))
+}
+
+fn asked_by_owner(ledger: &Ledger, id: SlotId, requester: Address) -> Option<Slot> {
+    existing(ledger, id).filter(|slot| slot.triple.owner == requester)
 }
 
 /// What a deposit of `amount` for `triple` into slot `id` does: opens the slot if it is empty, then credits it.
@@ -116,15 +160,13 @@ pub fn apply_deposit(ledger: &Ledger, id: SlotId, triple: Triple, amount: Amount
     if !ledger.contains(id) {
         return Err(Rejection::UnknownReceiver(id));
     }
-    if triple.key == Slot::EMPTY.triple.key || triple.owner.0 == [0; 20] || triple.token == TokenId(0) {
-        return Err(Rejection::IncompleteTriple);
-    }
+    complete(&triple)?;
     let slot = match ledger.get(id) {
         slot if slot.is_empty() => Slot::opened(triple),
         slot if slot.triple == triple => slot,
         _ => return Err(Rejection::ForeignSlot(id)),
     };
-    Ok(Effect { changes: vec![(id, credited(id, slot, amount)?)], fee: (triple.token, Amount(0)) })
+    Ok(Effect::of(id, credited(id, slot, amount)?))
 }
 
 /// What crediting the operator's fees of a batch does.
@@ -134,7 +176,7 @@ pub fn apply_deposit(ledger: &Ledger, id: SlotId, triple: Triple, amount: Amount
 pub fn apply_fee(ledger: &Ledger, id: SlotId, token: TokenId, total: Amount) -> Result<Effect, Rejection> {
     let slot = existing(ledger, id).ok_or(Rejection::UnknownReceiver(id))?;
     holds(id, &slot, token)?;
-    Ok(Effect { changes: vec![(id, credited(id, slot, total)?)], fee: (token, Amount(0)) })
+    Ok(Effect::of(id, credited(id, slot, total)?))
 }
 
 fn existing(ledger: &Ledger, id: SlotId) -> Option<Slot> {
@@ -179,9 +221,8 @@ fn credited(id: SlotId, slot: Slot, amount: Amount) -> Result<Slot, Rejection> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::amount::{Address, AmountFloat, FeeFloat, NATIVE};
-    use crate::field::Fr;
-    use crate::ops::{Transfer, Withdraw};
+    use crate::amount::{AmountFloat, FeeFloat, NATIVE};
+    use crate::ops::{Register, Transfer, Withdraw};
 
     fn triple(n: u64) -> Triple {
         Triple { key: Fr::from(n), owner: Address([n as u8; 20]), token: NATIVE }
@@ -245,5 +286,42 @@ mod tests {
         assert_eq!(apply_deposit(&l, SlotId(7), triple(8), Amount(5)), Err(Rejection::ForeignSlot(SlotId(7))));
         assert_eq!(apply_deposit(&l, SlotId(0), triple(8), Amount(5)), Err(Rejection::UnknownReceiver(SlotId(0))));
         assert_eq!(l.lowest_empty(), Some(SlotId(4)));
+    }
+
+    fn register(from: u32, nonce: u32, account: Triple) -> Op {
+        let fee = FeeFloat::from_amount(Amount(3)).unwrap();
+        Op::Register(Register { from: SlotId(from), token: NATIVE, nonce: Nonce(nonce), fee, account })
+    }
+
+    #[test]
+    fn a_register_opens_the_lowest_empty_slot_once_and_costs_the_sponsor_the_fee() {
+        let mut l = ledger();
+        let effect = apply(&l, &register(1, 0, triple(7))).unwrap();
+        assert_eq!(effect.registered, Some(SlotId(4)));
+        effect.write(&mut l);
+        assert_eq!((l.get(SlotId(4)), l.get(SlotId(1)).balance), (Slot::opened(triple(7)), Amount(97)));
+        let again = apply(&l, &register(1, 1, triple(7))).unwrap();
+        assert_eq!((again.registered, again.changes.len(), again.fee), (Some(SlotId(4)), 1, (NATIVE, Amount(3))));
+        let nobody = Triple { owner: Address::default(), ..triple(8) };
+        assert_eq!(apply(&l, &register(1, 1, nobody)), Err(Rejection::IncompleteTriple));
+        let mut full = Ledger::new(2);
+        (1..4).for_each(|n| full.set(SlotId(n), Slot { balance: Amount(9), ..Slot::opened(triple(n.into())) }));
+        assert_eq!(apply(&full, &register(1, 0, triple(7))), Err(Rejection::StateFull));
+    }
+
+    #[test]
+    fn only_the_owner_takes_a_slot_out_or_replaces_its_key() {
+        let mut l = ledger();
+        assert_eq!(apply_exit(&l, SlotId(1), Address([2; 20])), None);
+        assert_eq!(apply_exit(&l, SlotId(9), Address([9; 20])), None, "an empty slot");
+        assert_eq!(apply_exit(&l, SlotId(9), Address([0; 20])), None, "which nobody owns");
+        assert_eq!(apply_exit(&l, SlotId(1 << 20), Address([0; 20])), None, "outside the state");
+        let (effect, amount) = apply_exit(&l, SlotId(1), Address([1; 20])).unwrap();
+        effect.write(&mut l);
+        assert_eq!((amount, l.get(SlotId(1)).balance), (Amount(100), Amount(0)));
+        assert_eq!(apply_rotation(&l, SlotId(2), Address([1; 20]), Fr::from(8u64)), None);
+        apply_rotation(&l, SlotId(2), Address([2; 20]), Fr::from(8u64)).unwrap().write(&mut l);
+        let moved = Triple { key: Fr::from(8u64), ..triple(2) };
+        assert_eq!((l.find(&moved), l.find(&triple(2))), (Some(SlotId(2)), None));
     }
 }

@@ -4,12 +4,12 @@
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
-use sheaf_protocol::batch::{AccountSlot, Batch, BatchError, Deposit, Signed};
+use sheaf_protocol::batch::{AccountSlot, Batch, BatchError, Deposit, Found, Operations, Registered, Request, Signed};
 use sheaf_protocol::field::{Fr, to_word};
 use sheaf_protocol::follower::{FollowError, PublishedBatch, follow};
 use sheaf_protocol::header::{Choice, QueueEntry, QueueKind};
 use sheaf_protocol::ledger::{Ledger, Slot, Triple};
-use sheaf_protocol::ops::{Op, OpTag, Transfer, Withdraw};
+use sheaf_protocol::ops::{Op, OpTag, Register, Transfer, Withdraw};
 use sheaf_protocol::schnorr::{self, SecretKey};
 use sheaf_protocol::shape::{self, Shape};
 use sheaf_protocol::transition::{self, apply};
@@ -66,12 +66,44 @@ fn withdrawal(from: u32, nonce: u32, amount: u128) -> Signed<Withdraw> {
     Signed { op, key: sk.public().0, signature }
 }
 
+/// The holder of `from` registers the holder of `new` there.
+fn register(from: u32, nonce: u32, new: u32, fee: u128) -> Registered {
+    let fee = FeeFloat::from_amount(Amount(fee)).unwrap();
+    let op = Register { from: SlotId(from), token: NATIVE, nonce: Nonce(nonce), fee, account: triple(new) };
+    let sk = key(from);
+    let signature = schnorr::sign(&sk, domain(), OpTag::Register as u8, op.message(domain()), &[1; 32]);
+    Registered { signed: Signed { op, key: sk.public().0, signature }, new: SlotId(new) }
+}
+
+/// The holder of slot `asker` asks on L1 about `slot`.
+fn request(asker: u32, slot: u32) -> Request {
+    Request { slot: SlotId(slot), requester: triple(asker).owner }
+}
+
+/// The `test` circuit with room for two of what it has one of.
 fn test_shape() -> Shape {
-    shape::by_name("test").unwrap().shape
+    Shape { registers: 2, exits: 2, rotations: 2, ..shape::by_name("test").unwrap().shape }
 }
 
 fn assemble(transfers: Vec<Signed<Transfer>>, withdrawals: Vec<Signed<Withdraw>>, deposits: Vec<Deposit>) -> Result<Batch, BatchError> {
-    Batch::assemble(&ledger(), (1, test_shape()), domain(), transfers, withdrawals, deposits, |_| Some(FEE_SLOT))
+    assemble_all(Operations { transfers, withdrawals, deposits, ..Operations::default() })
+}
+
+fn assemble_all(operations: Operations) -> Result<Batch, BatchError> {
+    Batch::assemble(&ledger(), (1, test_shape()), domain(), operations, |_| Some(FEE_SLOT))
+}
+
+/// Slot 1 pays, slot 7 is opened by a deposit and 8 by a register; the owner of 2 leaves with what arrives; a stranger asks for 3; 4 takes
+/// another key, 7 too, in the batch that opens it.
+fn requests() -> Operations {
+    Operations {
+        transfers: vec![transfer(1, 2, 0, 100, 3)],
+        withdrawals: vec![withdrawal(3, 0, 500)],
+        registers: vec![register(4, 0, 8, 2), register(1, 1, 5, 1)],
+        deposits: vec![Deposit { slot: SlotId(7), triple: triple(7), amount: Amount(50) }],
+        exits: vec![request(2, 2), request(1, 3)],
+        rotations: vec![(request(4, 4), key(104).public().0), (request(7, 7), key(107).public().0)],
+    }
 }
 
 fn honest() -> Batch {
@@ -96,11 +128,17 @@ fn published(batch: &Batch) -> PublishedBatch {
         key: deposit.triple.key,
     };
     let refunded = Deposit { slot: SlotId(0), triple: triple(9), amount: Amount(77) };
+    let asked = |kind, found: &Found, key| {
+        let (token, amount, owner) = (TokenId(0), Amount(0), Address([0; 20]));
+        QueueEntry { kind, sender: found.requester, token, amount, slot: found.slot, owner, key }
+    };
+    let exits = batch.exits.iter().map(|exit| asked(QueueKind::Exit, &exit.found, Fr::from(0u64)));
+    let rotations = batch.rotations.iter().map(|rotation| asked(QueueKind::Rotation, &rotation.found, rotation.new_key));
     PublishedBatch {
         data: batch.posted_data(),
         withdrawals: batch.withdrawals.iter().map(|signed| signed.op.words().map(to_word)).collect(),
-        taken: batch.deposits.iter().chain([&refunded]).map(entry).collect(),
-        choices: batch.deposits.iter().map(|deposit| Choice::Deposit(deposit.slot)).chain([Choice::Refund]).collect(),
+        taken: batch.deposits.iter().map(entry).chain(exits).chain(rotations).chain([entry(&refunded)]).collect(),
+        choices: batch.choices().into_iter().chain([Choice::Refund]).collect(),
     }
 }
 
@@ -121,6 +159,63 @@ fn assert_followed(batch: &Batch) {
 fn a_follower_reaches_the_state_that_is_proven() {
     assert_followed(&honest());
     assert_followed(&assemble(vec![], vec![], vec![]).unwrap());
+    assert_followed(&assemble_all(requests()).unwrap());
+}
+
+#[test]
+fn requests_take_what_is_left_and_keys_change_last() {
+    let mut batch = assemble_all(requests()).unwrap();
+    assert_eq!((batch.exits[0].amount, account(&mut batch, 2).new.balance), (Amount(1_100), Amount(0)));
+    assert_eq!((batch.exits[1].amount, account(&mut batch, 3).new.balance), (Amount(0), Amount(500)), "a stranger's takes nothing");
+    let rotated = *account(&mut batch, 4);
+    assert_eq!((rotated.old.triple, rotated.key, rotated.new.triple.key), (triple(4), triple(4).key, key(104).public().0));
+    let opened = *account(&mut batch, 7);
+    assert_eq!((opened.is_new, opened.key, opened.new.triple.key), (true, triple(7).key, key(107).public().0));
+    assert_eq!(account(&mut batch, 8).new, Slot::opened(triple(8)));
+    let known = *account(&mut batch, 5);
+    assert_eq!((known.old, known.new, known.opens), (ledger().get(SlotId(5)), ledger().get(SlotId(5)), 1), "a register of what is there");
+    assert_eq!(batch.choices().len(), 5);
+}
+
+#[test]
+fn a_request_for_an_empty_slot_is_a_proved_no_op() {
+    let operations = Operations { exits: vec![request(1, 9)], rotations: vec![(request(1, 9), key(5).public().0)], ..Operations::default() };
+    let mut batch = assemble_all(operations).unwrap();
+    let empty = *account(&mut batch, 9);
+    assert_eq!((empty.old, empty.new, empty.reads, empty.exits, empty.rotates), (Slot::EMPTY, Slot::EMPTY, 2, false, false));
+    assert_eq!(batch.choices(), [Choice::Exit(TokenId(0), Amount(0)), Choice::Rotation(TokenId(0))]);
+    assert_followed(&batch);
+}
+
+#[test]
+fn a_slot_leaves_or_rotates_once_a_batch_but_strangers_may_ask_as_well() {
+    let exits = |exits| assemble_all(Operations { exits, ..Operations::default() }).map(drop);
+    assert_eq!(exits(vec![request(2, 2), request(2, 2)]), Err(BatchError::Exit(SlotId(2))));
+    assert_eq!(exits(vec![request(2, 2), request(3, 2)]), Ok(()));
+    let rotate = |asker: u32| (request(asker, 2), key(50 + asker).public().0);
+    let rotations = |rotations| assemble_all(Operations { rotations, ..Operations::default() }).map(drop);
+    assert_eq!(rotations(vec![rotate(2), rotate(2)]), Err(BatchError::Rotate(SlotId(2))));
+    assert_eq!(rotations(vec![rotate(3), rotate(2)]), Ok(()));
+}
+
+#[test]
+fn a_follower_names_requests_that_no_proof_can_stand_behind() {
+    type Case = (fn(&mut PublishedBatch), FollowError);
+    // taken: deposit, exits of 2 and 3, rotations of 4 and 7, a refund
+    let cases: [Case; 7] = [
+        (|b| b.choices[1] = Choice::Exit(NATIVE, Amount(1_099)), FollowError::Exit(SlotId(2))),
+        (|b| b.choices[1] = Choice::Exit(TokenId(2), Amount(1_100)), FollowError::Exit(SlotId(2))),
+        (|b| b.choices[2] = Choice::Exit(NATIVE, Amount(1)), FollowError::Exit(SlotId(3))),
+        (|b| b.choices[3] = Choice::Rotation(TokenId(2)), FollowError::Rotation(SlotId(4))),
+        (|b| b.choices[3] = Choice::Exit(NATIVE, Amount(0)), FollowError::Kind(3)),
+        (|b| b.taken[1].slot = SlotId(16), FollowError::UnknownSlot(SlotId(16))),
+        (|b| b.taken[4] = QueueEntry { slot: SlotId(4), sender: triple(4).owner, ..b.taken[4] }, FollowError::Rotation(SlotId(4))),
+    ];
+    for (spoil, expected) in cases {
+        let mut batch = published(&assemble_all(requests()).unwrap());
+        spoil(&mut batch);
+        assert_eq!(follow(&mut ledger(), &batch), Err(expected));
+    }
 }
 
 #[test]
@@ -171,8 +266,25 @@ fn check_names_the_broken_group() {
         ("old balance beyond 120 bits", |b| account(b, 2).old.balance.0 = u128::MAX, |e| matches!(e, BatchError::Range("balance"))),
         ("foreign token", |b| b.transfers[2].op.token = TokenId(2), |e| matches!(e, BatchError::Balance(..))),
     ];
-    for (name, tamper, expected) in cases {
-        let mut batch = honest();
+    let requests: Vec<Case> = vec![
+        ("foreign key of a register", |b| b.registers[0].signed.key = key(5).public().0, |e| matches!(e, BatchError::Key(_))),
+        ("register of a slot that is somebody else's", |b| b.registers[0].new = SlotId(6), |e| matches!(e, BatchError::Open(_))),
+        ("register without an effect", |b| account(b, 8).opens = 0, |e| matches!(e, BatchError::Account(_))),
+        ("exit of more than is left", |b| b.exits[0].amount.0 += 1, |e| matches!(e, BatchError::Balance(..))),
+        ("exit that leaves something", |b| account(b, 2).new.balance.0 = 1, |e| matches!(e, BatchError::Exit(_))),
+        ("exit that a stranger gets", |b| b.exits[1].amount.0 = 1, |e| matches!(e, BatchError::Balance(..))),
+        ("exit by a stranger who claims to be the owner", |b| b.exits[1].found.triple.owner = triple(1).owner, |e| matches!(e, BatchError::Read(_))),
+        ("exit of the owner that does nothing", |b| account(b, 2).exits = false, |e| matches!(e, BatchError::Exit(_))),
+        ("owner hidden from a request", |b| b.exits[0].found.triple.owner = Address([3; 20]), |e| matches!(e, BatchError::Read(_))),
+        ("read not counted", |b| account(b, 3).reads = 0, |e| matches!(e, BatchError::Read(_))),
+        ("rotation to another key", |b| b.rotations[0].new_key = key(9).public().0, |e| matches!(e, BatchError::Rotate(_))),
+        ("rotation that does nothing", |b| account(b, 4).rotates = false, |e| matches!(e, BatchError::Rotate(_))),
+        ("key replaced by nobody", |b| account(b, 6).new.triple.key = key(9).public().0, |e| matches!(e, BatchError::Rotate(_))),
+        ("request for slot 0", |b| b.exits[0].found.slot = SlotId(0), |e| matches!(e, BatchError::Disabled)),
+    ];
+    let cases =
+        cases.into_iter().map(|case| (honest(), case)).chain(requests.into_iter().map(|case| (assemble_all(self::requests()).unwrap(), case)));
+    for (mut batch, (name, tamper, expected)) in cases {
         tamper(&mut batch);
         let error = batch.check().expect_err(name);
         assert!(expected(&error), "{name}: {error}");

@@ -3,10 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::{Value, json};
-use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId};
-use sheaf_protocol::field::{from_hex, to_hex};
+use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
+use sheaf_protocol::field::{from_hex, to_hex, to_word};
 use sheaf_protocol::header;
-use sheaf_protocol::ops::{Op, SignedOp, Transfer, Withdraw};
+use sheaf_protocol::ledger::Triple;
+use sheaf_protocol::ops::{Op, Register, SignedOp, Transfer, Withdraw};
 use sheaf_protocol::schnorr::{self, PublicKey, SecretKey};
 use std::process::Command;
 
@@ -47,14 +48,20 @@ fn assert_agrees(made: &Value, op: Op) {
 /// The body of POST /v1/transactions: every number a decimal string.
 fn json_for_the_api(signed: &SignedOp) -> Value {
     let op = &signed.op;
-    let (name, own_field, own) = match op {
-        Op::Transfer(transfer) => ("transfer", "to", transfer.to.to_string()),
-        Op::Withdraw(withdraw) => ("withdraw", "address", withdraw.address.to_string()),
+    let mut body = match op {
+        Op::Transfer(transfer) => json!({ "op": "transfer", "to": transfer.to.to_string(), "amount": op.amount().to_string() }),
+        Op::Withdraw(withdraw) => json!({ "op": "withdraw", "address": withdraw.address.to_string(), "amount": op.amount().to_string() }),
+        Op::Register(register) => {
+            let Triple { key, owner, token } = register.account;
+            json!({ "op": "register", "key": to_hex(&to_word(key)), "owner": owner.to_string(), "account_token": token.to_string() })
+        }
     };
-    json!({
-        "op": name, "from": op.from().to_string(), own_field: own, "token": op.token().to_string(), "nonce": op.nonce().to_string(),
-        "amount": op.amount().to_string(), "fee": op.fee().to_string(), "signature": to_hex(&signed.signature.to_bytes()),
-    })
+    for (field, number) in [("from", op.from().to_string()), ("token", op.token().to_string()), ("nonce", op.nonce().to_string())] {
+        body[field] = number.into();
+    }
+    body["fee"] = op.fee().to_string().into();
+    body["signature"] = to_hex(&signed.signature.to_bytes()).into();
+    body
 }
 
 #[test]
@@ -86,6 +93,18 @@ fn the_script_signs_the_same_withdrawal() {
     let made = sign("withdraw", &format!("--from 7 --token 1 --nonce 3 --amount {amount} --fee 0 --address {}", to_hex(&address.0)));
     let withdraw = Withdraw { from: SlotId(7), token: NATIVE, nonce: Nonce(3), fee: FeeFloat::default(), amount: Amount(amount), address };
     assert_agrees(&made, Op::Withdraw(withdraw));
+}
+
+#[test]
+fn the_script_signs_the_same_register() {
+    let key = SecretKey::from_seed(&[0x77; 32]).unwrap().public().0;
+    let account = Triple { key, owner: Address([0xab; 20]), token: TokenId(65_535) };
+    let (key_hex, owner) = (to_hex(&to_word(key)), to_hex(&account.owner.0));
+    let fields = format!("--from 16777215 --token 2 --nonce 4294967294 --fee 40950000 --key {key_hex} --owner {owner} --account-token 65535");
+    let made = sign("register", &fields);
+    let fee = FeeFloat::from_amount(Amount(40_950_000)).unwrap();
+    let register = Register { from: SlotId((1 << 24) - 1), token: TokenId(2), nonce: Nonce(u32::MAX - 1), fee, account };
+    assert_agrees(&made, Op::Register(register));
 }
 
 #[test]

@@ -8,11 +8,11 @@ use golden::{compare_with_golden, hex_all, hex_fr};
 use ark_ec::{AffineRepr, CurveGroup};
 use serde_json::{Value, json};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
-use sheaf_protocol::batch::{Batch, Challenges, Deposit, PublicInput, Signed};
+use sheaf_protocol::batch::{Batch, Challenges, Deposit, Operations, PublicInput, Registered, Request, Signed};
 use sheaf_protocol::field::{Fr, G1Affine, address_to_fr, g1_words, pow2, to_hex};
-use sheaf_protocol::header::{self, Choice, FeeCredit, Header, QueueEntry, QueueKind, Record};
+use sheaf_protocol::header::{self, Choice, FeeCredit, Header, PostedRegister, QueueEntry, QueueKind, Record};
 use sheaf_protocol::ledger::{Ledger, Slot, Triple};
-use sheaf_protocol::ops::{Op, SignedOp, Transfer, Withdraw};
+use sheaf_protocol::ops::{Op, Register, SignedOp, Transfer, Withdraw};
 use sheaf_protocol::schnorr::{self, SecretKey};
 use sheaf_protocol::shape;
 
@@ -38,6 +38,21 @@ fn withdraw() -> Withdraw {
     }
 }
 
+fn register() -> Register {
+    let account = Triple { key: SecretKey::from_seed(&[0x77; 32]).unwrap().public().0, owner: Address([0x66; 20]), token: TokenId(0x1234) };
+    Register { from: SlotId(5), token: TokenId(2), nonce: Nonce(8), fee: FeeFloat::from_amount(Amount(40_950_000)).unwrap(), account }
+}
+
+/// Requests of all kinds after the deposit of [`entry`].
+fn requests() -> [QueueEntry; 2] {
+    let empty =
+        QueueEntry { sender: Address([0x55; 20]), token: TokenId(0), amount: Amount(0), slot: SlotId(0xabcdef), owner: Address([0; 20]), ..entry() };
+    [
+        QueueEntry { kind: QueueKind::Exit, key: Fr::from(0u64), ..empty },
+        QueueEntry { kind: QueueKind::Rotation, key: SecretKey::from_seed(&[0x78; 32]).unwrap().public().0, ..empty },
+    ]
+}
+
 fn entry() -> QueueEntry {
     QueueEntry {
         kind: QueueKind::Deposit,
@@ -56,9 +71,13 @@ fn header_case() -> Value {
     let generator = G1Affine::generator();
     let (t, w) = (transfer(), withdraw());
     let fee = FeeCredit { slot: SlotId(9), token: NATIVE, total: Amount(1_000_250) };
-    let data = header::posted_data(&[t.word(), t.word(), t.word()], &[fee]);
-    let choices = [Choice::Deposit(SlotId(77)), Choice::Refund];
-    let digest = entry().digest_after(&[0; 32]);
+    let (r, new) = (register(), SlotId(0xfedcba));
+    let posted = PostedRegister { from: r.from, new, fee: r.fee, account: r.account };
+    let data = header::posted_data(&[t.word(), t.word(), t.word()], &[posted], &[fee]);
+    let (largest, token) = (Amount((1 << 112) - 1), TokenId(u16::MAX));
+    let choices = [Choice::Deposit(SlotId(77)), Choice::Refund, Choice::Exit(token, largest), Choice::Rotation(token)];
+    let [exit_entry, rotation_entry] = requests();
+    let digest = rotation_entry.digest_after(&exit_entry.digest_after(&entry().digest_after(&[0; 32])));
     let genesis = header::state_root(16, &[identity; 3]);
     let header = Header {
         number: 1,
@@ -67,7 +86,7 @@ fn header_case() -> Value {
         commitments: [generator, identity, generator],
         h: Fr::from(42u64),
         queue_digest: digest,
-        taken: 2,
+        taken: 3,
         ops_hash: header::ops_hash(&choices, &w.words()),
         data_hash: header::data_hash(&data),
     };
@@ -80,7 +99,11 @@ fn header_case() -> Value {
         "chain_id": "31337", "contract": to_hex(&[0x44; 20]), "domain": hex_fr(domain),
         "transfer": { "word": t.word().to_string(), "message": hex_fr(t.message()), "hash": Op::Transfer(t).hash(domain).to_string() },
         "withdraw": { "w0": w.w0().to_string(), "message": hex_fr(w.message(domain)), "hash": Op::Withdraw(w).hash(domain).to_string() },
-        "queue_entry_hash": to_hex(&entry().hash()), "queue_digest": to_hex(&digest),
+        "register": {
+            "w0": r.w0(new).to_string(), "message": hex_fr(r.message(domain)), "hash": Op::Register(r).hash(domain).to_string(), "words": hex_all(&r.words(new)),
+        },
+        "queue_entry_hash": to_hex(&entry().hash()), "exit_entry_hash": to_hex(&exit_entry.hash()), "rotation_entry_hash": to_hex(&rotation_entry.hash()),
+        "queue_digest": to_hex(&digest),
         "choices": choices.map(|c| to_hex(&c.word())), "ops_hash": to_hex(&header.ops_hash),
         "posted_data": to_hex(&data), "data_hash": to_hex(&header.data_hash), "genesis_root_16": to_hex(&genesis),
         "header_words": header.words().iter().map(|word| to_hex(word)).collect::<Vec<_>>(), "header_hash": to_hex(&header.hash()),
@@ -125,7 +148,7 @@ fn record_cases() -> Value {
         amount: AmountFloat::from_packed((1 << 40) - 1).unwrap(),
         fee: FeeFloat::from_packed((1 << 16) - 1).unwrap(),
     };
-    [Op::Transfer(transfer()), Op::Transfer(widest), Op::Withdraw(withdraw())].map(record_case).to_vec().into()
+    [Op::Transfer(transfer()), Op::Transfer(widest), Op::Withdraw(withdraw()), Op::Register(register())].map(record_case).to_vec().into()
 }
 
 #[test]
@@ -137,7 +160,7 @@ fn encodings_equal_the_golden_file() {
     compare_with_golden("encodings", &vectors);
 }
 
-/// Four holders: slots 1 and 3 hold the native coin, 2 and 4 token 2.
+/// Four holders: slots 1 and 3 hold the native coin, 2 and 4 token 2. Addresses repeat the slot's number.
 struct Town {
     domain: Fr,
     ledger: Ledger,
@@ -174,7 +197,8 @@ impl Town {
         self.signed(from, Transfer { from: SlotId(from), to: SlotId(to), token: slot.triple.token, nonce, amount, fee }, Op::Transfer)
     }
 
-    /// Three transfers, so that the last posted word is half full; a slot opened and paid; two tokens that pay fees.
+    /// Three transfers, so that the last posted word is half full; a slot opened and paid, another registered; two tokens that pay fees; an owner
+    /// who leaves with what others still pay him, and another who takes a new key.
     fn batch(&self) -> Batch {
         let transfers = vec![self.transfer(1, 3, 0, 5), self.transfer(1, 5, 1, 10u128.pow(17)), self.transfer(2, 4, 0, 123_400)];
         let fee = FeeFloat::from_amount(Amount(9)).unwrap();
@@ -182,9 +206,15 @@ impl Town {
         let withdrawals = vec![self.signed(4, Withdraw { from, token, nonce, fee, amount: Amount(10u128.pow(17) + 1), address }, Op::Withdraw)];
         let deposit = |slot, amount| Deposit { slot: SlotId(slot), triple: Self::triple(slot), amount: Amount(amount) };
         let deposits = vec![deposit(5, 77), deposit(3, 10u128.pow(18) + 3)];
+        let register = Register { from, token, nonce: Nonce(401), fee, account: Self::triple(6) };
+        let registers = vec![Registered { signed: self.signed(4, register, Op::Register), new: SlotId(6) }];
+        let request = |slot: u32| Request { slot: SlotId(slot), requester: Address([slot as u8; 20]) };
+        let exits = vec![request(3)];
+        let rotations = vec![(request(2), Self::key(7).public().0)];
+        let operations = Operations { transfers, withdrawals, registers, deposits, exits, rotations };
         let fee_slot = |token: TokenId| Some(SlotId(u32::from(token.0)));
         let shape = shape::by_name("test").unwrap().shape;
-        Batch::assemble(&self.ledger, (3, shape), self.domain, transfers, withdrawals, deposits, fee_slot).unwrap()
+        Batch::assemble(&self.ledger, (3, shape), self.domain, operations, fee_slot).unwrap()
     }
 }
 
@@ -200,7 +230,7 @@ fn a_whole_batch_equals_the_golden_file() {
         commitments: after,
         h: batch.transcript(),
         queue_digest: entry().digest_after(&[0x99; 32]),
-        taken: 2,
+        taken: 4,
         ops_hash: header::ops_hash(&batch.choices(), &batch.used_ops_words()),
         data_hash: header::data_hash(&batch.posted_data()),
     };

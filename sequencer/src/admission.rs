@@ -31,6 +31,13 @@ pub(crate) struct Arrival {
     pub(crate) reply: Reply,
 }
 
+/// An arrival whose signature holds for this key.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    pub(crate) arrival: Arrival,
+    pub(crate) key: Fr,
+}
+
 /// The API's end of the queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Door(mpsc::Sender<Arrival>);
@@ -70,9 +77,9 @@ pub(crate) struct Pipeline {
     /// Where [`run`] takes them.
     pub(crate) arrivals: mpsc::Receiver<Arrival>,
     /// Where it puts verified groups.
-    pub(crate) groups: mpsc::Sender<Vec<Arrival>>,
+    pub(crate) groups: mpsc::Sender<Vec<Verified>>,
     /// Where the executor takes them.
-    pub(crate) verified: mpsc::Receiver<Vec<Arrival>>,
+    pub(crate) verified: mpsc::Receiver<Vec<Verified>>,
 }
 
 impl Pipeline {
@@ -84,7 +91,7 @@ impl Pipeline {
 }
 
 /// Verifies groups until every door is gone or the executor is.
-pub(crate) async fn run(rules: Rules, mut arrivals: mpsc::Receiver<Arrival>, groups: mpsc::Sender<Vec<Arrival>>) {
+pub(crate) async fn run(rules: Rules, mut arrivals: mpsc::Receiver<Arrival>, groups: mpsc::Sender<Vec<Verified>>) {
     let rules = Arc::new(rules);
     let mut group = Vec::new();
     while arrivals.recv_many(&mut group, rules.config.max_group).await > 0 {
@@ -105,12 +112,15 @@ pub(crate) async fn run(rules: Rules, mut arrivals: mpsc::Receiver<Arrival>, gro
 
 impl Rules {
     /// Answers what is refused and returns the rest in order.
-    fn admit(&self, group: Vec<Arrival>) -> Vec<Arrival> {
+    fn admit(&self, group: Vec<Arrival>) -> Vec<Verified> {
         let checked: Vec<_> = group.into_iter().filter_map(|arrival| self.cheap(arrival)).collect();
         let checks: Vec<Check> = checked.iter().map(|(_, check)| *check).collect();
         let verdicts = verify(&checks);
-        let answered = checked.into_iter().zip(verdicts).filter_map(|((arrival, _), verdict)| answer(arrival, verdict));
-        answered.map(|(arrival, ())| arrival).collect()
+        let verified = |((arrival, check), verdict): ((Arrival, Check), Result<(), Refusal>)| {
+            let (arrival, ()) = answer(arrival, verdict)?;
+            Some(Verified { arrival, key: check.pk })
+        };
+        checked.into_iter().zip(verdicts).filter_map(verified).collect()
     }
 
     fn cheap(&self, arrival: Arrival) -> Option<(Arrival, Check)> {
@@ -127,10 +137,11 @@ impl Rules {
         if holds != named {
             return Err(Refusal::Rejected(Rejection::WrongToken { slot: op.from(), holds, named }));
         }
-        if let Op::Withdraw(withdraw) = op
-            && withdraw.address == Address::default()
-        {
-            return Err(Refusal::ZeroAddress);
+        match op {
+            Op::Withdraw(withdraw) if withdraw.address == Address::default() => return Err(Refusal::ZeroAddress("address")),
+            Op::Register(register) if register.account.owner == Address::default() => return Err(Refusal::ZeroAddress("owner")),
+            Op::Register(register) if !schnorr::is_key(register.account.key) => return Err(Refusal::AccountKey),
+            _ => {}
         }
         self.check_nonce(signed, payer.nonce.0)?;
         let (minimum, got) = (self.fees.minimum(named), op.fee());

@@ -7,21 +7,22 @@
 //! Order is security: data, h and C' come before rho, C_q before zeta, the claims before gamma. What cannot be stored is stored later; what cannot
 //! be computed ends the process, because the executor accepted something that the circuit refuses.
 
-use crate::book::triple_of;
-use crate::config::{Deployment, FeeConfig};
+use crate::book::{Leaving, triple_of};
+use crate::config::Deployment;
 use crate::executor::Fatal;
 use crate::feed::Feed;
 use sheaf_protocol::amount::{SlotId, TokenId};
-use sheaf_protocol::batch::{Batch, BatchError, Challenges, Deposit, ProverInput, Signed, evaluate};
+use sheaf_protocol::batch::{Batch, BatchError, Challenges, Deposit, Operations, ProverInput, Registered, Request, Signed, evaluate};
 use sheaf_protocol::field::{Fr, G1Affine, Word, g1_words, to_word};
-use sheaf_protocol::header::{self, Choice, Header, Record};
+use sheaf_protocol::header::{self, Choice, Header, QueueEntry, QueueKind, Record};
 use sheaf_protocol::kzg::{OpenError, PrepareError, StateVector, Step};
-use sheaf_protocol::ledger::{Ledger, Slot, Triple};
-use sheaf_protocol::ops::Op;
+use sheaf_protocol::ledger::{Ledger, Slot};
+use sheaf_protocol::ops::{Op, SignedOp};
 use sheaf_store::StoreError;
 use sheaf_store::batches::{self, Computed, Member};
 use sheaf_store::leader::Lease;
 use sheaf_store::pool::{Held, within};
+use sheaf_store::queue::Taken;
 use sqlx::{Connection, PgPool};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ const RETRY: Duration = Duration::from_millis(500);
 pub(crate) struct Sealed {
     pub(crate) number: u64,
     pub(crate) circuit: u32,
-    pub(crate) members: Vec<Member>,
+    pub(crate) leaving: Leaving,
 }
 
 /// Why a batch cannot be computed.
@@ -47,6 +48,8 @@ pub(crate) enum ComputeError {
     Circuit(u32),
     #[error("slot {0} signed, but nobody opened it")]
     NoKey(SlotId),
+    #[error("slot {0} registered an account that has no slot")]
+    NoAccount(SlotId),
     #[error("{0}")]
     Batch(#[from] BatchError),
     #[error("{0}")]
@@ -61,7 +64,6 @@ pub(crate) enum ComputeError {
 #[derive(Debug)]
 pub(crate) struct Committed {
     pub(crate) deployment: Arc<Deployment>,
-    pub(crate) fees: FeeConfig,
     pub(crate) ledger: Ledger,
     pub(crate) vector: StateVector,
     pub(crate) queue_digest: Word,
@@ -76,10 +78,10 @@ pub(crate) struct Next {
 
 /// A batch's members by kind.
 struct Sorted {
-    transfers: Vec<Signed<sheaf_protocol::ops::Transfer>>,
-    withdrawals: Vec<Signed<sheaf_protocol::ops::Withdraw>>,
-    deposits: Vec<Deposit>,
-    choices: Vec<Choice>,
+    operations: Operations,
+    taken: Vec<QueueEntry>,
+    /// The slot of each deposit in `taken`, `None` for a refund.
+    deposited: Vec<Option<SlotId>>,
     queue_digest: Word,
 }
 
@@ -89,9 +91,12 @@ impl Committed {
     /// # Errors
     /// [`ComputeError`].
     pub(crate) fn compute(&self, sealed: &Sealed) -> Result<Next, ComputeError> {
-        let sorted = self.sort(&sealed.members)?;
-        let (choices, queue_digest) = (sorted.choices.clone(), sorted.queue_digest);
-        let batch = self.assemble(sealed.circuit, sorted)?;
+        let Leaving { members, collectors } = &sealed.leaving;
+        let Sorted { operations, taken, deposited, queue_digest } = self.sort(members)?;
+        let shape = self.deployment.circuit(sealed.circuit).ok_or(ComputeError::Circuit(sealed.circuit))?.shape;
+        let fee_slot = |token: TokenId| collectors.get(&token).copied();
+        let batch = Batch::assemble(&self.ledger, (sealed.circuit, shape), self.deployment.domain, operations, fee_slot)?;
+        let choices = choices(&taken, &deposited, &batch);
         let step = self.vector.prepare(&batch.touched_slots())?;
         let (posted_data, used) = (batch.posted_data(), batch.used_ops_words());
         let header = Header {
@@ -124,18 +129,31 @@ impl Committed {
     fn sort(&self, members: &[Member]) -> Result<Sorted, ComputeError> {
         let keys = self.keys(members);
         let key = |slot: SlotId| keys.get(&slot).copied().ok_or(ComputeError::NoKey(slot));
-        let mut sorted = Sorted { transfers: vec![], withdrawals: vec![], deposits: vec![], choices: vec![], queue_digest: self.queue_digest };
+        let mut sorted = Sorted { operations: Operations::default(), taken: vec![], deposited: vec![], queue_digest: self.queue_digest };
+        let operations = &mut sorted.operations;
         for member in members {
             match member {
-                Member::Transaction { op: signed, .. } => match signed.op {
-                    Op::Transfer(op) => sorted.transfers.push(Signed { key: key(op.from)?, op, signature: signed.signature }),
-                    Op::Withdraw(op) => sorted.withdrawals.push(Signed { key: key(op.from)?, op, signature: signed.signature }),
-                },
-                Member::Taken(taken) => {
-                    sorted.queue_digest = taken.entry.digest_after(&sorted.queue_digest);
-                    sorted.choices.push(taken.slot.map_or(Choice::Refund, Choice::Deposit));
-                    let deposit = |slot| Deposit { slot, triple: triple_of(&taken.entry), amount: taken.entry.amount };
-                    sorted.deposits.extend(taken.slot.map(deposit));
+                Member::Transaction { op: SignedOp { op, signature }, account, .. } => {
+                    let (key, signature) = (key(op.from())?, *signature);
+                    match (*op, account) {
+                        (Op::Transfer(op), _) => operations.transfers.push(Signed { op, key, signature }),
+                        (Op::Withdraw(op), _) => operations.withdrawals.push(Signed { op, key, signature }),
+                        (Op::Register(op), Some(new)) => operations.registers.push(Registered { signed: Signed { op, key, signature }, new: *new }),
+                        (Op::Register(op), None) => return Err(ComputeError::NoAccount(op.from)),
+                    }
+                }
+                Member::Taken(Taken { slot, entry, .. }) => {
+                    sorted.queue_digest = entry.digest_after(&sorted.queue_digest);
+                    sorted.taken.push(*entry);
+                    let request = Request { slot: entry.slot, requester: entry.sender };
+                    match entry.kind {
+                        QueueKind::Deposit => {
+                            sorted.deposited.push(*slot);
+                            operations.deposits.extend(slot.map(|slot| Deposit { slot, triple: triple_of(entry), amount: entry.amount }));
+                        }
+                        QueueKind::Exit => operations.exits.push(request),
+                        QueueKind::Rotation => operations.rotations.push((request, entry.key)),
+                    }
                 }
             }
         }
@@ -145,31 +163,25 @@ impl Committed {
     /// The key of every signing slot: at the start of the batch, or the one it is opened with.
     fn keys(&self, members: &[Member]) -> HashMap<SlotId, Fr> {
         let mut keys = HashMap::new();
-        for member in members {
-            let (slot, opened) = match member {
-                Member::Transaction { op, .. } => (op.op.from(), None),
-                Member::Taken(taken) => match taken.slot {
-                    Some(slot) => (slot, Some(taken.entry.key)),
-                    None => continue,
-                },
-            };
+        let mut see = |slot: SlotId, opened: Option<Fr>| {
             let old = self.ledger.get(slot);
             if let Some(key) = if old.is_empty() { opened } else { Some(old.triple.key) } {
-                keys.insert(slot, key);
+                keys.entry(slot).or_insert(key);
+            }
+        };
+        for member in members {
+            match member {
+                Member::Transaction { op: SignedOp { op, .. }, account, .. } => {
+                    see(op.from(), None);
+                    if let (Op::Register(register), Some(account)) = (op, account) {
+                        see(*account, Some(register.account.key));
+                    }
+                }
+                Member::Taken(Taken { slot: Some(slot), entry, .. }) if entry.kind == QueueKind::Deposit => see(*slot, Some(entry.key)),
+                Member::Taken(_) => {}
             }
         }
         keys
-    }
-
-    fn assemble(&self, circuit: u32, sorted: Sorted) -> Result<Batch, ComputeError> {
-        let shape = self.deployment.circuit(circuit).ok_or(ComputeError::Circuit(circuit))?.shape;
-        let opened: HashMap<Triple, SlotId> = sorted.deposits.iter().map(|deposit| (deposit.triple, deposit.slot)).collect();
-        let fee_slot = |token: TokenId| {
-            let triple = self.fees.triple(token)?;
-            self.ledger.find(&triple).or_else(|| opened.get(&triple).copied())
-        };
-        let Sorted { transfers, withdrawals, deposits, .. } = sorted;
-        Ok(Batch::assemble(&self.ledger, (circuit, shape), self.deployment.domain, transfers, withdrawals, deposits, fee_slot)?)
     }
 
     fn prove_opening(&self, batch: &Batch, step: &Step, header: Header) -> Result<Proofs, ComputeError> {
@@ -202,6 +214,18 @@ struct Proofs {
     challenges: Challenges,
     claims: [Fr; 3],
     opening: G1Affine,
+}
+
+/// One choice for each entry taken, in order; what exits and rotations found is the batch's.
+fn choices(taken: &[QueueEntry], deposited: &[Option<SlotId>], batch: &Batch) -> Vec<Choice> {
+    let mut deposits = deposited.iter().map(|slot| slot.map_or(Choice::Refund, Choice::Deposit));
+    let (mut exits, mut rotations) = (batch.exits.iter().map(Choice::from), batch.rotations.iter().map(Choice::from));
+    let choice = |entry: &QueueEntry| match entry.kind {
+        QueueKind::Deposit => deposits.next(),
+        QueueKind::Exit => exits.next(),
+        QueueKind::Rotation => rotations.next(),
+    };
+    taken.iter().filter_map(choice).collect()
 }
 
 /// Slots that hold something else afterwards.

@@ -9,8 +9,8 @@
 //! effect after all (the connection may have died in the commit): it waits for the transaction's lock on the lease, then looks. Until that is
 //! known nothing else is executed. A lost lease ends the process.
 
-use crate::admission::Arrival;
-use crate::book::{Book, UnknownKind};
+use crate::admission::{Arrival, Verified};
+use crate::book::Book;
 use crate::committer::Sealed;
 use crate::config::{Circuit, Config};
 use crate::feed::Feed;
@@ -18,6 +18,7 @@ use crate::lead;
 use crate::refusal::Refusal;
 use crate::sealer::{self, Plan, Pressure};
 use crate::view::{Change, View};
+use sheaf_protocol::field::Fr;
 use sheaf_protocol::header::QueueEntry;
 use sheaf_protocol::transition::Rejection;
 use sheaf_store::StoreError;
@@ -105,7 +106,7 @@ pub(crate) struct Executor {
     pub(crate) last_batch: u64,
     pub(crate) view: Arc<View>,
     pub(crate) feed: Feed,
-    pub(crate) verified: mpsc::Receiver<Vec<Arrival>>,
+    pub(crate) verified: mpsc::Receiver<Vec<Verified>>,
     pub(crate) sealed: mpsc::Sender<Sealed>,
     pub(crate) asked: mpsc::Receiver<()>,
     /// When each waiting item was accepted.
@@ -133,8 +134,8 @@ impl Executor {
                     let group = std::mem::take(&mut groups).into_iter().flatten().collect();
                     self.execute(group).await?;
                 }
-                () = l1.notified() => self.take_deposits().await?,
-                () = sleep(poll) => self.take_deposits().await?,
+                () = l1.notified() => self.take_entries().await?,
+                () = sleep(poll) => self.take_entries().await?,
                 Some(()) = self.asked.recv() => pressure = Pressure::Asked,
                 () = until(due) => {}
             }
@@ -148,12 +149,12 @@ impl Executor {
         self.arrived.front().filter(|_| self.sealed.capacity() > 0).map(|oldest| *oldest + self.config.sealing.max_age)
     }
 
-    async fn execute(&mut self, group: Vec<Arrival>) -> Result<(), Fatal> {
+    async fn execute(&mut self, group: Vec<Verified>) -> Result<(), Fatal> {
         let mut answers = Vec::with_capacity(group.len());
-        for arrival in group {
+        for Verified { arrival, key } in group {
             // whoever has given up was told to send again
             if !arrival.reply.is_closed() {
-                let verdict = self.accept(&arrival);
+                let verdict = self.accept(&arrival, key);
                 answers.push((arrival, verdict));
             }
         }
@@ -175,16 +176,16 @@ impl Executor {
         }
     }
 
-    fn accept(&mut self, arrival: &Arrival) -> Result<u64, Refusal> {
+    fn accept(&mut self, arrival: &Arrival, key: Fr) -> Result<u64, Refusal> {
         if self.book.waiting() >= self.config.admission.max_unsealed {
             return Err(Refusal::QueueFull);
         }
-        self.book.accept(arrival.hash, arrival.op.clone())
+        self.book.accept(arrival.hash, arrival.op.clone(), key)
     }
 
-    async fn take_deposits(&mut self) -> Result<(), Fatal> {
+    async fn take_entries(&mut self) -> Result<(), Fatal> {
         while self.book.waiting() < self.config.admission.max_unsealed {
-            match self.draft_deposits().await {
+            match self.draft_entries().await {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
                 Err(error) => {
@@ -195,7 +196,7 @@ impl Executor {
             match self.write().await {
                 Ok(_) => self.keep(),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "deposits could not be written");
+                    tracing::warn!(error = &error as &dyn std::error::Error, "L1 queue entries could not be written");
                     self.settle(error).await?;
                 }
             }
@@ -203,14 +204,10 @@ impl Executor {
         Ok(())
     }
 
-    async fn draft_deposits(&mut self) -> Result<usize, StoreError> {
+    async fn draft_entries(&mut self) -> Result<usize, StoreError> {
         let pending = self.pending();
         let Some(entries) = self.stop.run_until_cancelled(within(self.config.admission.write_timeout, pending)).await else { return Ok(0) };
-        for (_, entry) in entries? {
-            if let Err(UnknownKind { .. }) = self.book.take(entry).inspect_err(|error| tracing::error!(%error, "the L1 queue stands still")) {
-                break;
-            }
-        }
+        entries?.into_iter().for_each(|(_, entry)| self.book.take(entry));
         Ok(self.book.drafts().len())
     }
 
@@ -320,14 +317,14 @@ impl Executor {
     }
 
     async fn hand_over(&mut self, number: u64, plan: Plan) -> Result<(), Fatal> {
-        let (members, changes) = self.book.seal(plan.count).map_err(|rejection| Fatal::Fees { number, rejection })?;
+        let (leaving, changes) = self.book.seal(plan.count).map_err(|rejection| Fatal::Fees { number, rejection })?;
         self.last_batch = number;
         self.arrived.drain(..plan.count);
         self.show(&changes);
         metrics::counter!("sheaf_sealed_total", "reason" => plan.reason.name()).increment(1);
-        tracing::info!(number, members = members.len(), circuit = plan.circuit, reason = plan.reason.name(), "sealed");
+        tracing::info!(number, members = leaving.members.len(), circuit = plan.circuit, reason = plan.reason.name(), "sealed");
         // the committer only goes first when everything stops, and the batch is durable
-        let _ = self.sealed.send(Sealed { number, circuit: plan.circuit, members }).await;
+        let _ = self.sealed.send(Sealed { number, circuit: plan.circuit, leaving }).await;
         Ok(())
     }
 }
@@ -349,7 +346,9 @@ async fn write(pool: &PgPool, lease: &Lease, drafts: impl Iterator<Item = &Membe
     let (mut accepted, mut taken) = (Vec::new(), Vec::new());
     for member in drafts {
         match member {
-            Member::Transaction { seq, hash, op } => accepted.push(Accepted { hash: *hash, seq: *seq, record: op.to_record() }),
+            Member::Transaction { seq, hash, op, account } => {
+                accepted.push(Accepted { hash: *hash, seq: *seq, record: op.to_record(), account: *account });
+            }
             Member::Taken(entry) => taken.push(entry.clone()),
         }
     }

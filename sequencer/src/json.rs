@@ -5,8 +5,9 @@
 use crate::problem::{Code, Problem, echo};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, Nonce, SLOT_BITS, SlotId, TokenId, WHOLE_AMOUNT_BITS, parse_decimal};
-use sheaf_protocol::field::from_hex;
-use sheaf_protocol::ops::{Op, SignedOp, Transfer, Withdraw};
+use sheaf_protocol::field::{Fr, from_hex, from_word};
+use sheaf_protocol::ledger::Triple;
+use sheaf_protocol::ops::{Op, RecordError, Register, SignedOp, Transfer, Withdraw};
 use sheaf_protocol::schnorr::Signature;
 use std::fmt;
 
@@ -14,6 +15,9 @@ use std::fmt;
 pub(crate) const TRANSFER_FIELDS: &[&str] = &["op", "from", "to", "token", "nonce", "amount", "fee", "signature"];
 /// Fields of a withdrawal.
 pub(crate) const WITHDRAW_FIELDS: &[&str] = &["op", "from", "token", "nonce", "fee", "amount", "address", "signature"];
+
+/// Fields of a register.
+pub(crate) const REGISTER_FIELDS: &[&str] = &["op", "from", "token", "nonce", "fee", "key", "owner", "account_token", "signature"];
 
 /// A JSON text as it stands, duplicates and order included.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,7 +102,7 @@ pub(crate) fn signed_op(json: &Json) -> Result<SignedOp, Problem> {
         return Err(Problem::new(Code::MalformedJson, "a transaction is a JSON object"));
     };
     let fields = Fields(fields);
-    fields.check_known(&[TRANSFER_FIELDS, WITHDRAW_FIELDS])?;
+    fields.check_known(&[TRANSFER_FIELDS, WITHDRAW_FIELDS, REGISTER_FIELDS])?;
     fields.check_unique()?;
     match fields.text("op")? {
         "transfer" => {
@@ -109,9 +113,13 @@ pub(crate) fn signed_op(json: &Json) -> Result<SignedOp, Problem> {
             fields.check_known(&[WITHDRAW_FIELDS])?;
             signed(&fields, Op::Withdraw(withdraw(&fields)?))
         }
-        other => {
-            Err(Problem::new(Code::UnknownOperation, format!("there is no operation {:?}", echo(other))).field("op").hint("transfer or withdraw"))
+        "register" => {
+            fields.check_known(&[REGISTER_FIELDS])?;
+            signed(&fields, Op::Register(register(&fields)?))
         }
+        other => Err(Problem::new(Code::UnknownOperation, format!("there is no operation {:?}", echo(other)))
+            .field("op")
+            .hint("transfer, withdraw or register")),
     }
 }
 
@@ -124,7 +132,7 @@ fn transfer(fields: &Fields<'_>) -> Result<Transfer, Problem> {
     Ok(Transfer {
         from: fields.slot("from")?,
         to: fields.slot("to")?,
-        token: fields.token()?,
+        token: fields.token("token")?,
         nonce: fields.nonce()?,
         amount: AmountFloat::from_amount(Amount(fields.number("amount", 128)?)).map_err(|error| Problem::number("amount", &error))?,
         fee: fields.fee()?,
@@ -134,12 +142,17 @@ fn transfer(fields: &Fields<'_>) -> Result<Transfer, Problem> {
 fn withdraw(fields: &Fields<'_>) -> Result<Withdraw, Problem> {
     Ok(Withdraw {
         from: fields.slot("from")?,
-        token: fields.token()?,
+        token: fields.token("token")?,
         nonce: fields.nonce()?,
         fee: fields.fee()?,
         amount: Amount(fields.number("amount", WHOLE_AMOUNT_BITS)?),
         address: Address(fields.bytes("address")?),
     })
+}
+
+fn register(fields: &Fields<'_>) -> Result<Register, Problem> {
+    let account = Triple { key: fields.key()?, owner: Address(fields.bytes("owner")?), token: fields.token("account_token")? };
+    Ok(Register { from: fields.slot("from")?, token: fields.token("token")?, nonce: fields.nonce()?, fee: fields.fee()?, account })
 }
 
 struct Fields<'a>(&'a [(String, Json)]);
@@ -185,8 +198,12 @@ impl Fields<'_> {
         self.number(name, SLOT_BITS).map(|value| SlotId(value as u32))
     }
 
-    fn token(&self) -> Result<TokenId, Problem> {
-        self.number("token", 16).map(|value| TokenId(value as u16))
+    fn key(&self) -> Result<Fr, Problem> {
+        from_word(&self.bytes("key")?).ok_or_else(|| RecordError::Key.into())
+    }
+
+    fn token(&self, name: &str) -> Result<TokenId, Problem> {
+        self.number(name, 16).map(|value| TokenId(value as u16))
     }
 
     fn nonce(&self) -> Result<Nonce, Problem> {

@@ -83,6 +83,7 @@ codes! {
     NonceTooHigh = "nonce_too_high", UNPROCESSABLE_ENTITY, "The nonce leaves a gap";
     NonceExhausted = "nonce_exhausted", UNPROCESSABLE_ENTITY, "The slot has used all its nonces";
     InsufficientFunds = "insufficient_funds", UNPROCESSABLE_ENTITY, "The balance does not cover amount and fee";
+    StateFull = "state_full", UNPROCESSABLE_ENTITY, "No slot is left for another account";
     FeeTooLow = "fee_too_low", UNPROCESSABLE_ENTITY, "The fee is below the minimum";
     FeeNotCollected = "fee_not_collected", UNPROCESSABLE_ENTITY, "The operator collects no fees in this token";
     ZeroAddress = "zero_address", UNPROCESSABLE_ENTITY, "Nobody could claim the withdrawal";
@@ -220,7 +221,9 @@ impl From<Refusal> for Problem {
             Refusal::NonceInUse { by, .. } => problem(Code::NonceInUse).field("nonce").hint(format!("GET /v1/transactions/{by}")),
             Refusal::FeeTooLow { minimum, .. } => problem(Code::FeeTooLow).field("fee").hint(format!("pay at least {minimum}")),
             Refusal::NoFeeSlot(_) => problem(Code::FeeNotCollected).field("fee").hint("send it with fee 0, or use another token"),
-            Refusal::ZeroAddress => problem(Code::ZeroAddress).field("address").hint("name the L1 address that is to claim it"),
+            Refusal::UnknownAccountToken(_) => problem(Code::UnknownToken).field("account_token").hint("GET /v1/tokens lists them"),
+            Refusal::AccountKey => problem(Code::KeyNotOnCurve).field("key").hint("send the public key of the account's wallet"),
+            Refusal::ZeroAddress(field) => problem(Code::ZeroAddress).field(field).hint("name the L1 address of whom it belongs to"),
             Refusal::Signature(error) => error.into(),
             Refusal::QueueFull => problem(Code::QueueFull).hint("send it again after the time in Retry-After"),
             Refusal::Storage => {
@@ -243,6 +246,7 @@ impl From<Rejection> for Problem {
             Rejection::NonceExhausted(_) => problem(Code::NonceExhausted).field("nonce"),
             Rejection::InsufficientFunds { .. } => problem(Code::InsufficientFunds).field("amount"),
             Rejection::AmountTooLarge(_) | Rejection::BalanceOverflow(_) => problem(Code::AmountTooLarge).field("amount"),
+            Rejection::StateFull => problem(Code::StateFull).hint("pay to a slot that exists"),
             Rejection::ForeignSlot(_) | Rejection::IncompleteTriple => problem(Code::Internal),
         }
     }
@@ -267,6 +271,7 @@ impl From<RecordError> for Problem {
         match error {
             RecordError::UnknownTag(_) | RecordError::Truncated { .. } => Self::new(Code::MalformedRecord, error.to_string()),
             RecordError::Field { field, source } => Self::number(field, &source),
+            RecordError::Key => Self::new(Code::KeyNotOnCurve, error.to_string()).field("key"),
             RecordError::Signature(error) => error.into(),
         }
     }

@@ -90,13 +90,8 @@ pub(crate) async fn recover(pool: &PgPool, srs: Arc<Srs>, deployment: &Arc<Deplo
     check_root(&vector, position.as_ref())?;
     let (book, uncomputed) = replay(&mut connection, ledger.clone(), config).await?;
     let computed = position.as_ref().map_or(0, |position| position.number);
-    let committed = Committed {
-        deployment: Arc::clone(deployment),
-        fees: config.fees.clone(),
-        ledger,
-        vector,
-        queue_digest: position.map_or([0; 32], |position| position.queue_digest),
-    };
+    let committed =
+        Committed { deployment: Arc::clone(deployment), ledger, vector, queue_digest: position.map_or([0; 32], |position| position.queue_digest) };
     let last_batch = computed + uncomputed.len() as u64;
     let marks = batches::marks(&mut connection).await.map_err(StoreError::from)?;
     tracing::info!(computed, sealed = last_batch, waiting = book.waiting(), "state recovered");
@@ -128,8 +123,8 @@ async fn replay(connection: &mut PgConnection, live: Ledger, config: &Config) ->
         let members = batches::members(connection, Some(batch.number)).await.map_err(StoreError::from)?;
         members.into_iter().try_for_each(|member| book.replay(member))?;
         let credited = |rejection: Rejection| RecoveryError::Replay(format!("fees of batch {}: {rejection}", batch.number));
-        let (members, _) = book.seal(book.waiting()).map_err(credited)?;
-        uncomputed.push(Sealed { number: batch.number, circuit: batch.circuit, members });
+        let (leaving, _) = book.seal(book.waiting()).map_err(credited)?;
+        uncomputed.push(Sealed { number: batch.number, circuit: batch.circuit, leaving });
     }
     let waiting = batches::members(connection, None).await.map_err(StoreError::from)?;
     waiting.into_iter().try_for_each(|member| book.replay(member))?;

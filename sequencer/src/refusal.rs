@@ -35,9 +35,15 @@ pub(crate) enum Refusal {
     /// The operator has no slot that could collect it.
     #[error("the operator collects no fees in token {0}")]
     NoFeeSlot(TokenId),
-    /// A withdrawal that nobody could claim.
-    #[error("the address is zero: nobody could claim the withdrawal")]
-    ZeroAddress,
+    /// No token of this number can be held, or not yet: L1's listing is not deep enough.
+    #[error("token {0} of the account is not listed, or its listing is not confirmed yet")]
+    UnknownAccountToken(TokenId),
+    /// An account that nobody could use.
+    #[error("the account's key is not the x-coordinate of a Grumpkin point: nobody could sign for it")]
+    AccountKey,
+    /// A withdrawal that nobody could claim, or an account whose owner nobody is.
+    #[error("{0} is zero: nobody has this address")]
+    ZeroAddress(&'static str),
     /// The signature.
     #[error("{0}")]
     Signature(SignatureError),

@@ -10,8 +10,8 @@
 
 use crate::config::Circuit;
 use sheaf_protocol::amount::{SlotId, TokenId};
-use sheaf_protocol::batch::{OPENS_BITS, SIGNED_BITS};
-use sheaf_protocol::header::{COUNTS_BYTES, FEE_BYTES, PAIR_BYTES};
+use sheaf_protocol::batch::{OPENS_BITS, READS_BITS, SIGNED_BITS};
+use sheaf_protocol::header::posted_bytes;
 use sheaf_protocol::shape::Shape;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,12 +25,23 @@ const ENTRY_BYTES: usize = 8 * 32;
 pub(crate) struct Footprint {
     /// What it is.
     pub(crate) kind: Kind,
-    /// The slot that signs, or gets the deposit; `None` for a refund.
+    /// The slot that signs or that a request names.
     pub(crate) slot: Option<SlotId>,
-    /// The slot that a transfer credits, if it credits anything.
+    /// The slot that a transfer or deposit credits, if it credits anything.
     pub(crate) credits: Option<SlotId>,
+    /// The slot that a deposit or register names as its account's.
+    pub(crate) account: Option<SlotId>,
+    /// True if that slot was empty.
+    pub(crate) creates: bool,
     /// The token that pays a fee, with the slot that collects it.
     pub(crate) fee: Option<(TokenId, SlotId)>,
+}
+
+impl Footprint {
+    /// One of this kind that touches nothing.
+    pub(crate) const fn of(kind: Kind) -> Self {
+        Self { kind, slot: None, credits: None, account: None, creates: false, fee: None }
+    }
 }
 
 /// What an accepted item is.
@@ -40,10 +51,27 @@ pub(crate) enum Kind {
     Transfer,
     /// A withdrawal.
     Withdrawal,
+    /// A register.
+    Register,
     /// A deposit into a slot.
     Deposit,
     /// A deposit given back on L1: takes no slot of the circuit.
     Refund,
+    /// A forced exit.
+    Exit(Found),
+    /// A key rotation.
+    Rotation(Found),
+}
+
+/// What a request finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A slot of the requester's: it acts.
+    Own,
+    /// A slot of somebody else's: it does nothing.
+    Foreign,
+    /// An empty slot: it does nothing.
+    Empty,
 }
 
 /// Why a batch is closed.
@@ -99,11 +127,15 @@ pub(crate) enum Pressure {
 /// The kind.
 pub(crate) fn check_circuits(circuits: &[Circuit]) -> Result<(), &'static str> {
     let [payer, receiver, collector] = [SlotId(1), SlotId(2), SlotId(3)];
-    let signed = |kind, credits| Footprint { kind, slot: Some(payer), credits, fee: Some((TokenId(1), collector)) };
+    let signed = |kind| Footprint { slot: Some(payer), fee: Some((TokenId(1), collector)), ..Footprint::of(kind) };
+    let named = |kind| Footprint { slot: Some(payer), ..Footprint::of(kind) };
     let kinds = [
-        ("transfer", signed(Kind::Transfer, Some(receiver))),
-        ("withdrawal", signed(Kind::Withdrawal, None)),
-        ("deposit", Footprint { kind: Kind::Deposit, slot: Some(payer), credits: None, fee: None }),
+        ("transfer", Footprint { credits: Some(receiver), ..signed(Kind::Transfer) }),
+        ("withdrawal", signed(Kind::Withdrawal)),
+        ("register", Footprint { account: Some(receiver), creates: true, ..signed(Kind::Register) }),
+        ("deposit", Footprint { account: Some(payer), credits: Some(payer), ..Footprint::of(Kind::Deposit) }),
+        ("forced exit", named(Kind::Exit(Found::Own))),
+        ("key rotation", named(Kind::Rotation(Found::Own))),
     ];
     let holds = |item: &Footprint| circuits.iter().any(|circuit| longest_prefix(&[*item], &circuit.shape, usize::MAX).count == 1);
     kinds.iter().find(|(_, item)| !holds(item)).map_or(Ok(()), |(kind, _)| Err(*kind))
@@ -171,12 +203,24 @@ fn longest_prefix<'a>(
 struct Load {
     transfers: u32,
     withdrawals: u32,
+    registers: u32,
     deposits: u32,
+    exits: u32,
+    rotations: u32,
     entries: usize,
     accounts: BTreeSet<SlotId>,
-    fees: BTreeSet<TokenId>,
+    fees: BTreeMap<TokenId, SlotId>,
     signed: Counts,
     opens: Counts,
+    reads: Counts,
+    /// Slots that an exit has emptied: nothing may arrive there any more.
+    left: BTreeSet<SlotId>,
+    /// Slots whose key a rotation has replaced: the batch knows them by the old one.
+    rotated: BTreeSet<SlotId>,
+    /// Empty slots that a request has looked at: nobody may open them any more.
+    seen_empty: BTreeSet<SlotId>,
+    /// An item came that must wait for the next batch.
+    conflict: bool,
 }
 
 /// How often each slot comes, and how often the most frequent.
@@ -184,6 +228,12 @@ struct Load {
 struct Counts {
     by_slot: BTreeMap<SlotId, u32>,
     most: u32,
+}
+
+impl Extend<SlotId> for Counts {
+    fn extend<I: IntoIterator<Item = SlotId>>(&mut self, slots: I) {
+        slots.into_iter().for_each(|slot| self.add(slot));
+    }
 }
 
 impl Counts {
@@ -196,36 +246,68 @@ impl Counts {
 
 impl Load {
     fn add(&mut self, item: &Footprint) {
-        let counts = match item.kind {
-            Kind::Transfer | Kind::Withdrawal => &mut self.signed,
-            Kind::Deposit | Kind::Refund => &mut self.opens,
-        };
-        item.slot.into_iter().for_each(|slot| counts.add(slot));
+        self.conflict |= self.conflicts(item);
         match item.kind {
             Kind::Transfer => self.transfers += 1,
             Kind::Withdrawal => self.withdrawals += 1,
+            Kind::Register => self.registers += 1,
             Kind::Deposit => self.deposits += 1,
             Kind::Refund => {}
+            Kind::Exit(_) => self.exits += 1,
+            Kind::Rotation(_) => self.rotations += 1,
         }
-        self.entries += usize::from(matches!(item.kind, Kind::Deposit | Kind::Refund));
-        self.accounts.extend(item.slot.into_iter().chain(item.credits).chain(item.fee.map(|(_, slot)| slot)));
-        self.fees.extend(item.fee.map(|(token, _)| token));
+        let of = |set: &mut BTreeSet<SlotId>, found, wanted| set.extend(item.slot.filter(|_| found == wanted));
+        match item.kind {
+            Kind::Transfer | Kind::Withdrawal | Kind::Register => self.signed.extend(item.slot),
+            Kind::Exit(found) | Kind::Rotation(found) => {
+                self.reads.extend(item.slot);
+                of(&mut self.seen_empty, found, Found::Empty);
+                of(if matches!(item.kind, Kind::Exit(_)) { &mut self.left } else { &mut self.rotated }, found, Found::Own);
+            }
+            Kind::Deposit | Kind::Refund => {}
+        }
+        self.opens.extend(item.account);
+        self.entries += usize::from(matches!(item.kind, Kind::Deposit | Kind::Refund | Kind::Exit(_) | Kind::Rotation(_)));
+        self.accounts.extend(item.slot.into_iter().chain(item.credits).chain(item.account).chain(item.fee.map(|(_, slot)| slot)));
+        self.fees.extend(item.fee);
+    }
+
+    /// True if the circuit sees the item otherwise than the order of acceptance does, since inside a batch operations commute.
+    fn conflicts(&self, item: &Footprint) -> bool {
+        let is_in = |set: &BTreeSet<SlotId>, slot: Option<SlotId>| slot.is_some_and(|slot| set.contains(&slot));
+        let collector = item.fee.map(|(_, slot)| slot);
+        let signs = matches!(item.kind, Kind::Transfer | Kind::Withdrawal | Kind::Register);
+        let of_kind = match item.kind {
+            Kind::Exit(Found::Own) => is_in(&self.left, item.slot) || item.slot.is_some_and(|slot| self.fees.values().any(|fees| *fees == slot)),
+            Kind::Rotation(Found::Own) => is_in(&self.rotated, item.slot),
+            _ => false,
+        };
+        of_kind
+            || is_in(&self.left, item.credits)
+            || is_in(&self.left, collector)
+            || (signs && is_in(&self.rotated, item.slot))
+            || is_in(&self.rotated, item.account)
+            || (item.creates && is_in(&self.seen_empty, item.account))
+            || item.fee.is_some_and(|(token, slot)| self.fees.get(&token).is_some_and(|other| *other != slot))
     }
 
     fn fits(&self, shape: &Shape) -> bool {
-        self.transfers <= shape.transfers
+        !self.conflict
+            && self.transfers <= shape.transfers
             && self.withdrawals <= shape.withdrawals
+            && self.registers <= shape.registers
             && self.deposits <= shape.deposits
+            && self.exits <= shape.exits
+            && self.rotations <= shape.rotations
             && self.accounts.len() <= shape.accounts as usize
             && self.fees.len() <= shape.fees as usize
             && self.signed.most >> SIGNED_BITS == 0
             && self.opens.most >> OPENS_BITS == 0
+            && self.reads.most >> READS_BITS == 0
     }
 
     fn calldata_bytes(&self) -> usize {
-        COUNTS_BYTES
-            + self.transfers.div_ceil(2) as usize * PAIR_BYTES
-            + self.fees.len() * FEE_BYTES
+        posted_bytes([self.transfers as usize, self.registers as usize, self.fees.len()])
             + self.withdrawals as usize * WITHDRAWAL_BYTES
             + self.entries * ENTRY_BYTES
     }
@@ -245,11 +327,71 @@ mod tests {
     }
 
     fn transfer(from: u32, to: u32) -> Footprint {
-        Footprint { kind: Kind::Transfer, slot: Some(SlotId(from)), credits: Some(SlotId(to)), fee: Some((TokenId(1), SlotId(1))) }
+        Footprint { slot: Some(SlotId(from)), credits: Some(SlotId(to)), fee: Some((TokenId(1), SlotId(1))), ..Footprint::of(Kind::Transfer) }
     }
 
     fn deposit(slot: u32) -> Footprint {
-        Footprint { kind: Kind::Deposit, slot: Some(SlotId(slot)), credits: None, fee: None }
+        Footprint { account: Some(SlotId(slot)), credits: Some(SlotId(slot)), ..Footprint::of(Kind::Deposit) }
+    }
+
+    fn register(from: u32, account: u32) -> Footprint {
+        Footprint { account: Some(SlotId(account)), creates: true, credits: None, kind: Kind::Register, ..transfer(from, 0) }
+    }
+
+    fn request(kind: fn(Found) -> Kind, slot: u32, found: Found) -> Footprint {
+        Footprint { slot: Some(SlotId(slot)), ..Footprint::of(kind(found)) }
+    }
+
+    /// How many of them the first batch takes, in a circuit with room for all.
+    fn together(waiting: &[Footprint]) -> usize {
+        plan(waiting, &circuits(&["l1heavy"]), NO_LIMIT, Pressure::Age).unwrap().count
+    }
+
+    #[test]
+    fn nothing_arrives_in_a_slot_after_its_owner_left() {
+        let exit = request(Kind::Exit, 3, Found::Own);
+        assert_eq!(together(&[transfer(2, 3), exit, transfer(2, 4)]), 3, "before is well");
+        assert_eq!(together(&[exit, transfer(2, 3)]), 1);
+        assert_eq!(together(&[exit, deposit(3)]), 1);
+        assert_eq!(together(&[exit, exit]), 1, "leaves once a batch");
+        assert_eq!(together(&[request(Kind::Exit, 3, Found::Foreign), transfer(2, 3), exit]), 3, "a stranger's does nothing");
+        // fees arrive at the end of the batch
+        let collectors = request(Kind::Exit, 1, Found::Own);
+        assert_eq!(together(&[transfer(2, 3), collectors]), 1);
+        assert_eq!(together(&[collectors, transfer(2, 3)]), 1);
+    }
+
+    #[test]
+    fn a_replaced_key_counts_from_the_next_batch_on() {
+        let rotation = request(Kind::Rotation, 3, Found::Own);
+        assert_eq!(together(&[transfer(3, 2), deposit(3), rotation, transfer(2, 3), request(Kind::Exit, 3, Found::Own)]), 5);
+        assert_eq!(together(&[rotation, transfer(3, 2)]), 1);
+        assert_eq!(together(&[rotation, deposit(3)]), 1);
+        assert_eq!(together(&[rotation, register(2, 3)]), 1);
+        assert_eq!(together(&[rotation, rotation]), 1);
+        assert_eq!(together(&[request(Kind::Rotation, 3, Found::Foreign), transfer(3, 2), rotation]), 3);
+    }
+
+    #[test]
+    fn nobody_opens_a_slot_that_a_request_has_seen_empty() {
+        for kind in [Kind::Exit as fn(Found) -> Kind, Kind::Rotation] {
+            let early = request(kind, 9, Found::Empty);
+            assert_eq!(together(&[early, register(2, 9)]), 1);
+            assert_eq!(together(&[early, Footprint { creates: true, ..deposit(9) }]), 1);
+            assert_eq!(together(&[register(2, 9), request(kind, 9, Found::Own), early]), 3);
+        }
+    }
+
+    #[test]
+    fn fees_of_a_token_are_collected_in_one_slot_of_a_batch() {
+        let elsewhere = Footprint { fee: Some((TokenId(1), SlotId(7))), ..transfer(2, 3) };
+        assert_eq!(together(&[transfer(2, 3), elsewhere]), 1);
+    }
+
+    #[test]
+    fn a_slot_is_asked_about_as_often_as_its_account_slot_can_count() {
+        let most = (1 << READS_BITS) - 1;
+        assert_eq!(together(&vec![request(Kind::Exit, 3, Found::Foreign); most + 5]), most);
     }
 
     #[test]
@@ -313,7 +455,7 @@ mod tests {
 
     #[test]
     fn refunds_take_no_slot_of_the_circuit() {
-        let refund = Footprint { kind: Kind::Refund, slot: None, credits: None, fee: None };
+        let refund = Footprint::of(Kind::Refund);
         assert_eq!(plan(&[refund; 9], &circuits(&["test"]), NO_LIMIT, Pressure::Age).unwrap().count, 9);
     }
 

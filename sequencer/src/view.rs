@@ -72,6 +72,7 @@ impl View {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
             if change.old.triple != change.new.triple {
+                inner.unindex(change.slot, &change.old.triple);
                 inner.index(change.slot, &change.new.triple);
             }
             inner.ledger.set(change.slot, change.new);
@@ -84,7 +85,13 @@ impl View {
 }
 
 impl Inner {
-    /// A slot is opened once and keeps its key and owner.
+    /// A rotated slot is found by its new key alone.
+    fn unindex(&mut self, id: SlotId, triple: &Triple) {
+        for ids in self.by_key.get_mut(&triple.key).into_iter().chain(self.by_owner.get_mut(&triple.owner)) {
+            ids.remove(&id);
+        }
+    }
+
     fn index(&mut self, id: SlotId, triple: &Triple) {
         self.by_key.entry(triple.key).or_default().insert(id);
         self.by_owner.entry(triple.owner).or_default().insert(id);

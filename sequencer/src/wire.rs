@@ -3,9 +3,9 @@
 use crate::problem::Problem;
 use serde::Serialize;
 use sheaf_protocol::amount::SlotId;
-use sheaf_protocol::field::{Word, to_hex};
-use sheaf_protocol::header::QueueEntry;
-use sheaf_protocol::ledger::Slot;
+use sheaf_protocol::field::{Word, to_hex, to_word};
+use sheaf_protocol::header::{QueueEntry, QueueKind};
+use sheaf_protocol::ledger::{Slot, Triple};
 use sheaf_protocol::ops::Op;
 use sheaf_protocol::shape::Shape;
 use sheaf_store::batches;
@@ -57,6 +57,25 @@ pub enum SignedOperation {
         amount: String,
         /// 0x and 40 hex digits: who may claim it on L1.
         address: String,
+        /// 0x and 128 hex digits: R, S.
+        signature: String,
+    },
+    /// Opens an account for somebody else; nothing but the fee if it exists already.
+    Register {
+        /// The sponsor's slot, decimal.
+        from: String,
+        /// The sponsor's token, decimal: the fee is paid in it.
+        token: String,
+        /// The sponsor's nonce, decimal.
+        nonce: String,
+        /// What the operator gets, decimal: at most 12 significant bits times a power of ten.
+        fee: String,
+        /// 0x and 64 hex digits: the account's public key.
+        key: String,
+        /// 0x and 40 hex digits: the L1 address that may force its exit and replace its key.
+        owner: String,
+        /// Its token, decimal.
+        account_token: String,
         /// 0x and 128 hex digits: R, S.
         signature: String,
     },
@@ -136,6 +155,25 @@ pub enum Operation {
         /// Who may claim it on L1.
         address: String,
     },
+    /// Opens an account for somebody else.
+    Register {
+        /// The sponsor's slot.
+        from: String,
+        /// The sponsor's token.
+        token: String,
+        /// The sponsor's nonce.
+        nonce: String,
+        /// What the operator gets.
+        fee: String,
+        /// The account's public key.
+        key: String,
+        /// The account's owner on L1.
+        owner: String,
+        /// The account's token.
+        account_token: String,
+        /// The slot that holds the account.
+        account: Option<String>,
+    },
 }
 
 /// The L1 facts behind a state.
@@ -179,21 +217,23 @@ pub struct Transaction {
     pub l1: L1,
 }
 
-/// A deposit from L1.
+/// An entry of the L1 queue: a deposit, or a request by whoever says to be the owner.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Deposit {
+pub struct L1Entry {
     /// Place in the order of acceptance.
     pub seq: String,
-    /// Always `deposit`.
+    /// `deposit`, `exit` or `rotation`.
     pub op: &'static str,
     /// Index in the L1 queue.
     pub queue_index: String,
     /// Who sent it on L1.
     pub sender: String,
-    /// Token.
-    pub token: String,
-    /// Amount.
-    pub amount: String,
+    /// Token of a deposit.
+    pub token: Option<String>,
+    /// Amount of a deposit.
+    pub amount: Option<String>,
+    /// The new key that a rotation asks for.
+    pub key: Option<String>,
     /// As of a transaction.
     pub state: String,
     /// Its batch, once sealed.
@@ -207,7 +247,7 @@ pub enum HistoryLine {
     /// Signed or received.
     Transaction(Box<Transaction>),
     /// Arrived from L1.
-    Deposit(Deposit),
+    Entry(L1Entry),
 }
 
 /// A page of a list.
@@ -318,6 +358,12 @@ pub struct CircuitView {
     pub deposits: u32,
     /// Withdrawals it holds.
     pub withdrawals: u32,
+    /// Registers it holds.
+    pub registers: u32,
+    /// Forced exits it holds.
+    pub exits: u32,
+    /// Key rotations it holds.
+    pub rotations: u32,
 }
 
 /// A batch number and the state root after it.
@@ -383,7 +429,23 @@ impl From<&Op> for Operation {
         match op {
             Op::Transfer(transfer) => Self::Transfer { from, to: transfer.to.to_string(), token, nonce, amount, fee },
             Op::Withdraw(withdraw) => Self::Withdraw { from, token, nonce, amount, fee, address: withdraw.address.to_string() },
+            Op::Register(register) => {
+                let Triple { key, owner, token: account_token } = register.account;
+                let (key, owner, account_token) = (to_hex(&to_word(key)), owner.to_string(), account_token.to_string());
+                Self::Register { from, token, nonce, fee, key, owner, account_token, account: None }
+            }
         }
+    }
+}
+
+impl Operation {
+    /// What it does, and the slot it got if it is a register.
+    fn placed(op: &Op, slot: Option<SlotId>) -> Self {
+        let mut operation = Self::from(op);
+        if let Self::Register { account, .. } = &mut operation {
+            *account = slot.map(|slot| slot.to_string());
+        }
+        operation
     }
 }
 
@@ -406,7 +468,7 @@ impl From<&transactions::Status> for Transaction {
         Self {
             hash: status.receipt.hash.to_string(),
             seq: status.receipt.seq.to_string(),
-            operation: (&status.op.op).into(),
+            operation: Operation::placed(&status.op.op, status.account),
             state: status.state.clone(),
             accepted_at: status.receipt.accepted_at.clone(),
             batch: status.batch.map(|number| number.to_string()),
@@ -420,19 +482,25 @@ impl From<&HistoryItem> for HistoryLine {
     fn from(item: &HistoryItem) -> Self {
         match item {
             HistoryItem::Transaction(status) => Self::Transaction(Box::new(status.as_ref().into())),
-            HistoryItem::Deposit { seq, queue_index, entry, batch, state } => Self::Deposit(deposit(*seq, *queue_index, entry, *batch, state)),
+            HistoryItem::Entry { seq, queue_index, entry, batch, state } => Self::Entry(l1_entry(*seq, *queue_index, entry, *batch, state)),
         }
     }
 }
 
-fn deposit(seq: u64, queue_index: u64, entry: &QueueEntry, batch: Option<u64>, state: &str) -> Deposit {
-    Deposit {
+fn l1_entry(seq: u64, queue_index: u64, entry: &QueueEntry, batch: Option<u64>, state: &str) -> L1Entry {
+    let is_deposit = entry.kind == QueueKind::Deposit;
+    L1Entry {
         seq: seq.to_string(),
-        op: "deposit",
+        op: match entry.kind {
+            QueueKind::Deposit => "deposit",
+            QueueKind::Exit => "exit",
+            QueueKind::Rotation => "rotation",
+        },
         queue_index: queue_index.to_string(),
         sender: entry.sender.to_string(),
-        token: entry.token.to_string(),
-        amount: entry.amount.to_string(),
+        token: is_deposit.then(|| entry.token.to_string()),
+        amount: is_deposit.then(|| entry.amount.to_string()),
+        key: (entry.kind == QueueKind::Rotation).then(|| to_hex(&to_word(entry.key))),
         state: state.to_owned(),
         batch: batch.map(|number| number.to_string()),
     }
@@ -472,8 +540,8 @@ impl From<&batches::Status> for BatchView {
 
 impl From<&crate::config::Circuit> for CircuitView {
     fn from(circuit: &crate::config::Circuit) -> Self {
-        let Shape { transfers, accounts, fees, deposits, withdrawals, .. } = circuit.shape;
-        Self { id: circuit.id, name: circuit.name.clone(), transfers, accounts, fees, deposits, withdrawals }
+        let Shape { transfers, accounts, fees, deposits, withdrawals, registers, exits, rotations } = circuit.shape;
+        Self { id: circuit.id, name: circuit.name.clone(), transfers, accounts, fees, deposits, withdrawals, registers, exits, rotations }
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn settle(input: &SettleInput) -> Bytes {
         choices: input.choices.iter().map(U256::from).collect(),
         words: input.words.iter().map(U256::from).collect(),
         first: U256::zero(),
-        count: input.withdrawals.into(),
+        count: input.credits.into(),
     };
     call.encode().into()
 }

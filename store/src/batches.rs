@@ -1,7 +1,7 @@
 //! Batches: sealed with their members, computed with everything that L1 and the prover need, read with their derived state.
 
 use crate::queue::{Taken, read_taken};
-use crate::rows::{count, count_or_null, int, rfc3339, unreadable, word, word_or_null};
+use crate::rows::{count, count_or_null, int, rfc3339, slot_or_null, unreadable, word, word_or_null};
 use crate::transactions::{L1Facts, read_l1};
 use sheaf_protocol::amount::{SlotId, TokenId};
 use sheaf_protocol::field::Word;
@@ -71,6 +71,8 @@ pub enum Member {
         hash: TxHash,
         /// The operation and its signature.
         op: SignedOp,
+        /// The slot of a register's account.
+        account: Option<SlotId>,
     },
     /// A queue entry.
     Taken(Taken),
@@ -229,7 +231,7 @@ pub async fn uncomputed(connection: &mut PgConnection) -> Result<Vec<Uncomputed>
 /// The two halves of a batch. `IS NOT DISTINCT FROM` would serve both cases in one text, but no index serves it.
 macro_rules! member_query {
     (transactions, $condition:literal) => {
-        concat!("SELECT seq, hash, record FROM transactions WHERE batch_number ", $condition, " ORDER BY seq")
+        concat!("SELECT seq, hash, record, account_slot FROM transactions WHERE batch_number ", $condition, " ORDER BY seq")
     };
     (taken, $condition:literal) => {
         concat!("SELECT queue_index, seq, slot, entry FROM queue_taken WHERE batch_number ", $condition, " ORDER BY seq")
@@ -262,7 +264,7 @@ pub async fn members(connection: &mut PgConnection, number: Option<u64>) -> Resu
 
 fn read_member(row: &PgRow) -> Result<Member, sqlx::Error> {
     let op = SignedOp::from_record(row.try_get("record")?).map_err(|_| unreadable("record"))?;
-    Ok(Member::Transaction { seq: count(row, "seq")?, hash: TxHash(word(row, "hash")?), op })
+    Ok(Member::Transaction { seq: count(row, "seq")?, hash: TxHash(word(row, "hash")?), op, account: slot_or_null(row, "account_slot")? })
 }
 
 macro_rules! status_query {
@@ -349,6 +351,16 @@ pub async fn marks(connection: &mut PgConnection) -> Result<Marks, sqlx::Error> 
 pub async fn tokens(connection: &mut PgConnection) -> Result<Vec<Token>, sqlx::Error> {
     let rows = sqlx::query("SELECT id, erc20 FROM tokens ORDER BY id").fetch_all(connection).await?;
     rows.iter().map(read_token).collect()
+}
+
+/// Tokens listed in blocks at least `depth` deep (a block at the head is 1 deep).
+///
+/// # Errors
+/// [`sqlx::Error`].
+pub async fn tokens_at_depth(connection: &mut PgConnection, depth: u64) -> Result<Vec<TokenId>, sqlx::Error> {
+    let query = "SELECT id, erc20 FROM tokens WHERE listed_block IS NULL OR listed_block <= (SELECT max(number) FROM l1_blocks) + 1 - $1 ORDER BY id";
+    let rows = sqlx::query(query).bind(int(depth)).fetch_all(connection).await?;
+    rows.iter().map(|row| read_token(row).map(|token| token.id)).collect()
 }
 
 fn read_token(row: &PgRow) -> Result<Token, sqlx::Error> {

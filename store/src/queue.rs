@@ -1,6 +1,6 @@
 //! The L1 queue as the sequencer takes it: confirmed entries it has not taken yet, and those it has.
 
-use crate::rows::{count, int};
+use crate::rows::{count, int, slot_or_null};
 use sheaf_protocol::amount::SlotId;
 use sheaf_protocol::header::QueueEntry;
 use sqlx::types::Json;
@@ -13,7 +13,7 @@ pub struct Taken {
     pub index: u64,
     /// Its place in the order of acceptance.
     pub seq: u64,
-    /// The slot it credits; `None` = given back on L1.
+    /// The slot that a deposit credits, `None` = given back on L1; the slot that a request names.
     pub slot: Option<SlotId>,
     /// What L1 says.
     pub entry: QueueEntry,
@@ -60,7 +60,7 @@ pub(crate) fn read_taken(row: &sqlx::postgres::PgRow) -> Result<Taken, sqlx::Err
     Ok(Taken {
         index: count(row, "queue_index")?,
         seq: count(row, "seq")?,
-        slot: row.try_get::<Option<i32>, _>("slot")?.map(|slot| SlotId(slot as u32)),
+        slot: slot_or_null(row, "slot")?,
         entry: row.try_get::<Json<QueueEntry>, _>("entry")?.0,
     })
 }

@@ -1,5 +1,6 @@
 //! Reading rows: values that this program wrote, read back strictly. A value that it cannot have written is a decoding error, never a default.
 
+use sheaf_protocol::amount::SlotId;
 use sheaf_protocol::field::Word;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -35,4 +36,10 @@ pub(crate) fn word_or_null(row: &PgRow, column: &str) -> Result<Option<Word>, sq
 
 pub(crate) fn unreadable(column: &str) -> sqlx::Error {
     sqlx::Error::ColumnDecode { index: column.to_owned(), source: "not a value that this program writes".into() }
+}
+
+/// A slot id, `None` for NULL.
+pub(crate) fn slot_or_null(row: &PgRow, column: &str) -> Result<Option<SlotId>, sqlx::Error> {
+    let slot = row.try_get::<Option<i32>, _>(column)?;
+    slot.map(|slot| u32::try_from(slot).map(SlotId).map_err(|_| unreadable(column))).transpose()
 }

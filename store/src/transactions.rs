@@ -1,6 +1,6 @@
 //! Accepted transactions: written by the executor before the receipt is sent, then only read. Their state is a view's business.
 
-use crate::rows::{count, count_or_null, int, rfc3339, unreadable, word, word_or_null};
+use crate::rows::{count, count_or_null, int, rfc3339, slot_or_null, unreadable, word, word_or_null};
 use sheaf_protocol::amount::{Nonce, SlotId};
 use sheaf_protocol::field::Word;
 use sheaf_protocol::header::QueueEntry;
@@ -18,6 +18,8 @@ pub struct Accepted {
     pub seq: u64,
     /// The canonical binary record.
     pub record: Vec<u8>,
+    /// The slot of a register's account.
+    pub account: Option<SlotId>,
 }
 
 /// What a sender gets for an accepted transaction.
@@ -57,6 +59,8 @@ pub struct Status {
     pub receipt: Receipt,
     /// The operation and its signature.
     pub op: SignedOp,
+    /// The slot of a register's account.
+    pub account: Option<SlotId>,
     /// `accepted`, `sealed`, `committed`, `proven` or `final`.
     pub state: String,
     /// Its batch, once sealed.
@@ -72,8 +76,8 @@ pub struct Status {
 pub enum HistoryItem {
     /// A transaction that the slot signed or received.
     Transaction(Box<Status>),
-    /// A deposit from L1 credited to the slot.
-    Deposit {
+    /// An L1 queue entry about the slot: a deposit credited to it, or a request for it.
+    Entry {
         /// Its place in the order of acceptance.
         seq: u64,
         /// Index in the L1 queue.
@@ -92,7 +96,7 @@ impl HistoryItem {
     pub fn seq(&self) -> u64 {
         match self {
             Self::Transaction(status) => status.receipt.seq,
-            Self::Deposit { seq, .. } => *seq,
+            Self::Entry { seq, .. } => *seq,
         }
     }
 }
@@ -103,14 +107,15 @@ impl HistoryItem {
 /// [`sqlx::Error`]; also if a hash, a seq or a (slot, nonce) is there already.
 pub async fn insert(connection: &mut PgConnection, group: &[Accepted]) -> Result<String, sqlx::Error> {
     let query = concat!(
-        "WITH written AS (INSERT INTO transactions (hash, seq, record)
-             SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[]) RETURNING 1) SELECT ",
+        "WITH written AS (INSERT INTO transactions (hash, seq, record, account_slot)
+             SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[], $4::integer[]) RETURNING 1) SELECT ",
         rfc3339!("now()")
     );
     let hashes: Vec<&[u8]> = group.iter().map(|row| row.hash.0.as_slice()).collect();
     let seqs: Vec<i64> = group.iter().map(|row| int(row.seq)).collect();
     let records: Vec<&[u8]> = group.iter().map(|row| row.record.as_slice()).collect();
-    sqlx::query_scalar(query).bind(hashes).bind(seqs).bind(records).fetch_one(connection).await
+    let accounts: Vec<Option<i32>> = group.iter().map(|row| row.account.map(|slot| slot.0 as i32)).collect();
+    sqlx::query_scalar(query).bind(hashes).bind(seqs).bind(records).bind(accounts).fetch_one(connection).await
 }
 
 /// The highest place in the order of acceptance, 0 if nothing was accepted yet.
@@ -157,7 +162,7 @@ fn used_nonce(row: &PgRow) -> Result<(SlotId, Nonce, TxHash), sqlx::Error> {
 macro_rules! status_columns {
     () => {
         concat!(
-            "hash, seq, record, state, batch_number, commit_tx, commit_block, prove_tx, prove_block, ",
+            "hash, seq, record, account_slot, state, batch_number, commit_tx, commit_block, prove_tx, prove_block, ",
             rfc3339!("accepted_at"),
             " AS accepted, ",
             rfc3339!("sealed_at"),
@@ -210,7 +215,8 @@ pub async fn history(connection: &mut PgConnection, slot: SlotId, before: u64, l
         status_columns!(),
         " FROM transaction_status WHERE seq IN (
              (SELECT seq FROM transactions WHERE from_slot = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3)
-             UNION (SELECT seq FROM transactions WHERE to_slot = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3)) ORDER BY seq DESC LIMIT $3"
+             UNION (SELECT seq FROM transactions WHERE to_slot = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3)
+             UNION (SELECT seq FROM transactions WHERE account_slot = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3)) ORDER BY seq DESC LIMIT $3"
     );
     let rows = sqlx::query(query).bind(i64::from(slot.0)).bind(int(before)).bind(int(limit)).fetch_all(&mut *connection).await?;
     let mut items = rows.iter().map(|row| Ok(HistoryItem::Transaction(Box::new(read_status(row)?)))).collect::<Result<Vec<_>, sqlx::Error>>()?;
@@ -218,15 +224,15 @@ pub async fn history(connection: &mut PgConnection, slot: SlotId, before: u64, l
                  FROM queue_taken q LEFT JOIN batch_status s ON s.number = q.batch_number WHERE q.slot = $1 AND q.seq < $2 ORDER BY q.seq DESC LIMIT $3";
     let rows = sqlx::query(query).bind(i64::from(slot.0)).bind(int(before)).bind(int(limit)).fetch_all(connection).await?;
     for row in &rows {
-        items.push(deposit(row)?);
+        items.push(entry(row)?);
     }
     items.sort_by_key(|item| std::cmp::Reverse(item.seq()));
     items.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(items)
 }
 
-fn deposit(row: &PgRow) -> Result<HistoryItem, sqlx::Error> {
-    Ok(HistoryItem::Deposit {
+fn entry(row: &PgRow) -> Result<HistoryItem, sqlx::Error> {
+    Ok(HistoryItem::Entry {
         seq: count(row, "seq")?,
         queue_index: count(row, "queue_index")?,
         entry: row.try_get::<Json<QueueEntry>, _>("entry")?.0,
@@ -240,6 +246,7 @@ fn read_status(row: &PgRow) -> Result<Status, sqlx::Error> {
     Ok(Status {
         receipt: receipt(row)?,
         op,
+        account: slot_or_null(row, "account_slot")?,
         state: row.try_get("state")?,
         batch: count_or_null(row, "batch_number")?,
         sealed_at: row.try_get("sealed")?,

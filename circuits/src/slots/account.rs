@@ -14,13 +14,12 @@
 //! Ranges here: idx 24 bits, token 16, nonce' 32, bal' 120, m 12, c 8, r 8; is_new, x, y boolean. The old dyn is not ranged:
 //! guard bits and the caps on amounts leave one way to split it. key, owner and dyn_old are bound to the state by E, and by the transcript.
 
-use super::{Bus, Context, SlotCircuit, SlotOut, slot_pole};
+use super::{Bus, Context, SlotCircuit, SlotOut, domain_point, slot_pole};
 use crate::builder::{Builder, Num};
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field};
 use sheaf_protocol::amount::{BALANCE_BITS, SLOT_BITS};
 use sheaf_protocol::field::pow2;
-use sheaf_protocol::kzg::root_of_unity;
 
 /// Bits of m, the signatures of one slot in one batch.
 pub const SIGNATURES_BITS: usize = 12;
@@ -52,7 +51,7 @@ pub struct AccountWitness {
     pub rotates: Fr,
     /// dyn before the batch; bound by E.
     pub dyn_old: Fr,
-    /// Key, before and after; bound by E.
+    /// Key before, or the one it is opened with; bound by E and OPEN. A rotation adds its change to Delta.
     pub key: Fr,
     /// Owner, before and after; bound by E.
     pub owner: Fr,
@@ -183,14 +182,6 @@ impl Fields {
         out.debit(b, Bus::Rotate, &self.rotates, &at_slot);
         &self.key + &rho2_owner
     }
-}
-
-/// `W(idx)` of the bits of idx: 23 constraints.
-fn domain_point(b: &mut Builder<'_>, bits: &[Num]) -> Num {
-    b.group("domain_point");
-    let mut factors = bits.iter().zip(1..).map(|(bit, j)| &(bit * (root_of_unity(j) - Fr::ONE)) + Fr::ONE);
-    let first = factors.next().unwrap_or_else(Num::one);
-    factors.fold(first, |product, factor| b.mul(&product, &factor))
 }
 
 impl SlotCircuit for AccountWitness {

@@ -11,7 +11,10 @@
 
 pub mod account;
 pub mod deposit;
+pub mod exit;
 pub mod fee;
+pub mod register;
+pub mod rotate;
 pub mod transfer;
 pub mod withdraw;
 
@@ -19,6 +22,7 @@ use crate::builder::{Builder, Num};
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field, Zero};
 use sheaf_protocol::field::pow2;
+use sheaf_protocol::kzg::root_of_unity;
 
 /// What every slot sees: the public inputs that enter slots, and rho^2.
 #[derive(Clone, Debug)]
@@ -143,7 +147,27 @@ pub(crate) fn enabled(b: &mut Builder<'_>, mark: &Num, words: &[&Num]) -> Num {
     en
 }
 
-/// What Transfer and Withdraw share: a payer's slot, token, nonce, fee and signature.
+/// `a`: 1 if the slot is in use and its owner asks, else 0: `(own - req) v = en - a ; a (own - req) = 0`. Where owner and requester differ, the
+/// second demands a = 0 and v is fixed; where they are one, the first demands a = en and v is free and enters nothing else.
+pub(crate) fn acting(b: &mut Builder<'_>, en: &Num, owner: &Num, requester: &Num) -> Num {
+    b.group("owner_asks");
+    let difference = owner - requester;
+    let acts = b.alloc(if difference.value().is_zero() { en.value() } else { Fr::ZERO });
+    let ratio = b.alloc((en.value() - acts.value()) * difference.value().inverse().unwrap_or_default());
+    b.enforce(&difference, &ratio, &(en - &acts));
+    b.enforce(&acts, &difference, &Num::zero());
+    acts
+}
+
+/// `W(idx)` of the bits of idx: 23 constraints.
+pub(crate) fn domain_point(b: &mut Builder<'_>, bits: &[Num]) -> Num {
+    b.group("domain_point");
+    let mut factors = bits.iter().zip(1..).map(|(bit, j)| &(bit * (root_of_unity(j) - Fr::ONE)) + Fr::ONE);
+    let first = factors.next().unwrap_or_else(Num::one);
+    factors.fold(first, |product, factor| b.mul(&product, &factor))
+}
+
+/// What Transfer, Withdraw and Register share: a payer's slot, token, nonce, fee and signature.
 pub(crate) struct Payment<'a> {
     pub(crate) from: &'a Num,
     pub(crate) token: &'a Num,

@@ -4,11 +4,12 @@ use ark_bn254::Fr;
 use ark_ff::UniformRand;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
-use sheaf_circuits::batch::{BatchWitness, Circuit, CircuitError};
+use sheaf_circuits::batch::{Circuit, CircuitError};
+use sheaf_circuits::witness::BatchWitness;
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
-use sheaf_protocol::batch::{Batch, BatchError, Challenges, Deposit, Signed};
+use sheaf_protocol::batch::{Batch, BatchError, Challenges, Deposit, Operations, Registered, Request, Signed};
 use sheaf_protocol::ledger::{Ledger, Slot, Triple};
-use sheaf_protocol::ops::{OpTag, Transfer, Withdraw};
+use sheaf_protocol::ops::{OpTag, Register, Transfer, Withdraw};
 use sheaf_protocol::schnorr::{SecretKey, sign};
 use sheaf_protocol::shape::{Shape, by_name};
 use std::sync::OnceLock;
@@ -104,10 +105,38 @@ impl World {
         Signed { op, key: key.public().0, signature }
     }
 
+    /// What the holder of `key` has or gets in `slot`.
+    pub(crate) fn triple(&self, slot: u32) -> Triple {
+        Triple { key: self.keys[slot as usize].public().0, owner: owner(slot), token: token_of(slot) }
+    }
+
     /// A deposit for the holder of `key` into `slot`.
     pub(crate) fn deposit(&self, slot: u32, amount: u128) -> Deposit {
-        let triple = Triple { key: self.keys[slot as usize].public().0, owner: owner(slot), token: token_of(slot) };
-        Deposit { slot: SlotId(slot), triple, amount: Amount(amount) }
+        Deposit { slot: SlotId(slot), triple: self.triple(slot), amount: Amount(amount) }
+    }
+
+    /// The holder of slot `from` registers the holder of `new` in that slot.
+    pub(crate) fn register(&self, from: u32, ahead: u32, new: u32, fee: u128) -> Registered {
+        let slot = self.ledger.get(SlotId(from));
+        let op = Register {
+            from: SlotId(from),
+            token: token_of(from),
+            nonce: Nonce(slot.nonce.0 + ahead),
+            fee: FeeFloat::from_amount(Amount(fee)).unwrap(),
+            account: self.triple(new),
+        };
+        self.sign_register(op, SlotId(new), from)
+    }
+
+    pub(crate) fn sign_register(&self, op: Register, new: SlotId, signer: u32) -> Registered {
+        let key = &self.keys[signer as usize];
+        let signature = sign(key, self.domain, OpTag::Register as u8, op.message(self.domain), &[8; 32]);
+        Registered { signed: Signed { op, key: key.public().0, signature }, new }
+    }
+
+    /// The owner of slot `asker` asks for something on L1 about `slot`.
+    pub(crate) fn request(asker: u32, slot: u32) -> Request {
+        Request { slot: SlotId(slot), requester: owner(asker) }
     }
 
     /// Fees go to slot 1 in the native coin, to slot 2 in any other token.
@@ -121,8 +150,11 @@ impl World {
         withdrawals: Vec<Signed<Withdraw>>,
         deposits: Vec<Deposit>,
     ) -> Result<Batch, BatchError> {
-        let circuit = (ID, shape("test"));
-        Batch::assemble(&self.ledger, circuit, self.domain, transfers, withdrawals, deposits, |token| Some(Self::fee_slot(token)))
+        self.assemble_all(Operations { transfers, withdrawals, deposits, ..Operations::default() })
+    }
+
+    pub(crate) fn assemble_all(&self, operations: Operations) -> Result<Batch, BatchError> {
+        Batch::assemble(&self.ledger, (ID, shape("test")), self.domain, operations, |token| Some(Self::fee_slot(token)))
     }
 }
 
@@ -138,6 +170,22 @@ pub(crate) fn rich_batch() -> (World, Batch, Challenges) {
     let withdrawals = vec![world.withdrawal(4, 0, 777, 5)];
     let deposits = vec![world.deposit(7, 4_000)];
     let batch = world.assemble(transfers, withdrawals, deposits).unwrap();
+    let challenges = world.challenges();
+    (world, batch, challenges)
+}
+
+/// A batch of what [`rich_batch`] lacks: slots 1..=6 hold something, a register opens 7, the owner of 6 leaves, the owner of 5 takes another
+/// key, 2 is paid, 4 and 8 pad.
+pub(crate) fn requests_batch() -> (World, Batch, Challenges) {
+    let mut world = World::new(4, 6);
+    let operations = Operations {
+        transfers: vec![world.transfer(1, 3, 0, 600, 30)],
+        registers: vec![world.register(2, 0, 7, 9)],
+        exits: vec![World::request(6, 6)],
+        rotations: vec![(World::request(5, 5), world.keys[0].public().0)],
+        ..Operations::default()
+    };
+    let batch = world.assemble_all(operations).unwrap();
     let challenges = world.challenges();
     (world, batch, challenges)
 }
@@ -159,11 +207,20 @@ pub(crate) fn full_batch() -> (Batch, Challenges) {
         world.transfer(8, 6, 0, 100, 40),
     ];
     let withdrawals = vec![world.withdrawal(4, 0, 10, 5), world.withdrawal(6, 0, 20, 6)];
-    let deposits = vec![world.deposit(8, 4_000), world.deposit(3, 9)];
-    let batch = world.assemble(transfers, withdrawals, deposits).unwrap();
+    let operations = Operations {
+        transfers,
+        withdrawals,
+        registers: vec![world.register(7, 0, 3, 2)],
+        deposits: vec![world.deposit(8, 4_000), world.deposit(3, 9)],
+        exits: vec![World::request(5, 6)],
+        rotations: vec![(World::request(4, 4), world.keys[0].public().0)],
+    };
+    let batch = world.assemble_all(operations).unwrap();
     let idle = batch.accounts.iter().filter(|account| account.old == account.new).count();
-    let used = [batch.transfers.len(), batch.withdrawals.len(), batch.deposits.len(), batch.fees.len(), batch.accounts.len(), idle];
-    assert_eq!(used, [4, 2, 2, 2, 8, 0]);
+    let signed = [batch.transfers.len(), batch.withdrawals.len(), batch.registers.len()];
+    let taken = [batch.deposits.len(), batch.exits.len(), batch.rotations.len()];
+    assert_eq!((signed, taken), ([4, 2, 1], [2, 1, 1]));
+    assert_eq!([batch.fees.len(), batch.accounts.len(), idle], [2, 8, 0]);
     (batch, world.challenges())
 }
 

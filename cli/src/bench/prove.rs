@@ -10,7 +10,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use sheaf_circuits::prove::{Prover, verify};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId};
-use sheaf_protocol::batch::{Batch, Challenges, Signed};
+use sheaf_protocol::batch::{Batch, Challenges, Operations, Signed};
 use sheaf_protocol::ledger::{Ledger, Slot, Triple};
 use sheaf_protocol::ops::{OpTag, Transfer};
 use sheaf_protocol::schnorr::{self, SecretKey};
@@ -92,7 +92,7 @@ fn full_batch(shape: &Shape) -> anyhow::Result<Batch> {
     let mut nonces = vec![0u32; users as usize];
     let transfers =
         (0..shape.transfers).map(|i| transfer(domain, &keys, &mut nonces, 2 * i % users, (2 * i + 1) % users)).collect::<anyhow::Result<_>>()?;
-    Batch::assemble(&ledger, (1, *shape), domain, transfers, vec![], vec![], |_| Some(SlotId(1)))
+    Batch::assemble(&ledger, (1, *shape), domain, Operations { transfers, ..Operations::default() }, |_| Some(SlotId(1)))
         .context("the benchmark's batch does not fit its shape")
 }
 

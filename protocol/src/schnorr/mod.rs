@@ -280,6 +280,11 @@ pub fn dummy(domain: Fr, op_tag: u8, m: Fr) -> (PublicKey, Signature) {
     (key.public, sign(&key, domain, op_tag, m, &[0; 32]))
 }
 
+/// True if somebody could hold this key: it is the x-coordinate of a Grumpkin point.
+pub fn is_key(x: Fr) -> bool {
+    key_point(x).is_ok()
+}
+
 /// The point of a public key: the one with even y.
 fn key_point(pk: Fr) -> Result<Affine, SignatureError> {
     point_at(pk, false).ok_or(SignatureError::KeyOffCurve)

@@ -8,7 +8,7 @@ use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::keys::Keys;
 use sheaf_circuits::prove::{Prover, proof_words};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId};
-use sheaf_protocol::batch::{Batch, Challenges, ProverInput, Signed};
+use sheaf_protocol::batch::{Batch, Challenges, Operations, ProverInput, Signed};
 use sheaf_protocol::field::{Fr, G1Affine, Word, g1_words, g2_words, to_word};
 use sheaf_protocol::header::{Header, Record, ops_hash, zeta};
 use sheaf_protocol::kzg::Claims;
@@ -88,7 +88,7 @@ pub(crate) fn batch() -> Batch {
     let signature = schnorr::sign(&key(1), domain(), OpTag::Transfer as u8, op.message(), &[1; 32]);
     let transfer = Signed { op, key: key(1).public().0, signature };
     let circuit = (CIRCUIT, by_name("test").unwrap().shape);
-    Batch::assemble(&ledger, circuit, domain(), vec![transfer], vec![], vec![], |_| Some(SlotId(2))).unwrap()
+    Batch::assemble(&ledger, circuit, domain(), Operations { transfers: vec![transfer], ..Operations::default() }, |_| Some(SlotId(2))).unwrap()
 }
 
 /// A batch with everything that L1 would hold of it.

@@ -35,12 +35,12 @@ pub(super) async fn tokens(State(app): State<App>, params: Params) -> Result<Jso
 
 /// What an operation costs now.
 #[utoipa::path(get, path = "/v1/fees", tag = "tokens",
-    params(("op" = Option<String>, Query, description = "transfer (unless told) or withdraw"), ("token" = Option<String>, Query, description = "1 unless told")),
+    params(("op" = Option<String>, Query, description = "transfer (unless told), withdraw or register"), ("token" = Option<String>, Query, description = "1 unless told")),
     responses((status = 200, body = FeeQuote)))]
 pub(super) async fn fees(State(app): State<App>, params: Params) -> Result<Json<FeeQuote>, Problem> {
     params.check(&["op", "token"])?;
     let op = params.get("op").unwrap_or("transfer");
-    if !["transfer", "withdraw"].contains(&op) {
+    if !["transfer", "withdraw", "register"].contains(&op) {
         return Err(Problem::new(Code::UnknownOperation, format!("there is no operation {:?}", echo(op))).field("op"));
     }
     let token = TokenId(params.number("token", 16)?.unwrap_or(1) as u16);

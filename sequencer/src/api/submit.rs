@@ -15,7 +15,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use sheaf_protocol::amount::{Nonce, SlotId};
+use sheaf_protocol::amount::{Nonce, SlotId, TokenId};
 use sheaf_protocol::field::Fr;
 use sheaf_protocol::ops::{Op, RecordError, SignedOp, TxHash};
 use sheaf_protocol::transition::Rejection;
@@ -134,7 +134,11 @@ fn read_records(mut body: &[u8], max: usize) -> Result<Vec<Result<SignedOp, Prob
 }
 
 fn record_bytes(tag: u8) -> usize {
-    if tag == 1 { sheaf_protocol::ops::TRANSFER_RECORD_BYTES } else { sheaf_protocol::ops::WITHDRAW_RECORD_BYTES }
+    match tag {
+        1 => sheaf_protocol::ops::TRANSFER_RECORD_BYTES,
+        2 => sheaf_protocol::ops::WITHDRAW_RECORD_BYTES,
+        _ => sheaf_protocol::ops::REGISTER_RECORD_BYTES,
+    }
 }
 
 async fn one(app: &App, client: ClientIp, op: Named) -> Result<Response, Problem> {
@@ -163,11 +167,19 @@ async fn many(app: &App, client: ClientIp, parsed: Vec<Result<Named, Problem>>) 
 /// Sends all of them through admission and waits for every answer.
 async fn enter(app: &App, client: ClientIp, ops: Vec<Named>) -> Result<Vec<Result<transactions::Receipt, Problem>>, Problem> {
     let names: Vec<(Op, TxHash)> = ops.iter().map(|(signed, hash)| (signed.op, *hash)).collect();
-    let waiting = app.door.enter(ops)?;
+    let barred = app.ask(unlisted(app, &ops)).await?;
+    let entering = ops.into_iter().zip(&barred).filter(|(_, barred)| barred.is_none()).map(|(op, _)| op).collect();
+    let mut waiting = app.door.enter(entering)?.into_iter();
     let deadline = tokio::time::Instant::now() + app.config.admission.write_timeout * WRITES_PATIENCE;
-    let mut answers = Vec::with_capacity(waiting.len());
-    for answer in waiting {
-        answers.push(within(answer, deadline).await);
+    let mut answers = Vec::with_capacity(barred.len());
+    for barred in barred {
+        answers.push(match barred {
+            Some(refusal) => Err(refusal),
+            None => match waiting.next() {
+                Some(answer) => within(answer, deadline).await,
+                None => Err(Refusal::Stopping),
+            },
+        });
     }
     app.limits.fine(client, answers.iter().filter(|answer| is_forged(answer)).count());
     app.ask(look_up(app, &names, &mut answers)).await?;
@@ -181,6 +193,21 @@ async fn enter(app: &App, client: ClientIp, ops: Vec<Named>) -> Result<Vec<Resul
         metrics::counter!("sheaf_refused_total", "code" => problem.code.name()).increment(1);
     }
     Ok(results)
+}
+
+/// Registers of accounts in tokens that L1 might not know when their batch arrives: a commit that names one reverts.
+async fn unlisted(app: &App, ops: &[Named]) -> Result<Vec<Option<Refusal>>, StoreError> {
+    let account_token = |op: &Named| match op.0.op {
+        Op::Register(register) => Some(register.account.token),
+        Op::Transfer(_) | Op::Withdraw(_) => None,
+    };
+    if ops.iter().all(|op| account_token(op).is_none()) {
+        return Ok(vec![None; ops.len()]);
+    }
+    let mut connection = app.pool.acquire().await?;
+    let listed = batches::tokens_at_depth(&mut connection, app.config.deposits.confirmations).await?;
+    let barred = |token: TokenId| (!listed.contains(&token)).then_some(Refusal::UnknownAccountToken(token));
+    Ok(ops.iter().map(|op| account_token(op).and_then(barred)).collect())
 }
 
 /// True if the curve had to say no.

@@ -6,22 +6,22 @@ use serde_json::Value;
 use sheaf_protocol::amount::NATIVE;
 use sheaf_protocol::batch::{ProverInput, PublicInput};
 use sheaf_protocol::field::{Word, from_word, g1_from_words, to_word};
-use sheaf_protocol::header::{data_hash, gamma, read_posted_data, state_root};
+use sheaf_protocol::header::{PostedData, data_hash, gamma, read_posted_data, state_root};
 use sheaf_protocol::kzg::{Claims, Srs, Statement};
 use sheaf_store::l1::{self, CommitInput};
 use sqlx::{PgPool, Row};
 
 /// What the committer stored of a batch.
-struct Stored {
+pub(crate) struct Stored {
     input: ProverInput,
-    commit: CommitInput,
+    pub(crate) commit: CommitInput,
     record: Vec<Word>,
     claims: [Word; 3],
     opening: [Word; 2],
     new_root: Word,
 }
 
-async fn stored(pool: &PgPool, number: i64) -> Stored {
+pub(crate) async fn stored(pool: &PgPool, number: i64) -> Stored {
     let row = sqlx::query("SELECT * FROM batches WHERE number = $1").bind(number).fetch_one(pool).await.unwrap();
     let words = |column: &str| row.get::<Vec<u8>, _>(column).chunks(32).map(|word| word.try_into().unwrap()).collect::<Vec<Word>>();
     let commit = l1::commit_input(&mut pool.begin().await.unwrap(), number as u64).await.unwrap().unwrap();
@@ -32,12 +32,12 @@ async fn stored(pool: &PgPool, number: i64) -> Stored {
 }
 
 impl Stored {
-    fn commitments(&self) -> [sheaf_protocol::field::G1Affine; 3] {
+    pub(crate) fn commitments(&self) -> [sheaf_protocol::field::G1Affine; 3] {
         std::array::from_fn(|i| g1_from_words(&[self.record[3 + 2 * i], self.record[4 + 2 * i]]).unwrap())
     }
 
     /// What L1 and the circuit check, given the commitments before.
-    fn check(&self, srs: &Srs, before: [sheaf_protocol::field::G1Affine; 3]) {
+    pub(crate) fn check(&self, srs: &Srs, before: [sheaf_protocol::field::G1Affine; 3]) {
         self.input.batch.check().unwrap();
         let inputs = self.input.batch.public_inputs(&self.input.challenges);
         let at = |input: PublicInput| inputs[input as usize];
@@ -76,7 +76,7 @@ async fn every_batch_checks_as_on_l1(pool: PgPool) {
     first.check(&srs, Default::default());
     second.check(&srs, first.commitments());
 
-    let (transfers, fees) = read_posted_data(&first.commit.data).unwrap();
+    let PostedData { transfers, fees, .. } = read_posted_data(&first.commit.data).unwrap();
     assert_eq!((transfers.len(), fees[0].total.0, fees[0].slot.0), (1, 2 * FEE, 1));
     assert_eq!((first.commit.taken.len(), first.commit.choices.len(), first.commit.withdrawals.len()), (3, 3, 1));
     let digest = first.commit.taken.iter().fold([0; 32], |digest, entry| entry.digest_after(&digest));

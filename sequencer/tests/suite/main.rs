@@ -8,5 +8,6 @@ mod disk;
 mod hangs;
 mod rates;
 mod refuses;
+mod requests;
 mod support;
 mod survives;

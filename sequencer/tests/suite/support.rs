@@ -5,10 +5,11 @@ use rand::{RngCore, SeedableRng};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
-use sheaf_protocol::field::{Fr, to_hex};
+use sheaf_protocol::field::{Fr, to_hex, to_word};
 use sheaf_protocol::header::{QueueEntry, QueueKind, domain};
 use sheaf_protocol::kzg::Srs;
-use sheaf_protocol::ops::{Op, SignedOp, Transfer, Withdraw};
+use sheaf_protocol::ledger::Triple;
+use sheaf_protocol::ops::{Op, Register, SignedOp, Transfer, Withdraw};
 use sheaf_protocol::schnorr::{SecretKey, sign};
 use sheaf_protocol::shape::by_name;
 use sheaf_sequencer::config::{Circuit, FeeAccount};
@@ -100,14 +101,23 @@ pub(crate) fn withdraw(from: u32, nonce: u32, amount: u128) -> Op {
     Op::Withdraw(Withdraw { from: SlotId(from), token: NATIVE, nonce: Nonce(nonce), fee, amount: Amount(amount), address: Address([9; 20]) })
 }
 
+/// Slot `from` registers an account.
+pub(crate) fn register(from: u32, nonce: u32, account: Triple) -> Op {
+    let fee = FeeFloat::from_amount(Amount(FEE)).unwrap();
+    Op::Register(Register { from: SlotId(from), token: NATIVE, nonce: Nonce(nonce), fee, account })
+}
+
 /// The JSON of a signed operation.
 pub(crate) fn body(signed: &SignedOp) -> Value {
     let signature = to_hex(&signed.signature.to_bytes());
     let op = signed.op;
     let mut body = json!({
-        "from": op.from().to_string(), "token": op.token().to_string(), "nonce": op.nonce().to_string(),
-        "amount": op.amount().to_string(), "fee": op.fee().to_string(), "signature": signature,
+        "from": op.from().to_string(), "token": op.token().to_string(), "nonce": op.nonce().to_string(), "fee": op.fee().to_string(),
+        "signature": signature,
     });
+    if !matches!(op, Op::Register(_)) {
+        body["amount"] = op.amount().to_string().into();
+    }
     match op {
         Op::Transfer(transfer) => {
             body["op"] = "transfer".into();
@@ -116,6 +126,12 @@ pub(crate) fn body(signed: &SignedOp) -> Value {
         Op::Withdraw(withdraw) => {
             body["op"] = "withdraw".into();
             body["address"] = withdraw.address.to_string().into();
+        }
+        Op::Register(register) => {
+            body["op"] = "register".into();
+            body["key"] = to_hex(&to_word(register.account.key)).into();
+            body["owner"] = register.account.owner.to_string().into();
+            body["account_token"] = register.account.token.to_string().into();
         }
     }
     body

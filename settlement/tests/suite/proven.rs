@@ -185,8 +185,19 @@ async fn store_batch(world: &World, batch: &Value, number: u64, taken: Vec<(u64,
 /// The proofs are made already: no prover will read this.
 fn no_input() -> ProverInput {
     let shape = by_name("test").unwrap().shape;
-    let nothing =
-        Batch { shape, circuit: 1, domain: Fr::from(0u64), transfers: vec![], withdrawals: vec![], deposits: vec![], fees: vec![], accounts: vec![] };
+    let nothing = Batch {
+        shape,
+        circuit: 1,
+        domain: Fr::from(0u64),
+        transfers: vec![],
+        withdrawals: vec![],
+        registers: vec![],
+        deposits: vec![],
+        exits: vec![],
+        rotations: vec![],
+        fees: vec![],
+        accounts: vec![],
+    };
     ProverInput { batch: nothing, challenges: Challenges { rho: Fr::from(0u64), zeta: Fr::from(0u64) } }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::rows::{count, int, unreadable, word};
 use sheaf_protocol::field::Word;
-use sheaf_protocol::header::QueueEntry;
+use sheaf_protocol::header::{QueueEntry, QueueKind};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgTransaction, Row};
@@ -14,7 +14,7 @@ pub struct Ready {
     pub committable: u64,
     /// Highest batch that has a proof, every one before it down to the asked one too.
     pub provable: u64,
-    /// Batches with withdrawals whose credits are not all on L1, in order; the first [`MAX_UNSETTLED`].
+    /// Batches with withdrawals or exits whose credits are not all on L1, in order; the first [`MAX_UNSETTLED`].
     pub unsettled: Vec<u64>,
     /// Highest batch up to which every credit is on L1, in blocks up to the asked one.
     pub settled: u64,
@@ -63,8 +63,8 @@ pub struct SettleInput {
     pub choices: Vec<Word>,
     /// Used words of P_ops in order.
     pub words: Vec<Word>,
-    /// Withdrawals to credit.
-    pub withdrawals: u64,
+    /// Withdrawals, then exits, to credit.
+    pub credits: u64,
 }
 
 /// How far batches are ready, given that L1 has proven `proven`, that nothing up to `settled` is left to credit, and that no block up to
@@ -77,7 +77,7 @@ pub async fn ready(tx: &mut PgTransaction<'_>, proven: u64, settled: u64, final_
         SELECT coalesce((SELECT min(number) - 1 FROM batches WHERE computed_at IS NULL), last.number) AS committable,
                coalesce((SELECT min(b.number) - 1 FROM batches b LEFT JOIN proofs p ON p.batch_number = b.number
                          WHERE b.number > $1 AND p.batch_number IS NULL), last.number) AS provable,
-               coalesce((SELECT min(b.number) - 1 FROM batches b WHERE b.number > $2 AND b.number <= $1 AND b.withdrawals > (
+               coalesce((SELECT min(b.number) - 1 FROM batches b WHERE b.number > $2 AND b.number <= $1 AND b.credits > (
                              SELECT count(*) FROM l1_events e WHERE e.kind = 'credited' AND e.batch_number = b.number AND e.block_number <= $3)),
                         greatest($1, $2)) AS settled
         FROM last";
@@ -90,9 +90,9 @@ pub async fn ready(tx: &mut PgTransaction<'_>, proven: u64, settled: u64, final_
     })
 }
 
-/// Batches above `settled`, up to `proven`, with more withdrawals than L1 has credited.
+/// Batches above `settled`, up to `proven`, with more to credit than L1 has credited.
 async fn unsettled(tx: &mut PgTransaction<'_>, proven: u64, settled: u64) -> Result<Vec<u64>, sqlx::Error> {
-    let query = "SELECT number FROM batches b WHERE number > $2 AND number <= $1 AND withdrawals > (
+    let query = "SELECT number FROM batches b WHERE number > $2 AND number <= $1 AND credits > (
                      SELECT count(*) FROM l1_events e WHERE e.kind = 'credited' AND e.batch_number = b.number)
                  ORDER BY number LIMIT $3";
     let rows = sqlx::query(query).bind(int(proven)).bind(int(settled)).bind(MAX_UNSETTLED).fetch_all(&mut **tx).await?;
@@ -104,17 +104,19 @@ async fn unsettled(tx: &mut PgTransaction<'_>, proven: u64, settled: u64) -> Res
 /// # Errors
 /// [`sqlx::Error`].
 pub async fn commit_input(tx: &mut PgTransaction<'_>, number: u64) -> Result<Option<CommitInput>, sqlx::Error> {
-    let query = "SELECT record, choices, ops_words, withdrawals, posted_data FROM batches WHERE number = $1 AND computed_at IS NOT NULL";
+    let query = "SELECT record, choices, ops_words, credits::bigint, posted_data FROM batches WHERE number = $1 AND computed_at IS NOT NULL";
     let Some(row) = sqlx::query(query).bind(int(number)).fetch_optional(&mut **tx).await? else { return Ok(None) };
     let query = "SELECT entry FROM queue_taken WHERE batch_number = $1 ORDER BY queue_index";
     let taken = sqlx::query_scalar::<_, Json<QueueEntry>>(query).bind(int(number)).fetch_all(&mut **tx).await?;
     let ops_words = words(&row, "ops_words")?;
-    let withdrawals: i32 = row.try_get("withdrawals")?;
+    let choices = words(&row, "choices")?;
+    let exits = choices.iter().filter(|choice| choice[31] == QueueKind::Exit as u8).count();
+    let credits = count(&row, "credits")? as usize;
     Ok(Some(CommitInput {
         record: exactly(&row, "record")?,
         taken: taken.into_iter().map(|entry| entry.0).collect(),
-        withdrawals: ops_words.as_chunks::<3>().0.iter().take(withdrawals.cast_unsigned() as usize).copied().collect(),
-        choices: words(&row, "choices")?,
+        withdrawals: ops_words.as_chunks::<3>().0.iter().take(credits.saturating_sub(exits)).copied().collect(),
+        choices,
         data: row.try_get("posted_data")?,
     }))
 }
@@ -150,13 +152,13 @@ fn proof_input(row: &PgRow) -> Result<ProofInput, sqlx::Error> {
 /// # Errors
 /// [`sqlx::Error`].
 pub async fn settle_input(connection: &mut PgConnection, number: u64) -> Result<Option<SettleInput>, sqlx::Error> {
-    let query = "SELECT record, choices, ops_words, withdrawals::bigint FROM batches WHERE number = $1 AND computed_at IS NOT NULL";
+    let query = "SELECT record, choices, ops_words, credits::bigint FROM batches WHERE number = $1 AND computed_at IS NOT NULL";
     let Some(row) = sqlx::query(query).bind(int(number)).fetch_optional(connection).await? else { return Ok(None) };
     Ok(Some(SettleInput {
         record: exactly(&row, "record")?,
         choices: words(&row, "choices")?,
         words: words(&row, "ops_words")?,
-        withdrawals: count(&row, "withdrawals")?,
+        credits: count(&row, "credits")?,
     }))
 }
 

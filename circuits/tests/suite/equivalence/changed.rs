@@ -94,9 +94,14 @@ fn kinds_of_accounts() -> Vec<Kind> {
             let by = Fr::from(c.by);
             c.account().old.triple.key += by;
         }),
-        ("both keys", ByRows, |c| {
+        ("all keys", ByRows, |c| {
             let (by, account) = (Fr::from(c.by), c.account());
             (account.old.triple.key, account.new.triple.key) = (account.old.triple.key + by, account.new.triple.key + by);
+            account.key += by;
+        }),
+        ("key seen", ByRows, |c| {
+            let by = Fr::from(c.by);
+            c.account().key += by;
         }),
         ("new owner", ByRows, |c| c.account().new.triple.owner.0[3] ^= c.by as u8),
         ("old owner", ByRows, |c| c.account().old.triple.owner.0[3] ^= c.by as u8),

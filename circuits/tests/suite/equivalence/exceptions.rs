@@ -187,6 +187,7 @@ fn a_deposit_without_key_owner_or_token_is_left_to_l1() {
         let opened = verdicts(|_, batch| {
             batch.deposits[0].triple = triple;
             account(batch, 7).new.triple = triple;
+            account(batch, 7).key = triple.key;
         });
         assert_eq!(opened, (Ok(()), Verdict::Satisfied), "{triple:?}");
     }

@@ -5,14 +5,15 @@ mod changed;
 mod exceptions;
 mod sequence;
 
-use crate::world::{Verdict, full_batch, rich_batch, rich_witness, test_circuit, verdict};
+use crate::world::{Verdict, full_batch, requests_batch, rich_batch, rich_witness, test_circuit, verdict};
 use sheaf_circuits::builder::Tampering;
 
 #[test]
 fn an_honest_batch_satisfies_every_constraint() {
     let (_, rich, challenges) = rich_batch();
     let (full, other_challenges) = full_batch();
-    for (batch, challenges) in [(rich, challenges), (full, other_challenges)] {
+    let (_, requests, third) = requests_batch();
+    for (batch, challenges) in [(rich, challenges), (full, other_challenges), (requests, third)] {
         assert_eq!((batch.check(), verdict(&batch, &challenges)), (Ok(()), Verdict::Satisfied));
     }
 }

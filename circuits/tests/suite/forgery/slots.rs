@@ -11,11 +11,11 @@ use super::{Forge, Forgery, forgery, variables_of};
 use crate::world::TOKEN;
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field};
-use sheaf_circuits::batch::{transfer_witness, withdraw_witness};
 use sheaf_circuits::builder::Section;
 use sheaf_circuits::float::FloatWitness;
 use sheaf_circuits::slots::account::AccountWitness;
 use sheaf_circuits::slots::deposit::DepositWitness;
+use sheaf_circuits::witness::{transfer_witness, withdraw_witness};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId};
 use sheaf_protocol::batch::{PublicInput, Signed, account_pole};
 use sheaf_protocol::field::pow2;
@@ -118,7 +118,7 @@ fn signatures_and_nonces() -> Vec<Forgery> {
             f.account(6).nonce += Fr::ONE;
         }),
         forgery("nonce_beyond_32_bits", &["account.nonce_range"], nonce_beyond_32_bits),
-        forgery("wrong_domain", &["transfer.signature.digits_low", "withdraw.signature.digits_low"], |f| {
+        forgery("wrong_domain", &["register.signature.digits_low", "transfer.signature.digits_low", "withdraw.signature.digits_low"], |f| {
             f.witness.inputs[PublicInput::Domain as usize] += Fr::ONE;
         }),
     ]
