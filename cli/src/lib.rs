@@ -19,6 +19,7 @@ pub mod node;
 mod notes;
 pub mod process;
 mod progress;
+pub mod replay;
 pub mod restore;
 mod restored;
 mod root;

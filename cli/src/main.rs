@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use sheaf_cli::{bench, demo, deploy, doctor, exit, guard, keys, node, restore, wallet, worker};
+use sheaf_cli::{bench, demo, deploy, doctor, exit, guard, keys, node, replay, restore, wallet, worker};
 use std::io::IsTerminal;
 
 /// Sheaf: a ZK-rollup for payments with real proofs on a laptop.
@@ -45,6 +45,8 @@ enum Command {
     Prover(worker::ProverArgs),
     /// The whole state from L1 alone, every root compared with the proven one.
     Restore(restore::RestoreArgs),
+    /// A batch derived again from what was accepted, compared with what was stored.
+    Replay(replay::ReplayArgs),
     /// End the rollup for good, once a time-out of its operator has passed.
     Freeze(exit::FreezeArgs),
     /// Leave a frozen rollup: show L1 what a slot holds, and have it paid out.
@@ -86,6 +88,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Doctor(args) => doctor::run(args).await,
         Command::Prover(args) => worker::run(args).await,
         Command::Restore(args) => restore::run(args).await,
+        Command::Replay(args) => replay::run(args).await,
         Command::Freeze(args) => exit::freeze(args).await,
         Command::Exit(args) => exit::run(args).await,
         Command::Guard => guard::run(),

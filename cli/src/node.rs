@@ -16,8 +16,8 @@ pub use files::RoleArgs;
 pub use sequencer::SequencerOptions;
 pub use settlement::SettlementOptions;
 
-pub(crate) use files::read_json;
-pub(crate) use sequencer::DEFAULT_LISTEN;
+pub(crate) use files::{open_database, read, read_json};
+pub(crate) use sequencer::{DEFAULT_LISTEN, load_srs};
 pub(crate) use settlement::DEFAULT_L1_URL;
 
 use crate::dev_node::Passed;

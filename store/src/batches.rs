@@ -1,7 +1,7 @@
 //! Batches: sealed with their members, computed with everything that L1 and the prover need, read with their derived state.
 
 use crate::queue::{Taken, read_taken};
-use crate::rows::{count, count_or_null, int, rfc3339, slot_or_null, unreadable, word, word_or_null};
+use crate::rows::{count, count_or_null, int, rfc3339, slot_or_null, unreadable, word, word_or_null, words};
 use crate::transactions::{L1Facts, read_l1};
 use sheaf_protocol::amount::{SlotId, TokenId};
 use sheaf_protocol::field::Word;
@@ -205,6 +205,29 @@ pub async fn store_computed(tx: &mut PgTransaction<'_>, computed: &Computed) -> 
     }
     crate::slots::upsert(tx, computed.number, &computed.slots).await?;
     sqlx::query("INSERT INTO proof_jobs (batch_number) VALUES ($1)").bind(int(computed.number)).execute(&mut **tx).await.map(drop)
+}
+
+/// What the committer made of a batch, without the slots it changed; `None` if it was not computed.
+///
+/// # Errors
+/// [`sqlx::Error`].
+pub async fn computed(connection: &mut PgConnection, number: u64) -> Result<Option<Computed>, sqlx::Error> {
+    let query = "SELECT record, new_root, opening, claim_e, claim_z, claim_delta, posted_data, choices, ops_words, input
+                 FROM batches WHERE number = $1 AND computed_at IS NOT NULL";
+    let Some(row) = sqlx::query(query).bind(int(number)).fetch_optional(connection).await? else { return Ok(None) };
+    let opening = words(&row, "opening")?.try_into().map_err(|_| unreadable("opening"))?;
+    Ok(Some(Computed {
+        number,
+        record: words(&row, "record")?,
+        new_root: word(&row, "new_root")?,
+        opening,
+        claims: [word(&row, "claim_e")?, word(&row, "claim_z")?, word(&row, "claim_delta")?],
+        posted_data: row.try_get("posted_data")?,
+        choices: words(&row, "choices")?,
+        ops_words: words(&row, "ops_words")?,
+        input: row.try_get::<Json<serde_json::Value>, _>("input")?.0,
+        slots: Vec::new(),
+    }))
 }
 
 /// Where the last computed batch left the state, `None` before the first.

@@ -43,3 +43,9 @@ pub(crate) fn slot_or_null(row: &PgRow, column: &str) -> Result<Option<SlotId>, 
     let slot = row.try_get::<Option<i32>, _>(column)?;
     slot.map(|slot| u32::try_from(slot).map(SlotId).map_err(|_| unreadable(column))).transpose()
 }
+
+/// Words one after the other.
+pub(crate) fn words(row: &PgRow, column: &str) -> Result<Vec<Word>, sqlx::Error> {
+    let (words, rest) = row.try_get::<&[u8], _>(column)?.as_chunks::<32>();
+    if rest.is_empty() { Ok(words.to_vec()) } else { Err(unreadable(column)) }
+}

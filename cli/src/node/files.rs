@@ -45,13 +45,13 @@ impl RoleArgs {
 }
 
 /// A deployment as its files describe it.
-pub(super) struct Files {
-    pub(super) deployment: DevDeployment,
-    pub(super) manifest: Manifest,
+pub(crate) struct Files {
+    pub(crate) deployment: DevDeployment,
+    pub(crate) manifest: Manifest,
 }
 
 /// Reads both files and checks that they belong together.
-pub(super) fn read(role: &RoleArgs) -> anyhow::Result<Files> {
+pub(crate) fn read(role: &RoleArgs) -> anyhow::Result<Files> {
     let missing = || {
         format!("no {DEFAULT_DEPLOYMENT} here; name the deployment file with --deployment, make one with `sheaf deploy`, or use `sheaf node --dev`")
     };
@@ -72,7 +72,7 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path, flag: &str)
 }
 
 /// Connects, migrates, and binds the database to the deployment: one that belongs to another is refused.
-pub(super) async fn open_database(role: &RoleArgs, files: &Files) -> anyhow::Result<PgPool> {
+pub(crate) async fn open_database(role: &RoleArgs, files: &Files) -> anyhow::Result<PgPool> {
     let url = role.database_url().context("no database: set DATABASE_URL to a Postgres, or use `sheaf node --dev`")?;
     let pool = sheaf_store::pool::connect(&url).await?;
     let deployment = &files.deployment.deployment;

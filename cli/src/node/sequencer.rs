@@ -283,7 +283,7 @@ impl End {
 }
 
 /// Reads the reference string off the async threads: it is large.
-async fn load_srs(keys_dir: PathBuf, manifest: Manifest) -> anyhow::Result<Arc<Srs>> {
+pub(crate) async fn load_srs(keys_dir: PathBuf, manifest: Manifest) -> anyhow::Result<Arc<Srs>> {
     let load = move || {
         let Setup::InsecureDevelopment { seed } = &manifest.setup;
         let path = Srs::insecure_dev_path(&keys_dir, manifest.srs.k, seed);

@@ -57,6 +57,18 @@ async fn assert_followed(node: &Node, batches: i64) {
     }
 }
 
+/// Seals until nothing waits; returns the number of batches.
+async fn seal_all(node: &Node) -> i64 {
+    const WAITING: &str = "SELECT (SELECT count(*) FROM transactions WHERE batch_number IS NULL)
+        + (SELECT count(*) FROM queue_taken WHERE batch_number IS NULL) + (SELECT count(*) FROM batches WHERE computed_at IS NULL)";
+    node.until("all batches", async || {
+        node.sequencer.seal_now();
+        sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&node.pool).await.unwrap() == 0
+    })
+    .await;
+    sqlx::query_scalar("SELECT max(number) FROM batches").fetch_one(&node.pool).await.unwrap()
+}
+
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_sponsor_opens_an_account_that_can_be_paid_at_once(pool: PgPool) {
     let node = Node::with_people(&pool, config(), 1_000).await;
@@ -69,7 +81,7 @@ async fn a_sponsor_opens_an_account_that_can_be_paid_at_once(pool: PgPool) {
     node.seal(1).await;
     let status = node.get(&format!("/v1/transactions/{}", receipt["hash"].as_str().unwrap())).await.1;
     assert_eq!((&status["op"], &status["account"], &status["account_token"]), (&"register".into(), &"4".into(), &"1".into()));
-    assert_eq!(node.get("/v1/slots/4/history").await.1["items"][2]["op"], "register");
+    assert_eq!(node.get("/v1/slots/4/transactions").await.1["items"][2]["op"], "register");
     assert_followed(&node, 1).await;
     // a second one costs the fee and changes nothing else
     node.send(&alice().sign(register(2, 1, account(&carol())))).await;
@@ -149,17 +161,15 @@ async fn an_owner_leaves_and_a_stranger_gets_nothing(pool: PgPool) {
     node.send(&bob().sign(transfer(3, 2, 1, 7))).await;
     let (_, problem) = node.post(&body(&alice().sign(transfer(2, 3, 0, 8)))).await;
     assert_eq!(problem["code"], "insufficient_funds");
-    node.seal(3).await;
-    let amounts: Vec<Choice> = {
-        let mut all = Vec::new();
-        for number in 1..=3 {
-            all.extend(stored(&pool, number).await.commit.choices.iter().map(|word| Choice::from_word(word).unwrap()));
-        }
-        all.into_iter().filter(|choice| matches!(choice, Choice::Exit(..))).collect()
-    };
+    let batches = seal_all(&node).await;
+    let mut amounts = Vec::new();
+    for number in 1..=batches {
+        let choices = stored(&pool, number).await.commit.choices;
+        amounts.extend(choices.iter().map(|word| Choice::from_word(word).unwrap()).filter(|choice| matches!(choice, Choice::Exit(..))));
+    }
     assert_eq!(amounts, [Choice::Exit(NATIVE, Amount(0)), Choice::Exit(NATIVE, Amount(1_100)), Choice::Exit(TokenId(0), Amount(0))]);
-    assert_eq!(node.get("/v1/slots/2/history").await.1["items"][1]["op"], "exit");
-    assert_followed(&node, 3).await;
+    assert_eq!(node.get("/v1/slots/2/transactions").await.1["items"][1]["op"], "exit");
+    assert_followed(&node, batches).await;
     node.stop().await;
     Node::start(&pool, config()).await.stop().await;
 }
@@ -173,13 +183,14 @@ async fn a_replaced_key_signs_and_the_old_one_does_not(pool: PgPool) {
     let (status, problem) = node.post(&body(&alice().sign(transfer(2, 3, 1, 5)))).await;
     assert_eq!((status, &problem["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &"bad_signature".into()));
     node.send(&carols_signature(1)).await;
-    node.seal(3).await;
+    let batches = seal_all(&node).await;
+    assert!(batches >= 2, "a replaced key signs in the next batch");
     let by_key = async |person: &Person| node.get(&format!("/v1/slots?key={}", person.key.public().0)).await.1["items"].as_array().unwrap().len();
     assert_eq!((by_key(&alice()).await, by_key(&carol()).await), (0, 1));
-    let history = node.get("/v1/slots/2/history").await.1;
+    let history = node.get("/v1/slots/2/transactions").await.1;
     assert_eq!(history["items"][1]["op"], "rotation");
     assert_eq!(history["items"][1]["key"], to_hex(&to_word(carol().key.public().0)));
-    assert_followed(&node, 3).await;
+    assert_followed(&node, batches).await;
     node.stop().await;
     let node = Node::start(&pool, config()).await;
     node.send(&carols_signature(2)).await;
@@ -203,19 +214,7 @@ async fn the_process_dies_with_requests_waiting_and_sealed(pool: PgPool) {
     for (id, before) in (1..).zip(&shown) {
         assert_eq!(&node.slot(id).await, before, "slot {id}");
     }
-    node.until("all batches", async || {
-        node.sequencer.seal_now();
-        let waiting: i64 = sqlx::query_scalar(
-            "SELECT (SELECT count(*) FROM transactions WHERE batch_number IS NULL) + (SELECT count(*) FROM queue_taken WHERE batch_number IS NULL)
-                 + (SELECT count(*) FROM batches WHERE computed_at IS NULL)",
-        )
-        .fetch_one(&pool)
-        .await
-        .unwrap();
-        waiting == 0
-    })
-    .await;
-    let batches: i64 = sqlx::query_scalar("SELECT max(number) FROM batches").fetch_one(&pool).await.unwrap();
+    let batches = seal_all(&node).await;
     assert_followed(&node, batches).await;
     node.stop().await;
     Node::start(&pool, config()).await.stop().await;

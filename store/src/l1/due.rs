@@ -1,6 +1,6 @@
 //! What is due on L1, and the inputs of the contract's calls: the same rows always give the same call.
 
-use crate::rows::{count, int, unreadable, word};
+use crate::rows::{count, int, unreadable, word, words};
 use sheaf_protocol::field::Word;
 use sheaf_protocol::header::{QueueEntry, QueueKind};
 use sqlx::postgres::PgRow;
@@ -160,11 +160,6 @@ pub async fn settle_input(connection: &mut PgConnection, number: u64) -> Result<
         words: words(&row, "ops_words")?,
         credits: count(&row, "credits")?,
     }))
-}
-
-fn words(row: &PgRow, column: &str) -> Result<Vec<Word>, sqlx::Error> {
-    let (words, rest) = row.try_get::<&[u8], _>(column)?.as_chunks::<32>();
-    if rest.is_empty() { Ok(words.to_vec()) } else { Err(unreadable(column)) }
 }
 
 fn exactly<const N: usize>(row: &PgRow, column: &str) -> Result<[Word; N], sqlx::Error> {
