@@ -26,7 +26,7 @@ pub const AMOUNT: Amount = Amount(1_000_000);
 pub const FEE: Amount = Amount(1_000);
 /// What each withdrawal takes.
 pub const WITHDRAWN: Amount = Amount(5_000_000);
-/// Longest wait for anything.
+/// Longest wait for anything, unless a scenario says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(600);
 /// Pause between two looks at something that is not there yet.
 const POLL: Duration = Duration::from_millis(100);
@@ -55,6 +55,8 @@ pub struct Scenario {
     pub domain: Fr,
     /// Everybody with an account.
     pub users: Vec<User>,
+    /// Longest wait for anything.
+    pub patience: Duration,
     acknowledged: watch::Sender<Vec<String>>,
     test_token: (TokenId, Address),
 }
@@ -95,7 +97,15 @@ impl Scenario {
         let domain = rollup.domain().await?;
         let token = stack.deployment.test_token.context("the development stack lists a test token")?;
         let client = Client::new(url, PATIENCE)?;
-        Ok(Self { rollup, client, domain, users: Vec::new(), acknowledged: watch::Sender::default(), test_token: (token.token, token.erc20) })
+        Ok(Self {
+            rollup,
+            client,
+            domain,
+            users: Vec::new(),
+            patience: PATIENCE,
+            acknowledged: watch::Sender::default(),
+            test_token: (token.token, token.erc20),
+        })
     }
 
     /// Hashes of everything acknowledged, as they come.
@@ -142,7 +152,7 @@ impl Scenario {
     }
 
     async fn wait_for_slot(&self, triple: &Triple) -> anyhow::Result<Value> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + self.patience;
         loop {
             if let Some(slot) = self.client.find_slot(triple).await? {
                 return Ok(slot);
@@ -209,7 +219,7 @@ impl Scenario {
     /// # Errors
     /// If something is not final in time, or no longer known.
     pub async fn wait_until_final(&self) -> anyhow::Result<Final> {
-        let (end, hashes) = (Instant::now() + PATIENCE, self.acknowledged.borrow().clone());
+        let (end, hashes) = (Instant::now() + self.patience, self.acknowledged.borrow().clone());
         let (mut found, mut done, mut seen) = (Final::default(), 0, None);
         let mut progress = Progress::new("waiting until final");
         while done < hashes.len() {
@@ -218,7 +228,7 @@ impl Scenario {
             progress.step_with(done, hashes.len(), &note);
             let last = status["final"]["batch"].as_str().context("a status without its last final batch")?.to_owned();
             if seen.as_ref() == Some(&last) {
-                ensure!(Instant::now() < end, "{done} of {} are final after {} s ({note})", hashes.len(), PATIENCE.as_secs());
+                ensure!(Instant::now() < end, "{done} of {} are final after {} s ({note})", hashes.len(), self.patience.as_secs());
                 tokio::time::sleep(POLL).await;
                 continue;
             }
@@ -243,7 +253,7 @@ impl Scenario {
     /// If it is not credited in time or pays another amount.
     pub async fn claim(&self) -> anyhow::Result<()> {
         let ((token, erc20), key) = (self.test_token, dev_key(3)?);
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + self.patience;
         while self.rollup.claimable(token, key.address()).await? == Amount(0) {
             ensure!(Instant::now() < end, "the withdrawal was not credited on L1");
             tokio::time::sleep(POLL).await;

@@ -57,16 +57,21 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 
 /// Rust files below a folder, test modules apart.
 fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
+    files(folder, &["rs"]).into_iter().filter(|path| path.file_stem().is_some_and(|stem| stem != "tests")).collect()
+}
+
+/// Files below a folder with one of these extensions.
+fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") && path.file_stem().is_some_and(|stem| stem != "tests") {
-            files.push(path);
+            found.extend(files(&path, extensions));
+        } else if path.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| extensions.contains(&extension)) {
+            found.push(path);
         }
     }
-    files
+    found
 }
 
 /// Places below `folder` (relative to the workspace) that contain one of `words`.
@@ -133,4 +138,26 @@ fn a_worker_sees_no_database() {
 fn the_rules_of_sheaf_know_no_world() {
     let found = mentions("protocol/src", &["std::net", "Command::new", "std::env", "SystemTime", "Instant::now", "OsRng", "thread_rng"]);
     assert!(found.is_empty(), "protocol has no network, environment, clock or OS randomness:\n{}", found.join("\n"));
+}
+
+/// Every name in the last column of docs/security.md's tables is a test of Rust, a test of the contracts or a forgery.
+#[test]
+fn the_tests_that_security_names_exist() {
+    let folders = ["circuits", "protocol", "sequencer", "prover", "settlement", "store", "cli", "e2e", "contracts/test"];
+    let text: String =
+        folders.iter().flat_map(|folder| files(&root().join(folder), &["rs", "sol"])).map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let page = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let threats = page.split("## L2BEAT").next().unwrap();
+    let names: BTreeSet<&str> = threats.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit(" | ").next()).flat_map(quoted).collect();
+    assert!(names.len() > 40, "{} names", names.len());
+    let exists = |name: &&&str| {
+        text.contains(&format!("fn {name}(")) || text.contains(&format!("function {name}(")) || text.contains(&format!("forgery(\"{name}\""))
+    };
+    let missing: Vec<&&str> = names.iter().filter(|name| !exists(name)).collect();
+    assert!(missing.is_empty(), "docs/security.md names tests that do not exist: {missing:?}");
+}
+
+/// What stands between backquotes.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
 }
