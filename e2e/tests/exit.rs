@@ -140,7 +140,7 @@ async fn everybody_leaves_with_every_coin_when_the_operator_is_gone() {
         }
         assert_eq!(rollup.escrow(token).await.unwrap(), Amount(0), "token {token}");
     }
-    let gas: Vec<u64> = exits.iter().filter_map(|exit| exit["gas"].as_u64()).collect();
+    let gas: Vec<u64> = exits.iter().filter_map(|exit| exit["gas"]["used"].as_u64()).collect();
     println!("batches restored       {}, each root that of L1, in {restored_s:.1} s", restored["batches"]);
     println!("exits paid             {} of {accounts}, in {exits_s:.1} s, {:?} gas at most", exits.len(), gas.iter().max());
     println!("second exits reverted  {} of {accounts}", calldata.len());
