@@ -232,7 +232,7 @@ fn batch_proof_abi(record: &Record, groth16: &[Word; 8], claims: [Fr; 3], openin
 /// `abi.encode` of `IRollup.Commit`: fixed words, four offsets, four tails.
 fn commit_abi(record: &Record, entries: &[(QueueEntry, Option<SlotId>)], choices: &[Choice], batch: &Batch, data: &[u8]) -> String {
     let header = &record.header;
-    let mut words = vec![word_u128(32), word_u128(header.number.into()), word_u128(header.circuit.into())];
+    let mut words = vec![word_u128(32), word_u128(header.number.into()), word_u128(header.circuit.into()), header.old_root];
     words.extend(header.commitments.iter().flat_map(g1_words));
     words.push(to_word(header.h));
     words.extend(g1_words(&record.quotient));
@@ -296,7 +296,7 @@ fn commit_json(record: &Record, entries: &[(QueueEntry, Option<SlotId>)], choice
     let withdrawal =
         |w: &Signed<Withdraw>| json!({ "w0": w.op.w0().to_string(), "amount": w.op.amount.0.to_string(), "recipient": w.op.address.to_string() });
     json!({
-        "number": header.number, "circuit": header.circuit, "commitments": points(&header.commitments), "h": number(header.h),
+        "number": header.number, "circuit": header.circuit, "oldRoot": to_hex(&header.old_root), "commitments": points(&header.commitments), "h": number(header.h),
         "cq": points(&[record.quotient]), "queueDigest": to_hex(&header.queue_digest),
         "taken": entries.iter().map(|(entry, _)| entry_json(entry)).collect::<Vec<_>>(),
         "choices": choices.iter().map(|choice| to_hex(&choice.word())).collect::<Vec<_>>(),

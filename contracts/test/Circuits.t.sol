@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {IRollup} from "../src/IRollup.sol";
+import {ILedger, IRollup} from "../src/IRollup.sol";
 import {Forger} from "./support/Forger.sol";
 import {Harness} from "./support/Harness.sol";
 
@@ -33,30 +33,30 @@ contract CircuitsTest is Forger {
     function test_batch_of_circuit_2_proven_with_circuit_1() public {
         commitFixtures(1, BATCHES);
         proveFixtures(1, BATCHES);
-        IRollup.Commit memory batch = abi.decode(vm.parseJsonBytes(json, ".foreign.abi.commit"), (IRollup.Commit));
-        IRollup.BatchProof memory proof = abi.decode(vm.parseJsonBytes(json, ".foreign.abi.proof"), (IRollup.BatchProof));
+        ILedger.Commit memory batch = abi.decode(vm.parseJsonBytes(json, ".foreign.abi.commit"), (ILedger.Commit));
+        ILedger.BatchProof memory proof = abi.decode(vm.parseJsonBytes(json, ".foreign.abi.proof"), (ILedger.BatchProof));
         vm.assertEq(batch.circuit, 2);
         refuses(batch, proof);
     }
 
-    function refuses(IRollup.Commit memory batch, IRollup.BatchProof memory proof) private {
+    function refuses(ILedger.Commit memory batch, ILedger.BatchProof memory proof) private {
         commit(batch);
         vm.assertEq(rollup.batchHash(batch.number), harness.recordHash(proof.record));
-        IRollup.BatchProof[] memory proofs = new IRollup.BatchProof[](1);
+        ILedger.BatchProof[] memory proofs = new ILedger.BatchProof[](1);
         proofs[0] = proof;
         uint256[6] memory old = proofOf(BATCHES).record.header.commitments;
-        vm.expectRevert(abi.encodeWithSelector(IRollup.ProofInvalid.selector));
+        vm.expectRevert(abi.encodeWithSelector(ILedger.ProofInvalid.selector));
         rollup.prove{gas: PROVE_GAS}(old, proofs);
     }
 
     function test_commit_of_circuit_1_that_names_circuit_2() public {
-        IRollup.Commit memory batch = reach(2);
+        ILedger.Commit memory batch = reach(2);
         batch.circuit = 2;
         refusesForged(2, batch);
     }
 
     function test_commit_of_circuit_2_that_names_circuit_1() public {
-        IRollup.Commit memory batch = reach(7);
+        ILedger.Commit memory batch = reach(7);
         batch.circuit = 1;
         refusesForged(7, batch);
     }
@@ -82,20 +82,21 @@ contract WideTest is Forger {
     }
 
     function test_slot_beyond_the_state() public {
-        IRollup.Commit memory batch = commitOf(1);
+        ILedger.Commit memory batch = commitOf(1);
         vm.assertEq(batch.choices[0], 100_000 << 8 | 1);
         batch.choices[0] = 1 << 25 | 1;
-        vm.expectRevert(abi.encodeWithSelector(IRollup.SlotOutOfRange.selector, 1 << 17));
+        vm.expectRevert(abi.encodeWithSelector(ILedger.SlotOutOfRange.selector, 1 << 17));
         commit(batch);
     }
 
     /// @dev The same keys and commitments for 2^18 slots: another root, another L_0.
     function test_proof_for_another_size() public {
-        IRollup.Params memory p = params();
+        ILedger.Params memory p = params();
         p.k = 18;
         construct(address(rollup), p);
-        IRollup.BatchProof memory proof = proofOf(1);
-        proof.record.header.oldRoot = rollup.stateRoot();
-        refusesForged(1, commitOf(1), proof);
+        ILedger.BatchProof memory proof = proofOf(1);
+        ILedger.Commit memory batch = commitOf(1);
+        batch.oldRoot = rollup.stateRoot();
+        refusesForged(1, batch, proof);
     }
 }

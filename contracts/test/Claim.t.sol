@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {IRollup} from "../src/IRollup.sol";
+import {ILedger, IRollup} from "../src/IRollup.sol";
 import {TestToken} from "../src/TestToken.sol";
 import {Fixture} from "./support/Fixture.sol";
 import {Greedy, OddToken} from "./support/Strangers.sol";
@@ -10,7 +10,7 @@ import {Greedy, OddToken} from "./support/Strangers.sol";
 contract ClaimTest is Fixture {
     uint256 private constant ATTACKS = 13;
 
-    bytes private reentered = abi.encodePacked(IRollup.Reentered.selector);
+    bytes private reentered = abi.encodePacked(ILedger.Reentered.selector);
 
     /// @dev ALICE may claim 0.25 ether and 250 of the token, BOB 1 ether.
     function setUp() public {
@@ -63,10 +63,10 @@ contract ClaimTest is Fixture {
     // ---- claims ----
 
     function test_nothing_or_to_nobody() public {
-        refuses(address(this), NATIVE, address(this), abi.encodeWithSelector(IRollup.NothingToClaim.selector));
-        refuses(ALICE, NATIVE, address(0), abi.encodeWithSelector(IRollup.RecipientIsZero.selector));
+        refuses(address(this), NATIVE, address(this), abi.encodeWithSelector(ILedger.NothingToClaim.selector));
+        refuses(ALICE, NATIVE, address(0), abi.encodeWithSelector(ILedger.RecipientIsZero.selector));
         claim(ALICE, NATIVE, ALICE);
-        refuses(ALICE, NATIVE, ALICE, abi.encodeWithSelector(IRollup.NothingToClaim.selector));
+        refuses(ALICE, NATIVE, ALICE, abi.encodeWithSelector(ILedger.NothingToClaim.selector));
     }
 
     function test_recipient_that_calls_back_is_locked_out() public {
@@ -114,10 +114,10 @@ contract ClaimTest is Fixture {
     function test_recipient_that_refuses() public {
         Greedy greedy = new Greedy(rollup);
         greedy.set("", true);
-        refuses(BOB, NATIVE, address(greedy), abi.encodeWithSelector(IRollup.TransferFailed.selector, NATIVE));
+        refuses(BOB, NATIVE, address(greedy), abi.encodeWithSelector(ILedger.TransferFailed.selector, NATIVE));
         vm.assertEq(rollup.claimable(NATIVE, BOB), 1 ether);
         vm.prank(OPERATOR);
-        vm.expectRevert(abi.encodeWithSelector(IRollup.TransferFailed.selector, NATIVE));
+        vm.expectRevert(abi.encodeWithSelector(ILedger.TransferFailed.selector, NATIVE));
         rollup.claimFees(address(greedy));
     }
 
@@ -126,7 +126,7 @@ contract ClaimTest is Fixture {
         bytes[4] memory refusals = [abi.encode(false), abi.encode(2), bytes(hex"01"), abi.encode(type(uint256).max)];
         for (uint256 i; i < 4; ++i) {
             odd.say(refusals[i]);
-            refuses(ALICE, TOKEN, ALICE, abi.encodeWithSelector(IRollup.TransferFailed.selector, TOKEN));
+            refuses(ALICE, TOKEN, ALICE, abi.encodeWithSelector(ILedger.TransferFailed.selector, TOKEN));
         }
         odd.say("");
         claim(ALICE, TOKEN, ALICE);
@@ -147,7 +147,7 @@ contract ClaimTest is Fixture {
     function test_token_that_took_coins_back() public {
         OddToken odd = becomeOdd();
         odd.burn(address(rollup), 800 ether);
-        refuses(ALICE, TOKEN, ALICE, abi.encodeWithSelector(IRollup.TransferFailed.selector, TOKEN));
+        refuses(ALICE, TOKEN, ALICE, abi.encodeWithSelector(ILedger.TransferFailed.selector, TOKEN));
         vm.assertEq(rollup.claimable(TOKEN, ALICE), 250 ether);
         odd.mint(address(rollup), 50 ether);
         claim(ALICE, TOKEN, ALICE);
@@ -156,7 +156,7 @@ contract ClaimTest is Fixture {
 
     function test_token_whose_code_is_gone() public {
         vm.etch(address(token), "");
-        refuses(ALICE, TOKEN, ALICE, abi.encodeWithSelector(IRollup.TransferFailed.selector, TOKEN));
+        refuses(ALICE, TOKEN, ALICE, abi.encodeWithSelector(ILedger.TransferFailed.selector, TOKEN));
     }
 
     /// @dev The turnstile is behind what is proven: a proof that pays out more than came in is stopped here.
@@ -165,30 +165,30 @@ contract ClaimTest is Fixture {
         rollup.escrow(TOKEN);
         vm.store(address(rollup), slotRead(), bytes32(uint256(249 ether)));
         vm.assertEq(rollup.escrow(TOKEN), 249 ether);
-        refuses(ALICE, TOKEN, ALICE, abi.encodeWithSelector(IRollup.EscrowExceeded.selector, TOKEN, 250 ether, 249 ether));
+        refuses(ALICE, TOKEN, ALICE, abi.encodeWithSelector(ILedger.EscrowExceeded.selector, TOKEN, 250 ether, 249 ether));
     }
 
     // ---- fees ----
 
     function test_fees_are_the_operators_and_paid_once() public {
         address to = address(0xfee);
-        vm.expectRevert(abi.encodeWithSelector(IRollup.NotOperator.selector));
+        vm.expectRevert(abi.encodeWithSelector(ILedger.NotOperator.selector));
         rollup.claimFees(to);
         vm.prank(OPERATOR);
-        vm.expectRevert(abi.encodeWithSelector(IRollup.RecipientIsZero.selector));
+        vm.expectRevert(abi.encodeWithSelector(ILedger.RecipientIsZero.selector));
         rollup.claimFees(address(0));
         // a queue fee is earned when its entry is proven
         rollup.deposit{value: QUEUE_FEE + 1}(9, BOB);
         uint256 earned = LISTING_FEE + ENTRIES * QUEUE_FEE;
         vm.assertEq(rollup.feesEarned(), earned);
         vm.expectEmit(address(rollup));
-        emit IRollup.FeesClaimed(earned, to);
+        emit ILedger.FeesClaimed(earned, to);
         vm.prank(OPERATOR);
         rollup.claimFees(to);
         vm.assertEq(to.balance, earned);
         vm.assertEq(rollup.feesEarned(), 0);
         vm.prank(OPERATOR);
-        vm.expectRevert(abi.encodeWithSelector(IRollup.NothingToClaim.selector));
+        vm.expectRevert(abi.encodeWithSelector(ILedger.NothingToClaim.selector));
         rollup.claimFees(to);
     }
 }

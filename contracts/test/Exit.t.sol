@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {IRollup} from "../src/IRollup.sol";
+import {ILedger, IRollup} from "../src/IRollup.sol";
 import {Fixture} from "./support/Fixture.sol";
 import {Harness} from "./support/Harness.sol";
 
@@ -38,7 +38,7 @@ contract ExitTest is Fixture {
     }
 
     function refusesOpening(Exit memory exit) private {
-        refuses(exit, abi.encodeWithSelector(IRollup.OpeningInvalid.selector));
+        refuses(exit, abi.encodeWithSelector(ILedger.OpeningInvalid.selector));
     }
 
     function claimed(address account, uint16 id) private {
@@ -56,13 +56,13 @@ contract ExitTest is Fixture {
             uint256 before = rollup.claimable(id, exit.owner);
             vm.assertFalse(rollup.exited(exit.idx));
             vm.expectEmit(address(rollup));
-            emit IRollup.Exited(exit.idx, exit.owner, id, amount);
+            emit ILedger.Exited(exit.idx, exit.owner, id, amount);
             // by anybody; the coins are the owner's
             vm.prank(address(0xabc));
             leave(exit);
             vm.assertEq(rollup.claimable(id, exit.owner), before + amount);
             vm.assertTrue(rollup.exited(exit.idx));
-            refuses(exit, abi.encodeWithSelector(IRollup.AlreadyExited.selector, exit.idx));
+            refuses(exit, abi.encodeWithSelector(ILedger.AlreadyExited.selector, exit.idx));
         }
         vm.assertTrue(!rollup.exited(0) && !rollup.exited(4) && !rollup.exited(257));
     }
@@ -75,8 +75,8 @@ contract ExitTest is Fixture {
         settleFixture(2, 0, 1);
         settleFixture(4, 0, 2);
         settleRefundsFixture(2, 4, 4);
-        IRollup.QueueEntry[] memory left = new IRollup.QueueEntry[](1);
-        left[0] = IRollup.QueueEntry(1, address(this), NATIVE, 1, 0, BOB, 9);
+        ILedger.QueueEntry[] memory left = new ILedger.QueueEntry[](1);
+        left[0] = ILedger.QueueEntry(1, address(this), NATIVE, 1, 0, BOB, 9);
         rollup.refund(7, left);
         for (uint16 id = NATIVE; id <= TOKEN; ++id) {
             claimed(ALICE, id);
@@ -114,7 +114,7 @@ contract ExitTest is Fixture {
         deployWithQueue();
         vm.assertFalse(rollup.frozen());
         Exit memory exit = exitOf(BATCHES, 0);
-        refuses(exit, abi.encodeWithSelector(IRollup.NotFrozen.selector));
+        refuses(exit, abi.encodeWithSelector(ILedger.NotFrozen.selector));
     }
 
     function test_slot_out_of_range() public {
@@ -122,7 +122,7 @@ contract ExitTest is Fixture {
         uint256[5] memory slots = [uint256(0), 1 << 16, exit.idx | 1 << 16, exit.idx | 1 << 24, type(uint256).max];
         for (uint256 i; i < 5; ++i) {
             exit.idx = slots[i];
-            refuses(exit, abi.encodeWithSelector(IRollup.SlotOutOfRange.selector, slots[i]));
+            refuses(exit, abi.encodeWithSelector(ILedger.SlotOutOfRange.selector, slots[i]));
         }
     }
 
@@ -132,20 +132,20 @@ contract ExitTest is Fixture {
         uint256[4] memory wrong = [0, exit.dyn % (1 << 168), exit.dyn | 1 << 184, exit.dyn + R];
         for (uint256 i; i < 4; ++i) {
             exit.dyn = wrong[i];
-            refuses(exit, abi.encodeWithSelector(IRollup.DynOutOfRange.selector, wrong[i]));
+            refuses(exit, abi.encodeWithSelector(ILedger.DynOutOfRange.selector, wrong[i]));
         }
     }
 
     function test_owner_that_is_nobody() public {
         Exit memory exit = exitOf(BATCHES, 0);
         exit.owner = address(0);
-        refuses(exit, abi.encodeWithSelector(IRollup.OwnerIsZero.selector));
+        refuses(exit, abi.encodeWithSelector(ILedger.OwnerIsZero.selector));
     }
 
     function test_commitments_of_another_state() public {
         Exit memory exit = exitOf(BATCHES - 1, 0);
         uint256[6] memory old = oldCommitments(BATCHES);
-        vm.expectRevert(abi.encodeWithSelector(IRollup.OldCommitmentsMismatch.selector));
+        vm.expectRevert(abi.encodeWithSelector(ILedger.OldCommitmentsMismatch.selector));
         rollup.exit(exit.idx, exit.dyn, exit.owner, old, exit.opening);
     }
 
@@ -202,9 +202,9 @@ contract ExitTest is Fixture {
         Exit memory exit = exitOf(BATCHES, 0);
         (uint256 x, uint256 y) = (exit.opening[0], exit.opening[1]);
         exit.opening = [x, addmod(y, 1, P)];
-        refuses(exit, abi.encodeWithSelector(IRollup.PointNotOnCurve.selector, 0, IRollup.Point.Opening, x, exit.opening[1]));
+        refuses(exit, abi.encodeWithSelector(ILedger.PointNotOnCurve.selector, 0, ILedger.Point.Opening, x, exit.opening[1]));
         exit.opening = [x + P, y];
-        refuses(exit, abi.encodeWithSelector(IRollup.PointNotOnCurve.selector, 0, IRollup.Point.Opening, x + P, y));
+        refuses(exit, abi.encodeWithSelector(ILedger.PointNotOnCurve.selector, 0, ILedger.Point.Opening, x + P, y));
     }
 
     /// @dev More for one slot, less for another, or an empty slot that suddenly holds something.

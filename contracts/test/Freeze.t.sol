@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {IRollup} from "../src/IRollup.sol";
+import {ILedger, IRollup} from "../src/IRollup.sol";
 import {Fixture} from "./support/Fixture.sol";
 
 /// @title When anybody may freeze the contract, and what is dead afterwards
@@ -19,7 +19,7 @@ contract FreezeTest is Fixture {
     }
 
     function refuses(uint256 entryDue, uint256 proofDue) private {
-        vm.expectRevert(abi.encodeWithSelector(IRollup.NothingOverdue.selector, entryDue, proofDue));
+        vm.expectRevert(abi.encodeWithSelector(ILedger.NothingOverdue.selector, entryDue, proofDue));
         rollup.freeze();
         vm.assertFalse(rollup.frozen());
     }
@@ -27,7 +27,7 @@ contract FreezeTest is Fixture {
     function freezes(uint256 proven) private {
         bytes32 root = rollup.stateRoot();
         vm.expectEmit(address(rollup));
-        emit IRollup.Frozen(proven, root);
+        emit ILedger.Frozen(proven, root);
         vm.prank(STRANGER);
         rollup.freeze();
         vm.assertTrue(rollup.frozen());
@@ -139,7 +139,7 @@ contract FreezeTest is Fixture {
         (bool ok, bytes memory reason) = address(rollup).call(abi.encodeCall(IRollup.freeze, ()));
         vm.assertTrue(ok == (entryLate || proofLate));
         vm.assertTrue(rollup.frozen() == ok);
-        if (!ok) vm.assertEq(bytes32(bytes4(reason)), bytes32(IRollup.NothingOverdue.selector));
+        if (!ok) vm.assertEq(bytes32(bytes4(reason)), bytes32(ILedger.NothingOverdue.selector));
     }
 
     // ---- afterwards ----
@@ -150,7 +150,7 @@ contract FreezeTest is Fixture {
         vm.prank(OPERATOR, OPERATOR);
         (bool ok, bytes memory reason) = address(rollup).call{value: value}(call);
         vm.assertFalse(ok);
-        vm.assertEq(reason, abi.encodeWithSelector(IRollup.IsFrozen.selector));
+        vm.assertEq(reason, abi.encodeWithSelector(ILedger.IsFrozen.selector));
     }
 
     /// @dev Batch 5 is committed, batch 4 proven; each of these calls would go through if it were not for the freeze.

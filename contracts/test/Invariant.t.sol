@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {IRollup} from "../src/IRollup.sol";
+import {ILedger, IRollup} from "../src/IRollup.sol";
 import {TestToken} from "../src/TestToken.sol";
 import {Fixture} from "./support/Fixture.sol";
 import {OddToken} from "./support/Strangers.sol";
@@ -53,18 +53,18 @@ contract Town is Fixture {
             }
         }
         for (uint256 index = 1; index <= ENTRIES; ++index) {
-            IRollup.QueueEntry memory entry = entryOf(index);
+            ILedger.QueueEntry memory entry = entryOf(index);
             cameIn[entry.token] += entry.amount;
             queue.push(abi.encode(entry));
         }
     }
 
-    function commitOf(uint256 number) internal view override returns (IRollup.Commit memory) {
-        return abi.decode(commits[number - 1], (IRollup.Commit));
+    function commitOf(uint256 number) internal view override returns (ILedger.Commit memory) {
+        return abi.decode(commits[number - 1], (ILedger.Commit));
     }
 
-    function proofOf(uint256 number) internal view override returns (IRollup.BatchProof memory) {
-        return abi.decode(proofs[number - 1], (IRollup.BatchProof));
+    function proofOf(uint256 number) internal view override returns (ILedger.BatchProof memory) {
+        return abi.decode(proofs[number - 1], (ILedger.BatchProof));
     }
 
     function wordsOf(uint256 number) internal view override returns (uint256[] memory) {
@@ -75,9 +75,9 @@ contract Town is Fixture {
         return abi.decode(exits[4 * (number - 1) + place], (Exit));
     }
 
-    function queued(uint256 index) private view returns (IRollup.QueueEntry[] memory run) {
-        run = new IRollup.QueueEntry[](1);
-        run[0] = abi.decode(queue[index - 1], (IRollup.QueueEntry));
+    function queued(uint256 index) private view returns (ILedger.QueueEntry[] memory run) {
+        run = new ILedger.QueueEntry[](1);
+        run[0] = abi.decode(queue[index - 1], (ILedger.QueueEntry));
     }
 
     function oldCommitments(uint256 number) internal view override returns (uint256[6] memory empty) {
@@ -98,7 +98,7 @@ contract Town is Fixture {
         vm.prank(sender);
         rollup.deposit{value: value}(1 + key % (R - 1), actor(seed >> 8));
         cameIn[NATIVE] += value - QUEUE_FEE;
-        queue.push(abi.encode(IRollup.QueueEntry(1, sender, NATIVE, uint112(value - QUEUE_FEE), 0, actor(seed >> 8), 1 + key % (R - 1))));
+        queue.push(abi.encode(ILedger.QueueEntry(1, sender, NATIVE, uint112(value - QUEUE_FEE), 0, actor(seed >> 8), 1 + key % (R - 1))));
     }
 
     function depositToken(uint256 seed, uint96 amount, uint256 key) external whileLive {
@@ -115,7 +115,7 @@ contract Town is Fixture {
         rollup.depositToken{value: QUEUE_FEE}(id, asked, 1 + key % (R - 1), sender);
         uint256 arrived = id == TOKEN ? asked : asked - asked / 10;
         cameIn[id] += arrived;
-        queue.push(abi.encode(IRollup.QueueEntry(1, sender, id, uint112(arrived), 0, sender, 1 + key % (R - 1))));
+        queue.push(abi.encode(ILedger.QueueEntry(1, sender, id, uint112(arrived), 0, sender, 1 + key % (R - 1))));
     }
 
     /// @dev Coins that nobody deposited change no account.
@@ -146,7 +146,7 @@ contract Town is Fixture {
         if (withdrawals == 0) return;
         item %= withdrawals;
         bool again = rollup.settled(number, item);
-        IRollup.Record memory record = proofOf(number).record;
+        ILedger.Record memory record = proofOf(number).record;
         try rollup.settle(record, choicesOf(number), wordsOf(number), item, 1) {
             if (again) ++faults;
         } catch {
@@ -203,7 +203,7 @@ contract Town is Fixture {
         vm.deal(OPERATOR, value);
         vm.prank(OPERATOR, OPERATOR);
         (bool ok, bytes memory reason) = address(rollup).call{value: value}(call);
-        if (ok || bytes4(reason) != IRollup.IsFrozen.selector) ++faults;
+        if (ok || bytes4(reason) != ILedger.IsFrozen.selector) ++faults;
     }
 
     /// @dev Some ask for more than the slot holds.
@@ -279,7 +279,7 @@ contract Town is Fixture {
     // ---- replays ----
 
     function replayCommit(uint256 number) external {
-        IRollup.Commit memory batch = commitOf(1 + number % BATCHES);
+        ILedger.Commit memory batch = commitOf(1 + number % BATCHES);
         if (batch.number == rollup.committed() + 1 && !rollup.frozen()) return;
         vm.prank(OPERATOR, OPERATOR);
         try rollup.commit(batch) {
@@ -291,7 +291,7 @@ contract Town is Fixture {
     function commitOutOfOrder() external {
         uint256 number = rollup.committed() + 2;
         if (number > BATCHES) return;
-        IRollup.Commit memory batch = commitOf(number);
+        ILedger.Commit memory batch = commitOf(number);
         vm.prank(OPERATOR, OPERATOR);
         try rollup.commit(batch) {
             ++faults;
@@ -302,8 +302,8 @@ contract Town is Fixture {
     function proveTampered(uint256 count, uint256 which, uint256 what) external {
         (uint256 proven, uint256 committed) = (rollup.proven(), rollup.committed());
         if (proven == committed) return;
-        IRollup.BatchProof[] memory some = proofsOf(proven + 1, proven + 1 + count % (committed - proven));
-        IRollup.BatchProof memory one = some[which % some.length];
+        ILedger.BatchProof[] memory some = proofsOf(proven + 1, proven + 1 + count % (committed - proven));
+        ILedger.BatchProof memory one = some[which % some.length];
         what %= 5;
         if (what == 0) one.e = addmod(one.e, 1, R);
         if (what == 1) one.z = addmod(one.z, 1, R);
@@ -314,7 +314,7 @@ contract Town is Fixture {
         try rollup.prove(oldCommitments(proven + 1), some) {
             ++faults;
         } catch (bytes memory reason) {
-            if (bytes4(reason) != (rollup.frozen() ? IRollup.IsFrozen.selector : IRollup.ProofInvalid.selector)) ++faults;
+            if (bytes4(reason) != (rollup.frozen() ? ILedger.IsFrozen.selector : ILedger.ProofInvalid.selector)) ++faults;
         }
     }
 

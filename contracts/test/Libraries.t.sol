@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {IRollup} from "../src/IRollup.sol";
+import {ILedger, IRollup} from "../src/IRollup.sol";
 import {Bn254} from "../src/libraries/Bn254.sol";
 import {Fixture} from "./support/Fixture.sol";
 import {G2} from "./support/G2.sol";
@@ -21,9 +21,9 @@ contract LibrariesTest is Fixture {
     // ---- Challenges ----
 
     function test_challenges_are_the_golden_ones() public view {
-        IRollup.BatchProof memory proof;
-        proof.record.header = abi.decode(abi.encodePacked(vm.parseJsonUintArray(vectors, ".batch.header_words")), (IRollup.Header));
-        IRollup.Header memory header = proof.record.header;
+        ILedger.BatchProof memory proof;
+        proof.record.header = abi.decode(abi.encodePacked(vm.parseJsonUintArray(vectors, ".batch.header_words")), (ILedger.Header));
+        ILedger.Header memory header = proof.record.header;
         vm.assertEq(harness.headerHash(proof.record), golden("header_hash"));
         vm.assertEq(header.dataHash, keccak256(vm.parseJsonBytes(vectors, ".batch.posted_data")));
         uint256[6] memory identities;
@@ -68,7 +68,7 @@ contract LibrariesTest is Fixture {
     function test_challenges_are_those_of_the_proofs() public view {
         uint256 domain = vm.parseJsonUint(json, ".domain");
         for (uint256 number = 1; number <= BATCHES; ++number) {
-            IRollup.BatchProof memory proof = proofOf(number);
+            ILedger.BatchProof memory proof = proofOf(number);
             uint256 rho = harness.rho(domain, harness.headerHash(proof.record));
             uint256 zeta = harness.zeta(rho, proof.record.cq);
             vm.assertEq(rho, vm.parseJsonUint(json, path(number, "challenges.rho")));
@@ -120,9 +120,9 @@ contract LibrariesTest is Fixture {
 
     /// @dev A precompile that is given a bad point takes all gas it was sent; what is left is enough to say so.
     function test_precompile_that_fails() public {
-        vm.expectRevert(abi.encodeWithSelector(IRollup.PrecompileFailed.selector));
+        vm.expectRevert(abi.encodeWithSelector(ILedger.PrecompileFailed.selector));
         harness.mul{gas: 1_000_000}(1, 3, 1);
-        vm.expectRevert(abi.encodeWithSelector(IRollup.PrecompileFailed.selector));
+        vm.expectRevert(abi.encodeWithSelector(ILedger.PrecompileFailed.selector));
         harness.add{gas: 1_000_000}([uint256(1), 2], [uint256(1), 3]);
     }
 

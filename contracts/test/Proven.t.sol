@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {IRollup} from "../src/IRollup.sol";
+import {ILedger, IRollup} from "../src/IRollup.sol";
 import {Fixture} from "./support/Fixture.sol";
 
 /// @title The way of a batch, with real proofs: queued, committed, proven, settled, claimed
@@ -13,11 +13,10 @@ contract ProvenTest is Fixture {
     function test_deployment_is_the_one_the_proofs_are_bound_to() public view {
         vm.assertEq(bytes32(rollup.domain()), vm.parseJsonBytes32(json, ".domain"));
         vm.assertEq(rollup.stateRoot(), vm.parseJsonBytes32(json, path(1, "oldRoot")));
-        vm.assertEq(rollup.committedRoot(), rollup.stateRoot());
         vm.assertEq(rollup.k(), 16);
         vm.assertEq(rollup.operator(), OPERATOR);
         vm.assertEq(rollup.circuitCount(), 2);
-        vm.assertEq(rollup.queueRate(), 2);
+        vm.assertEq(rollup.queueRate(), 1);
     }
 
     function test_queue_is_the_one_the_batches_take() public view {
@@ -35,11 +34,10 @@ contract ProvenTest is Fixture {
         for (uint256 number = 1; number <= BATCHES; ++number) {
             bytes32 hash = vm.parseJsonBytes32(json, path(number, "batchHash"));
             vm.expectEmit(address(rollup));
-            emit IRollup.Committed(number, number == 7 ? 2 : 1, hash, newRoot(number));
+            emit ILedger.Committed(number, number == 7 ? 2 : 1, hash, newRoot(number));
             commit(commitOf(number));
             vm.assertEq(rollup.batchHash(number), hash);
             vm.assertEq(rollup.committed(), number);
-            vm.assertEq(rollup.committedRoot(), newRoot(number));
         }
         vm.assertEq(rollup.queueCommitted(), ENTRIES);
         vm.assertEq(rollup.queueProven(), 0);
@@ -50,7 +48,7 @@ contract ProvenTest is Fixture {
         for (uint256 number = 1; number <= BATCHES; ++number) {
             commit(commitOf(number));
             vm.expectEmit(address(rollup));
-            emit IRollup.Proven(number, newRoot(number));
+            emit ILedger.Proven(number, newRoot(number));
             proveFixtures(number, number);
             requireProven(number);
         }
@@ -106,7 +104,7 @@ contract ProvenTest is Fixture {
         commitFixtures(1, BATCHES);
         proveFixtures(1, BATCHES);
         vm.expectEmit(address(rollup));
-        emit IRollup.Credited(ALICE, NATIVE, 0.25 ether, 2, 0);
+        emit ILedger.Credited(ALICE, NATIVE, 0.25 ether, 2, 0);
         settleFixture(2, 0, 1);
         settleFixture(4, 1, 1);
         settleFixture(4, 0, 2);
@@ -116,7 +114,7 @@ contract ProvenTest is Fixture {
         vm.assertEq(rollup.claimable(TOKEN, ALICE), 250 ether);
 
         vm.expectEmit(address(rollup));
-        emit IRollup.Claimed(ALICE, NATIVE, 0.25 ether, address(0xcafe));
+        emit ILedger.Claimed(ALICE, NATIVE, 0.25 ether, address(0xcafe));
         claim(ALICE, NATIVE, address(0xcafe));
         claim(BOB, NATIVE, BOB);
         claim(ALICE, TOKEN, address(0xcafe));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {IRollup} from "../src/IRollup.sol";
+import {ILedger, IRollup} from "../src/IRollup.sol";
 import {Fixture} from "./support/Fixture.sol";
 
 /// @title Deposits that go back to who sent them: chosen by a proven batch, or taken by none before a freeze
@@ -19,12 +19,12 @@ contract RefundTest is Fixture {
     // ---- chosen by a proven batch ----
 
     struct Call {
-        IRollup.Record record;
+        ILedger.Record record;
         uint256[] choices;
         uint256[] words;
         uint256 lastEntry;
         uint256 first;
-        IRollup.QueueEntry[] entries;
+        ILedger.QueueEntry[] entries;
     }
 
     function honest(uint256 number, uint256 first, uint256 last) private view returns (Call memory) {
@@ -40,47 +40,47 @@ contract RefundTest is Fixture {
         provenUpTo(2);
         vm.assertFalse(rollup.refunded(4));
         vm.expectEmit(address(rollup));
-        emit IRollup.Refunded(4, BOB, NATIVE, 1 ether);
+        emit ILedger.Refunded(4, BOB, NATIVE, 1 ether);
         // the run's other entry was deposited
         settleRefundsFixture(2, 3, 4);
         vm.assertEq(rollup.claimable(NATIVE, BOB), 1 ether);
         vm.assertEq(rollup.escrow(NATIVE), 20 ether);
         vm.assertTrue(rollup.refunded(4) && !rollup.refunded(3) && !rollup.refunded(5));
-        refuses(honest(2, 3, 4), abi.encodeWithSelector(IRollup.NothingToRefund.selector));
-        refuses(honest(2, 4, 4), abi.encodeWithSelector(IRollup.NothingToRefund.selector));
+        refuses(honest(2, 3, 4), abi.encodeWithSelector(ILedger.NothingToRefund.selector));
+        refuses(honest(2, 4, 4), abi.encodeWithSelector(ILedger.NothingToRefund.selector));
         vm.assertEq(rollup.claimable(NATIVE, BOB), 1 ether);
     }
 
     function test_refund_before_the_proof() public {
         commitFixtures(1, 2);
-        refuses(honest(2, 4, 4), abi.encodeWithSelector(IRollup.NotProven.selector, 2));
+        refuses(honest(2, 4, 4), abi.encodeWithSelector(ILedger.NotProven.selector, 2));
         proveFixtures(1, 1);
-        refuses(honest(2, 4, 4), abi.encodeWithSelector(IRollup.NotProven.selector, 2));
+        refuses(honest(2, 4, 4), abi.encodeWithSelector(ILedger.NotProven.selector, 2));
         proveFixtures(2, 2);
         settleRefundsFixture(2, 4, 4);
     }
 
     function test_deposit_that_was_taken_is_not_refunded() public {
         provenUpTo(3);
-        refuses(honest(2, 3, 3), abi.encodeWithSelector(IRollup.NothingToRefund.selector));
-        refuses(honest(1, 1, 2), abi.encodeWithSelector(IRollup.NothingToRefund.selector));
+        refuses(honest(2, 3, 3), abi.encodeWithSelector(ILedger.NothingToRefund.selector));
+        refuses(honest(1, 1, 2), abi.encodeWithSelector(ILedger.NothingToRefund.selector));
         Call memory c = honest(2, 4, 4);
-        c.entries = new IRollup.QueueEntry[](0);
-        refuses(c, abi.encodeWithSelector(IRollup.NothingToRefund.selector));
+        c.entries = new ILedger.QueueEntry[](0);
+        refuses(c, abi.encodeWithSelector(ILedger.NothingToRefund.selector));
     }
 
     function test_other_record_choices_or_words() public {
         provenUpTo(3);
         Call memory c = honest(2, 4, 4);
         c.record.header.taken = 3;
-        refuses(c, abi.encodeWithSelector(IRollup.RecordMismatch.selector, 2));
+        refuses(c, abi.encodeWithSelector(ILedger.RecordMismatch.selector, 2));
         c = honest(2, 3, 3);
         // both refunded, says somebody
         c.choices[0] = 1;
-        refuses(c, abi.encodeWithSelector(IRollup.OperationsMismatch.selector, 2));
+        refuses(c, abi.encodeWithSelector(ILedger.OperationsMismatch.selector, 2));
         c = honest(2, 4, 4);
         c.words[0] += 1;
-        refuses(c, abi.encodeWithSelector(IRollup.OperationsMismatch.selector, 2));
+        refuses(c, abi.encodeWithSelector(ILedger.OperationsMismatch.selector, 2));
     }
 
     /// @dev With another end of the batch, another entry would be the refunded one.
@@ -90,25 +90,25 @@ contract RefundTest is Fixture {
             if (lastEntry == 4) continue;
             Call memory c = honest(2, 4, 4);
             c.lastEntry = lastEntry;
-            refuses(c, abi.encodeWithSelector(IRollup.QueueMismatch.selector));
+            refuses(c, abi.encodeWithSelector(ILedger.QueueMismatch.selector));
         }
     }
 
     function test_entries_of_other_batches() public {
         provenUpTo(4);
-        refuses(honest(2, 2, 4), abi.encodeWithSelector(IRollup.EntryOutOfRange.selector, 2, 3, 4));
-        refuses(honest(2, 4, 5), abi.encodeWithSelector(IRollup.EntryOutOfRange.selector, 4, 3, 4));
-        refuses(honest(2, 5, 5), abi.encodeWithSelector(IRollup.EntryOutOfRange.selector, 5, 3, 4));
+        refuses(honest(2, 2, 4), abi.encodeWithSelector(ILedger.EntryOutOfRange.selector, 2, 3, 4));
+        refuses(honest(2, 4, 5), abi.encodeWithSelector(ILedger.EntryOutOfRange.selector, 4, 3, 4));
+        refuses(honest(2, 5, 5), abi.encodeWithSelector(ILedger.EntryOutOfRange.selector, 5, 3, 4));
         // batch 4 takes none
-        refuses(honest(4, 6, 6), abi.encodeWithSelector(IRollup.EntryOutOfRange.selector, 6, 7, 6));
-        refuses(honest(4, 7, 6), abi.encodeWithSelector(IRollup.EntryOutOfRange.selector, 7, 7, 6));
+        refuses(honest(4, 6, 6), abi.encodeWithSelector(ILedger.EntryOutOfRange.selector, 6, 7, 6));
+        refuses(honest(4, 7, 6), abi.encodeWithSelector(ILedger.EntryOutOfRange.selector, 7, 7, 6));
     }
 
     /// forge-config: default.fuzz.runs = 48
     function testFuzz_entry_that_is_not_the_queues(uint8 field, uint112 amount, address somebody) public {
         provenUpTo(2);
         Call memory c = honest(2, 4, 4);
-        IRollup.QueueEntry memory entry = c.entries[0];
+        ILedger.QueueEntry memory entry = c.entries[0];
         field %= 6;
         if (field == 0) entry.amount = amount == entry.amount ? 0 : amount;
         if (field == 1) entry.sender = somebody == entry.sender ? address(0) : somebody;
@@ -116,7 +116,7 @@ contract RefundTest is Fixture {
         if (field == 3) entry.owner = somebody == entry.owner ? address(0) : somebody;
         if (field == 4) entry.key ^= 1;
         if (field == 5) entry.kind = 2;
-        refuses(c, abi.encodeWithSelector(IRollup.QueueMismatch.selector));
+        refuses(c, abi.encodeWithSelector(ILedger.QueueMismatch.selector));
     }
 
     // ---- after a freeze ----
@@ -127,13 +127,13 @@ contract RefundTest is Fixture {
         rollup.freeze();
     }
 
-    function refusesRefund(uint256 first, IRollup.QueueEntry[] memory entries, bytes memory error) private {
+    function refusesRefund(uint256 first, ILedger.QueueEntry[] memory entries, bytes memory error) private {
         vm.expectRevert(error);
         rollup.refund(first, entries);
     }
 
     function test_before_a_freeze() public {
-        refusesRefund(1, entriesOf(1, 1), abi.encodeWithSelector(IRollup.NotFrozen.selector));
+        refusesRefund(1, entriesOf(1, 1), abi.encodeWithSelector(ILedger.NotFrozen.selector));
     }
 
     function test_deposits_that_no_proven_batch_took() public {
@@ -143,9 +143,9 @@ contract RefundTest is Fixture {
         vm.warp(block.timestamp + 365 days);
         rollup.freeze();
         vm.expectEmit(address(rollup));
-        emit IRollup.Refunded(3, BOB, NATIVE, 3 ether);
+        emit ILedger.Refunded(3, BOB, NATIVE, 3 ether);
         vm.expectEmit(address(rollup));
-        emit IRollup.Refunded(4, BOB, NATIVE, 1 ether);
+        emit ILedger.Refunded(4, BOB, NATIVE, 1 ether);
         rollup.refund(3, entriesOf(3, 4));
         vm.assertEq(rollup.claimable(NATIVE, BOB), 4 ether + 2 * QUEUE_FEE);
         // a run may overlap what was refunded; the rest of it is credited
@@ -154,7 +154,7 @@ contract RefundTest is Fixture {
         vm.assertEq(rollup.claimable(TOKEN, ALICE), 1000 ether);
         vm.assertEq(rollup.claimable(NATIVE, ALICE), 1 ether + 2 * QUEUE_FEE);
         vm.assertEq(rollup.escrow(NATIVE), 20 ether + 4 * QUEUE_FEE);
-        refusesRefund(3, entriesOf(3, 6), abi.encodeWithSelector(IRollup.NothingToRefund.selector));
+        refusesRefund(3, entriesOf(3, 6), abi.encodeWithSelector(ILedger.NothingToRefund.selector));
         vm.prank(BOB);
         rollup.claim(NATIVE, BOB);
         vm.assertEq(BOB.balance, 4 ether + 2 * QUEUE_FEE);
@@ -170,24 +170,24 @@ contract RefundTest is Fixture {
 
     function test_entry_that_was_proven() public {
         frozenAfter(2);
-        refusesRefund(4, entriesOf(4, 5), abi.encodeWithSelector(IRollup.EntryOutOfRange.selector, 4, 5, 6));
-        refusesRefund(0, entriesOf(1, 1), abi.encodeWithSelector(IRollup.EntryOutOfRange.selector, 0, 5, 6));
+        refusesRefund(4, entriesOf(4, 5), abi.encodeWithSelector(ILedger.EntryOutOfRange.selector, 4, 5, 6));
+        refusesRefund(0, entriesOf(1, 1), abi.encodeWithSelector(ILedger.EntryOutOfRange.selector, 0, 5, 6));
         settleRefundsFixture(2, 4, 4);
         vm.assertEq(rollup.claimable(NATIVE, BOB), 1 ether);
     }
 
     function test_entries_that_are_not_the_queues() public {
         frozenAfter(1);
-        IRollup.QueueEntry[] memory entries = entriesOf(3, 4);
-        refusesRefund(4, entries, abi.encodeWithSelector(IRollup.QueueMismatch.selector));
+        ILedger.QueueEntry[] memory entries = entriesOf(3, 4);
+        refusesRefund(4, entries, abi.encodeWithSelector(ILedger.QueueMismatch.selector));
         entries[1].amount += 1;
-        refusesRefund(3, entries, abi.encodeWithSelector(IRollup.QueueMismatch.selector));
+        refusesRefund(3, entries, abi.encodeWithSelector(ILedger.QueueMismatch.selector));
         entries[1].amount -= 1;
         entries[1].sender = ALICE;
-        refusesRefund(3, entries, abi.encodeWithSelector(IRollup.QueueMismatch.selector));
+        refusesRefund(3, entries, abi.encodeWithSelector(ILedger.QueueMismatch.selector));
         // beyond the queue's end
-        refusesRefund(7, entriesOf(6, 6), abi.encodeWithSelector(IRollup.QueueMismatch.selector));
-        refusesRefund(100, entriesOf(6, 6), abi.encodeWithSelector(IRollup.QueueMismatch.selector));
-        refusesRefund(7, new IRollup.QueueEntry[](0), abi.encodeWithSelector(IRollup.NothingToRefund.selector));
+        refusesRefund(7, entriesOf(6, 6), abi.encodeWithSelector(ILedger.QueueMismatch.selector));
+        refusesRefund(100, entriesOf(6, 6), abi.encodeWithSelector(ILedger.QueueMismatch.selector));
+        refusesRefund(7, new ILedger.QueueEntry[](0), abi.encodeWithSelector(ILedger.NothingToRefund.selector));
     }
 }

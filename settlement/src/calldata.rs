@@ -23,6 +23,7 @@ pub(crate) fn commit(input: &CommitInput) -> Bytes {
     let commit = abi::Commit {
         number: header.number,
         circuit: header.circuit,
+        old_root: header.old_root,
         commitments: header.commitments,
         h: header.h,
         cq: uints(&input.record, 14),
@@ -122,6 +123,7 @@ mod tests {
             CommitInput { record, taken: vec![], choices: vec![], withdrawals: vec![[word_u128(1), word_u128(2), word_u128(3)]], data: vec![0; 6] };
         let commit = abi::CommitCall::decode(commit(&input)).unwrap().batch;
         assert_eq!((commit.number, commit.circuit, commit.h), (100.into(), 101.into(), 109.into()));
+        assert_eq!(commit.old_root, word_u128(102));
         assert_eq!(commit.commitments, [103, 104, 105, 106, 107, 108].map(U256::from));
         assert_eq!((commit.queue_digest, commit.cq), (word_u128(110), [114, 115].map(U256::from)));
         assert_eq!(commit.withdrawals[0].recipient, 3.into());

@@ -97,8 +97,6 @@ pub struct Progress {
     pub proven: u64,
     /// Root of the last proven batch.
     pub state_root: Word,
-    /// Root of the last committed batch.
-    pub committed_root: Word,
     /// Queue entries so far.
     pub queue_length: u64,
 }
@@ -176,7 +174,7 @@ impl Rollup {
         from_word(&word).ok_or_else(|| ViewError::NotOurs { contract: self.address, call: "domain".into() })
     }
 
-    /// Where the contract stands, in five calls: exact only while nothing is mined in between.
+    /// Where the contract stands, in four calls: exact only while nothing is mined in between.
     ///
     /// # Errors
     /// [`ViewError`].
@@ -185,7 +183,6 @@ impl Rollup {
             committed: self.count(abi::CommittedCall).await?,
             proven: self.count(abi::ProvenCall).await?,
             state_root: self.view(abi::StateRootCall).await?,
-            committed_root: self.view(abi::CommittedRootCall).await?,
             queue_length: self.count(abi::QueueLengthCall).await?,
         })
     }

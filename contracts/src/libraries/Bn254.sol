@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {IRollup} from "../IRollup.sol";
+import {ILedger} from "../ILedger.sol";
 
 /// @title The BN254 groups through the precompiles of EIP-196 and EIP-197
 /// @dev Points are checked before a precompile sees them where that is cheap: a precompile that is given a bad point takes all the gas it was sent.
@@ -62,7 +62,7 @@ library Bn254 {
             mstore(add(sum, 0x60), y)
             ok := staticcall(gas(), 6, sum, 0x80, sum, 0x40)
         }
-        if (!ok) revert IRollup.PrecompileFailed();
+        if (!ok) revert ILedger.PrecompileFailed();
     }
 
     /// @notice scalar (x, y); the point must be in G1.
@@ -78,7 +78,7 @@ library Bn254 {
             outX := mload(scratch)
             outY := mload(add(scratch, 0x20))
         }
-        if (!ok) revert IRollup.PrecompileFailed();
+        if (!ok) revert ILedger.PrecompileFailed();
     }
 
     /// @notice Room for `count` pairs.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {IRollup} from "../IRollup.sol";
+import {ILedger} from "../ILedger.sol";
 
 /// @title Everything the protocol hashes on L1
 /// @dev Order is security: data, h and the new commitments come before rho; the quotient before zeta; the claims before gamma.
-/// Every challenge is below 2^248, hence below r.
+/// Every challenge is below 2^248, hence below r. Words are hashed where memory past the free pointer ends, which may be used as scratch.
 library Challenges {
     uint256 private constant TOP_BYTE_CLEARED = (1 << 248) - 1;
 
@@ -16,16 +16,23 @@ library Challenges {
 
     /// @notice keccak256 of k and the six coordinates.
     function stateRoot(uint256 k, uint256[6] calldata commitments) internal pure returns (bytes32) {
-        return keccak256(abi.encode(k, commitments));
+        bytes32 hash;
+        assembly ("memory-safe") {
+            let scratch := mload(0x40)
+            mstore(scratch, k)
+            calldatacopy(add(scratch, 0x20), commitments, 0xc0)
+            hash := keccak256(scratch, 0xe0)
+        }
+        return hash;
     }
 
     /// @notice keccak256 of the seven words of an entry.
-    function entryHash(IRollup.QueueEntry memory entry) internal pure returns (bytes32) {
+    function entryHash(ILedger.QueueEntry memory entry) internal pure returns (bytes32) {
         return keccak256(abi.encode(entry));
     }
 
     /// @notice The same of an entry in calldata, where its words lie in one piece. Nothing that was queued hashes like a word beyond its type's range.
-    function sentEntryHash(IRollup.QueueEntry calldata entry) internal pure returns (bytes32 hash) {
+    function sentEntryHash(ILedger.QueueEntry calldata entry) internal pure returns (bytes32 hash) {
         assembly ("memory-safe") {
             // memory past the free pointer may be used as scratch
             let scratch := mload(0x40)
@@ -45,17 +52,42 @@ library Challenges {
 
     /// @notice H("rho", domain, header hash).
     function rho(uint256 domain_, bytes32 header) internal pure returns (uint256) {
-        return uint256(keccak256(abi.encode(bytes32("rho"), domain_, header))) & TOP_BYTE_CLEARED;
+        bytes32 hash;
+        assembly ("memory-safe") {
+            let scratch := mload(0x40)
+            mstore(scratch, "rho")
+            mstore(add(scratch, 0x20), domain_)
+            mstore(add(scratch, 0x40), header)
+            hash := keccak256(scratch, 0x60)
+        }
+        return uint256(hash) & TOP_BYTE_CLEARED;
     }
 
     /// @notice H("zeta", rho, C_q).
     function zeta(uint256 rho_, uint256[2] calldata cq) internal pure returns (uint256) {
-        return uint256(keccak256(abi.encode(bytes32("zeta"), rho_, cq))) & TOP_BYTE_CLEARED;
+        bytes32 hash;
+        assembly ("memory-safe") {
+            let scratch := mload(0x40)
+            mstore(scratch, "zeta")
+            mstore(add(scratch, 0x20), rho_)
+            calldatacopy(add(scratch, 0x40), cq, 0x40)
+            hash := keccak256(scratch, 0x80)
+        }
+        return uint256(hash) & TOP_BYTE_CLEARED;
     }
 
     /// @notice H("gamma", zeta, E, Z, Delta, y_da, y_ops).
-    function gamma(uint256 zeta_, IRollup.BatchProof calldata batch) internal pure returns (uint256) {
-        bytes32 hash = keccak256(abi.encode(bytes32("gamma"), zeta_, batch.e, batch.z, batch.delta, batch.record.yDa, batch.record.yOps));
+    function gamma(uint256 zeta_, ILedger.BatchProof calldata batch) internal pure returns (uint256) {
+        bytes32 hash;
+        assembly ("memory-safe") {
+            let scratch := mload(0x40)
+            mstore(scratch, "gamma")
+            mstore(add(scratch, 0x20), zeta_)
+            // the claims are words 26 to 28 of a proof, the evaluations words 16 and 17
+            calldatacopy(add(scratch, 0x40), add(batch, 0x340), 0x60)
+            calldatacopy(add(scratch, 0xa0), add(batch, 0x200), 0x40)
+            hash := keccak256(scratch, 0xe0)
+        }
         return uint256(hash) & TOP_BYTE_CLEARED;
     }
 
@@ -66,29 +98,33 @@ library Challenges {
 
     /// @notice An odd 128-bit weight for one equation of a batched check; `seed` depends on everything that is checked.
     function weight(uint256 seed, uint256 index) internal pure returns (uint256) {
-        return (uint256(keccak256(abi.encode(seed, index))) >> 128) | 1;
+        bytes32 hash;
+        assembly ("memory-safe") {
+            mstore(0, seed)
+            mstore(0x20, index)
+            hash := keccak256(0, 0x40)
+        }
+        return uint256(hash) >> 128 | 1;
     }
 
     /// @notice The words of a batch's record as they are known before zeta: the header's 14, then C_q; the two evaluations are 0.
-    function newRecord(IRollup.Commit calldata batch, bytes32 oldRoot, bytes32 opsHash) internal pure returns (uint256[18] memory record) {
-        (record[0], record[1], record[2]) = (batch.number, batch.circuit, uint256(oldRoot));
-        (uint256[6] calldata commitments, uint256[2] calldata cq) = (batch.commitments, batch.cq);
+    function newRecord(ILedger.Commit calldata batch, bytes32 opsHash) internal pure returns (uint256[18] memory record) {
         assembly ("memory-safe") {
-            // h lies right behind the six coordinates, in the commit as in the record
-            calldatacopy(add(record, 0x60), commitments, 0xe0)
-            calldatacopy(add(record, 0x1c0), cq, 0x40)
+            // number, circuit, oldRoot, commitments and h lie one behind the other, in the commit as in the record, and C_q right behind them in the commit
+            calldatacopy(record, batch, 0x140)
+            calldatacopy(add(record, 0x1c0), add(batch, 0x140), 0x40)
         }
         (record[10], record[11]) = (uint256(batch.queueDigest), batch.taken.length);
         (record[12], record[13]) = (uint256(opsHash), uint256(keccak256(batch.data)));
     }
 
     /// @notice keccak256 of the header's 14 words.
-    function headerHash(IRollup.Record calldata record) internal pure returns (bytes32) {
+    function headerHash(ILedger.Record calldata record) internal pure returns (bytes32) {
         return hashWords(words(record), 14);
     }
 
     /// @notice keccak256 of the record's 18 words: what is stored.
-    function recordHash(IRollup.Record calldata record) internal pure returns (bytes32) {
+    function recordHash(ILedger.Record calldata record) internal pure returns (bytes32) {
         return hashWords(words(record), 18);
     }
 
@@ -100,7 +136,7 @@ library Challenges {
     }
 
     /// @notice The 18 words of a record, which holds only static types and so lies in one piece in calldata.
-    function words(IRollup.Record calldata record) internal pure returns (uint256[18] memory out) {
+    function words(ILedger.Record calldata record) internal pure returns (uint256[18] memory out) {
         assembly ("memory-safe") {
             calldatacopy(out, record, 0x240)
         }

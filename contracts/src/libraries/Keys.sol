@@ -2,25 +2,24 @@
 pragma solidity 0.8.30;
 
 import {Bn254} from "./Bn254.sol";
-import {IRollup} from "../IRollup.sol";
+import {ILedger} from "../ILedger.sol";
 
 /// @title Verifying keys in the code of a contract of their own
 /// @dev Reading code costs 3 gas a word once the contract is warm, reading storage 2,100. The code is a STOP byte (it can never run), then words:
 ///
 ///     shared    alpha 2 | beta 4 | tau 4 | L_0 for k = 16 .. 24, 2 each
-///     circuit   shape, eight times 32 bits | delta 4 | IC_0 + domain IC_1, 2 | IC_2 .. IC_9, 2 each        (for each circuit)
+///     circuit   delta 4 | IC_0 + domain IC_1, 2 | IC_2 .. IC_9, 2 each        (for each circuit)
 ///
 /// The domain is the same in every proof of a deployment, so its term is folded into IC_0 when the keys are written.
 /// What cannot be checked here and is left to the deployer: that the L_0 belong to tau, e(L_0^(k), n([tau]_2 - G2)) = e([tau^n]_1 - [1]_1, G2),
 /// which needs the powers of tau.
 library Keys {
     uint256 private constant SHARED_WORDS = 28;
-    uint256 private constant CIRCUIT_WORDS = 23;
-    /// @notice As many as the size limit of code (24,576 bytes) allows.
-    uint256 internal constant MAX_CIRCUITS = 32;
+    uint256 private constant CIRCUIT_WORDS = 22;
+    /// @notice As many as there are places for shapes, see `Ledger`.
+    uint256 internal constant MAX_CIRCUITS = 8;
     uint256 internal constant MIN_K = 16;
     uint256 internal constant MAX_K = 24;
-    uint256 private constant MAX_SLOTS_OF_A_KIND = type(uint16).max;
 
     /// @notice What all circuits share, with the L_0 of one k.
     struct Shared {
@@ -39,9 +38,9 @@ library Keys {
     // ---- writing ----
 
     /// @notice Checks the keys and puts them into the code of a new contract.
-    function store(IRollup.Params memory params, uint256 domain) internal returns (address keys) {
+    function store(ILedger.Params memory params, uint256 domain) internal returns (address keys) {
         uint256 count = params.circuits.length;
-        if (count == 0 || count > MAX_CIRCUITS) revert IRollup.CircuitCountOutOfRange(count);
+        if (count == 0 || count > MAX_CIRCUITS) revert ILedger.CircuitCountOutOfRange(count);
         bytes memory code = abi.encodePacked(hex"00", shared(params));
         for (uint256 id = 1; id <= count; ++id) {
             requireOwnDelta(params.circuits, id);
@@ -52,10 +51,10 @@ library Keys {
         assembly ("memory-safe") {
             keys := create(0, add(creation, 0x20), mload(creation))
         }
-        if (keys == address(0)) revert IRollup.KeysNotStored();
+        if (keys == address(0)) revert ILedger.KeysNotStored();
     }
 
-    function shared(IRollup.Params memory params) private view returns (bytes memory) {
+    function shared(ILedger.Params memory params) private view returns (bytes memory) {
         requireUsableG1(params.alpha[0], params.alpha[1]);
         requireUsableG2(params.beta);
         requireUsableG2(params.tau);
@@ -68,41 +67,30 @@ library Keys {
     }
 
     /// @dev Points with the same x are equal or opposite.
-    function requireOwnDelta(IRollup.VerifyingKey[] memory circuits, uint256 id) private pure {
+    function requireOwnDelta(ILedger.VerifyingKey[] memory circuits, uint256 id) private pure {
         uint256[4] memory delta = circuits[id - 1].delta;
         for (uint256 i; i + 1 < id; ++i) {
-            if (circuits[i].delta[0] == delta[0] && circuits[i].delta[1] == delta[1]) revert IRollup.DeltaRepeated(id);
+            if (circuits[i].delta[0] == delta[0] && circuits[i].delta[1] == delta[1]) revert ILedger.DeltaRepeated(id);
         }
     }
 
-    function circuit(uint256 id, IRollup.VerifyingKey memory key, uint256 domain) private view returns (bytes memory) {
-        if (Bn254.isGenerator(key.delta)) revert IRollup.DeltaIsGamma(id);
+    function circuit(uint256 id, ILedger.VerifyingKey memory key, uint256 domain) private view returns (bytes memory) {
+        if (Bn254.isGenerator(key.delta)) revert ILedger.DeltaIsGamma(id);
         requireUsableG2(key.delta);
         for (uint256 i; i < 20; i += 2) {
             requireUsableG1(key.ic[i], key.ic[i + 1]);
         }
         Bn254.Sum memory folded = Bn254.Sum(key.ic[0], key.ic[1], 0, 0);
         Bn254.addMul(folded, key.ic[2], key.ic[3], domain);
-        bytes memory out = abi.encodePacked(packShape(id, key.shape), key.delta, folded.x, folded.y);
+        bytes memory out = abi.encodePacked(key.delta, folded.x, folded.y);
         for (uint256 i = 4; i < 20; ++i) {
             out = bytes.concat(out, bytes32(key.ic[i]));
         }
         return out;
     }
 
-    function packShape(uint256 id, IRollup.Shape memory shape) private pure returns (uint256 packed) {
-        uint32[8] memory counts =
-            [shape.transfers, shape.accounts, shape.fees, shape.deposits, shape.withdrawals, shape.registers, shape.exits, shape.rotations];
-        for (uint256 i; i < 8; ++i) {
-            if (counts[i] > MAX_SLOTS_OF_A_KIND) revert IRollup.ShapeNotSupported(id);
-            packed = packed << 32 | counts[i];
-        }
-        bool known = shape.registers == 0 && shape.exits == 0 && shape.rotations == 0;
-        if (!known || shape.deposits == 0) revert IRollup.ShapeNotSupported(id);
-    }
-
     function requireUsableG1(uint256 x, uint256 y) private pure {
-        if (!Bn254.isOnCurve(x, y) || (x == 0 && y == 0)) revert IRollup.UnusableG1Point(x, y);
+        if (!Bn254.isOnCurve(x, y) || (x == 0 && y == 0)) revert ILedger.UnusableG1Point(x, y);
     }
 
     function requireUsableG2(uint256[4] memory point) private view {
@@ -110,7 +98,7 @@ library Keys {
     }
 
     function revertUnusableG2(uint256[4] memory point) private pure {
-        revert IRollup.UnusableG2Point(point[0], point[1], point[2], point[3]);
+        revert ILedger.UnusableG2Point(point[0], point[1], point[2], point[3]);
     }
 
     // ---- reading ----
@@ -126,29 +114,11 @@ library Keys {
     /// @notice A circuit's key; the id must be one of the deployment's.
     function readCircuit(address keys, uint256 id) internal view returns (Circuit memory out) {
         uint256 start = SHARED_WORDS + CIRCUIT_WORDS * (id - 1);
-        readG2(keys, out.delta, start + 1);
+        readG2(keys, out.delta, start);
         uint256[18] memory ic = out.ic;
         assembly ("memory-safe") {
-            extcodecopy(keys, ic, add(1, mul(0x20, add(start, 5))), 0x240)
+            extcodecopy(keys, ic, add(1, mul(0x20, add(start, 4))), 0x240)
         }
-    }
-
-    /// @notice A circuit's shape; the id must be one of the deployment's.
-    function readShape(address keys, uint256 id) internal view returns (IRollup.Shape memory shape) {
-        uint256 packed;
-        uint256 start = SHARED_WORDS + CIRCUIT_WORDS * (id - 1);
-        assembly ("memory-safe") {
-            extcodecopy(keys, 0, add(1, mul(0x20, start)), 0x20)
-            packed := mload(0)
-        }
-        shape.transfers = uint32(packed >> 224);
-        shape.accounts = uint32(packed >> 192);
-        shape.fees = uint32(packed >> 160);
-        shape.deposits = uint32(packed >> 128);
-        shape.withdrawals = uint32(packed >> 96);
-        shape.registers = uint32(packed >> 64);
-        shape.exits = uint32(packed >> 32);
-        shape.rotations = uint32(packed);
     }
 
     function readG1(address keys, uint256[2] memory out, uint256 start) private view {

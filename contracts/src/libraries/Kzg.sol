@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 import {Bn254} from "./Bn254.sol";
-import {IRollup} from "../IRollup.sol";
+import {ILedger} from "../ILedger.sol";
 
 /// @title Many KZG checks of state changes in one pairing check
 /// @dev For batch i, with F = C_key + rho C_dyn + rho^2 C_owner before it, F' the same after it, C_q the quotient's commitment and g = gamma, the opening W shows
@@ -38,7 +38,7 @@ library Kzg {
     }
 
     /// @notice Adds a batch with weight `weight`; `before` are the commitments before it. They, C_q and the opening must be in G1.
-    function add(Sum memory sum, uint256[6] calldata before, IRollup.BatchProof calldata batch, Challenge memory challenge, uint256 weight)
+    function add(Sum memory sum, uint256[6] calldata before, ILedger.BatchProof calldata batch, Challenge memory challenge, uint256 weight)
         internal
         view
     {

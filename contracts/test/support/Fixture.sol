@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {IRollup} from "../../src/IRollup.sol";
+import {ILedger, IRollup} from "../../src/IRollup.sol";
 import {TestToken} from "../../src/TestToken.sol";
 import {Vm} from "./Vm.sol";
 
@@ -67,7 +67,7 @@ abstract contract Fixture {
 
     /// @dev Runs the constructor at an address of our choice: the domain depends on it. The code comes from forge's output, because naming the contract
     /// would compile it once more into every test.
-    function construct(address target, IRollup.Params memory params_) internal {
+    function construct(address target, ILedger.Params memory params_) internal {
         vm.etch(target, abi.encodePacked(vm.getCode("Rollup.sol:Rollup"), abi.encode(params_)));
         (bool ok, bytes memory result) = target.call("");
         if (!ok) {
@@ -80,7 +80,7 @@ abstract contract Fixture {
 
     // ---- fixtures ----
 
-    function params() internal view returns (IRollup.Params memory out) {
+    function params() internal view returns (ILedger.Params memory out) {
         out.k = vm.parseJsonUint(json, ".params.k");
         out.operator = OPERATOR;
         out.listingFee = LISTING_FEE;
@@ -94,9 +94,12 @@ abstract contract Fixture {
         for (uint256 i; i < 18; ++i) {
             out.l0[i] = l0[i];
         }
-        out.circuits = new IRollup.VerifyingKey[](2);
-        out.circuits[0] = abi.decode(vm.parseJsonBytes(json, ".params.circuits[0]"), (IRollup.VerifyingKey));
-        out.circuits[1] = abi.decode(vm.parseJsonBytes(json, ".params.circuits[1]"), (IRollup.VerifyingKey));
+        out.circuits = new ILedger.VerifyingKey[](2);
+        out.circuits[0] = abi.decode(vm.parseJsonBytes(json, ".params.circuits[0]"), (ILedger.VerifyingKey));
+        out.circuits[1] = abi.decode(vm.parseJsonBytes(json, ".params.circuits[1]"), (ILedger.VerifyingKey));
+        for (uint256 i; i < 2; ++i) {
+            (out.circuits[i].shape.exits, out.circuits[i].shape.rotations) = (1, 1);
+        }
     }
 
     function copy(uint256[2] memory to, string memory key) private view {
@@ -113,17 +116,17 @@ abstract contract Fixture {
         return string.concat(".batches[", vm.toString(number - 1), "].", field);
     }
 
-    function commitOf(uint256 number) internal view virtual returns (IRollup.Commit memory) {
-        return abi.decode(vm.parseJsonBytes(json, path(number, "abi.commit")), (IRollup.Commit));
+    function commitOf(uint256 number) internal view virtual returns (ILedger.Commit memory) {
+        return abi.decode(vm.parseJsonBytes(json, path(number, "abi.commit")), (ILedger.Commit));
     }
 
-    function proofOf(uint256 number) internal view virtual returns (IRollup.BatchProof memory) {
-        return abi.decode(vm.parseJsonBytes(json, path(number, "abi.proof")), (IRollup.BatchProof));
+    function proofOf(uint256 number) internal view virtual returns (ILedger.BatchProof memory) {
+        return abi.decode(vm.parseJsonBytes(json, path(number, "abi.proof")), (ILedger.BatchProof));
     }
 
     /// @dev Proofs of batches first .. last.
-    function proofsOf(uint256 first, uint256 last) internal view returns (IRollup.BatchProof[] memory proofs) {
-        proofs = new IRollup.BatchProof[](last + 1 - first);
+    function proofsOf(uint256 first, uint256 last) internal view returns (ILedger.BatchProof[] memory proofs) {
+        proofs = new ILedger.BatchProof[](last + 1 - first);
         for (uint256 i; i < proofs.length; ++i) {
             proofs[i] = proofOf(first + i);
         }
@@ -148,7 +151,7 @@ abstract contract Fixture {
         return commitOf(number).choices;
     }
 
-    function entryOf(uint256 index) internal view returns (IRollup.QueueEntry memory entry) {
+    function entryOf(uint256 index) internal view returns (ILedger.QueueEntry memory entry) {
         string memory at = string.concat(".queue[", vm.toString(index - 1), "]");
         entry.kind = uint8(vm.parseJsonUint(json, string.concat(at, ".kind")));
         entry.sender = vm.parseJsonAddress(json, string.concat(at, ".sender"));
@@ -180,8 +183,8 @@ abstract contract Fixture {
     }
 
     /// @dev Entries first .. last of the queue.
-    function entriesOf(uint256 first, uint256 last) internal view returns (IRollup.QueueEntry[] memory entries) {
-        entries = new IRollup.QueueEntry[](last + 1 - first);
+    function entriesOf(uint256 first, uint256 last) internal view returns (ILedger.QueueEntry[] memory entries) {
+        entries = new ILedger.QueueEntry[](last + 1 - first);
         for (uint256 i; i < entries.length; ++i) {
             entries[i] = entryOf(first + i);
         }
@@ -217,7 +220,7 @@ abstract contract Fixture {
 
     /// @dev Sends a queue entry of the fixtures.
     function enqueue(uint256 index) internal {
-        IRollup.QueueEntry memory entry = entryOf(index);
+        ILedger.QueueEntry memory entry = entryOf(index);
         uint256 value = QUEUE_FEE + (entry.token == NATIVE ? entry.amount : 0);
         vm.deal(entry.sender, entry.sender.balance + value);
         if (entry.token == NATIVE) {
@@ -232,7 +235,7 @@ abstract contract Fixture {
         }
     }
 
-    function commit(IRollup.Commit memory batch) internal {
+    function commit(ILedger.Commit memory batch) internal {
         vm.prank(OPERATOR, OPERATOR);
         rollup.commit(batch);
     }
@@ -266,7 +269,7 @@ abstract contract Fixture {
     }
 
     function revertTo(uint256 to) internal {
-        IRollup.Record memory record;
+        ILedger.Record memory record;
         if (to > rollup.proven()) record = proofOf(to).record;
         vm.prank(OPERATOR);
         rollup.revertTo(to, record, lastEntryOf(to));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {IRollup} from "../../src/IRollup.sol";
+import {ILedger, IRollup} from "../../src/IRollup.sol";
+import {Operations} from "../../src/libraries/Operations.sol";
 import {Fixture} from "./Fixture.sol";
 import {Harness} from "./Harness.sol";
 
@@ -21,7 +22,7 @@ abstract contract Forger is Fixture {
     }
 
     /// @dev Everything before the batch proven, once; returns its honest commit.
-    function reach(uint256 number) internal returns (IRollup.Commit memory) {
+    function reach(uint256 number) internal returns (ILedger.Commit memory) {
         if (rollup.committed() < number - 1) {
             commitFixtures(1, number - 1);
             proveFixtures(1, number - 1);
@@ -30,69 +31,49 @@ abstract contract Forger is Fixture {
     }
 
     /// @dev Commits in a call that is undone, so that a test can go on with the next forgery.
-    function refusesForged(uint256 number, IRollup.Commit memory batch) internal {
+    function refusesForged(uint256 number, ILedger.Commit memory batch) internal {
         refusesForged(number, batch, proofOf(number));
     }
 
-    function refusesForged(uint256 number, IRollup.Commit memory batch, IRollup.BatchProof memory proof) internal {
+    function refusesForged(uint256 number, ILedger.Commit memory batch, ILedger.BatchProof memory proof) internal {
         try this.attempt(number, batch, proof) {}
         catch (bytes memory reason) {
             vm.assertEq(reason, abi.encodeWithSelector(Undone.selector), "the pairing must refuse, and nothing before it");
         }
     }
 
-    function attempt(uint256 number, IRollup.Commit memory batch, IRollup.BatchProof memory proof) external {
-        IRollup.BatchProof[] memory proofs = new IRollup.BatchProof[](1);
+    function attempt(uint256 number, ILedger.Commit memory batch, ILedger.BatchProof memory proof) external {
+        ILedger.BatchProof[] memory proofs = new ILedger.BatchProof[](1);
         proofs[0] = commitForged(number, batch, proof);
         uint256[6] memory old = oldCommitments(number);
         try rollup.prove{gas: PROVE_GAS}(old, proofs) {
             vm.assertTrue(false);
         } catch (bytes memory reason) {
-            vm.assertEq(reason, abi.encodeWithSelector(IRollup.ProofInvalid.selector), "refused by another check");
+            vm.assertEq(reason, abi.encodeWithSelector(ILedger.ProofInvalid.selector), "refused by another check");
         }
         revert Undone();
     }
 
     /// @dev Commits and returns the proof with the record that L1 stored.
-    function commitForged(uint256 number, IRollup.Commit memory batch, IRollup.BatchProof memory proof) internal returns (IRollup.BatchProof memory) {
-        IRollup.Record memory record = proof.record;
-        IRollup.Header memory header = record.header;
+    function commitForged(uint256 number, ILedger.Commit memory batch, ILedger.BatchProof memory proof) internal returns (ILedger.BatchProof memory) {
+        ILedger.Record memory record = proof.record;
+        ILedger.Header memory header = record.header;
         header.circuit = batch.circuit;
+        header.oldRoot = batch.oldRoot;
         header.commitments = batch.commitments;
         header.h = batch.h;
         header.queueDigest = batch.queueDigest;
         header.taken = batch.taken.length;
         header.dataHash = keccak256(batch.data);
-        uint256[] memory words = builtWords(batch);
+        ILedger.Shape memory shape = params().circuits[batch.circuit - 1].shape;
+        (uint256[] memory words, Operations.Counts memory counts) = harness.build(batch, shape, rollup.k());
         header.opsHash = keccak256(abi.encode(batch.choices, words));
         record.cq = batch.cq;
         uint256 zeta = harness.zeta(harness.rho(rollup.domain(), harness.headerHash(record)), batch.cq);
-        IRollup.Shape memory shape = params().circuits[batch.circuit - 1].shape;
-        record.yDa = harness.posted(batch.data, shape, zeta);
-        record.yOps = harness.built(words, batch.withdrawals.length, shape, zeta);
+        record.yDa = harness.posted(batch.data, shape, rollup.lastToken(), zeta);
+        record.yOps = harness.built(words, counts, shape, zeta);
         commit(batch);
         vm.assertEq(rollup.batchHash(number), harness.recordHash(record), "the forger must send what L1 stored");
         return proof;
-    }
-
-    function builtWords(IRollup.Commit memory batch) private pure returns (uint256[] memory words) {
-        uint256 deposits;
-        for (uint256 i; i < batch.choices.length; ++i) {
-            if (batch.choices[i] >> 8 != 0) ++deposits;
-        }
-        words = new uint256[](3 * batch.withdrawals.length + 4 * deposits);
-        uint256 at;
-        for (uint256 i; i < batch.withdrawals.length; ++i) {
-            words[at++] = batch.withdrawals[i].w0;
-            words[at++] = batch.withdrawals[i].amount;
-            words[at++] = batch.withdrawals[i].recipient;
-        }
-        for (uint256 i; i < batch.choices.length; ++i) {
-            if (batch.choices[i] >> 8 == 0) continue;
-            words[at++] = (batch.choices[i] >> 8) << 16 | batch.taken[i].token;
-            words[at++] = batch.taken[i].amount;
-            words[at++] = uint160(batch.taken[i].owner);
-            words[at++] = batch.taken[i].key;
-        }
     }
 }

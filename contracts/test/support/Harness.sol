@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {IRollup} from "../../src/IRollup.sol";
+import {ILedger, IRollup} from "../../src/IRollup.sol";
 import {Bn254} from "../../src/libraries/Bn254.sol";
 import {Challenges} from "../../src/libraries/Challenges.sol";
 import {Kzg} from "../../src/libraries/Kzg.sol";
+import {Operations} from "../../src/libraries/Operations.sol";
+import {Shapes} from "../../src/libraries/Shapes.sol";
 import {Words} from "../../src/libraries/Words.sol";
 
 /// @title The libraries, callable from outside: they want calldata
@@ -13,25 +15,39 @@ contract Harness {
 
     // ---- Words ----
 
-    function posted(bytes calldata data, IRollup.Shape memory shape, uint256 at) external pure returns (uint256) {
-        return Words.posted(data, shape, at);
+    function posted(bytes calldata data, ILedger.Shape memory shape, uint256 lastToken, uint256 at) external pure returns (uint256) {
+        return Words.posted(data, Shapes.pack(1, shape), lastToken, at);
     }
 
     function power(uint256 base, uint256 exponent) external pure returns (uint256) {
         return Words.power(base, exponent);
     }
 
-    function built(uint256[] memory words, uint256 withdrawals, IRollup.Shape memory shape, uint256 at) external pure returns (uint256) {
-        return Words.built(words, withdrawals, shape, at);
+    function built(uint256[] memory words, Operations.Counts memory counts, ILedger.Shape memory shape, uint256 at) external pure returns (uint256) {
+        return Words.built(words, counts, Shapes.pack(1, shape), at);
+    }
+
+    // ---- Operations ----
+
+    function build(ILedger.Commit calldata batch, ILedger.Shape memory shape, uint256 k)
+        external
+        pure
+        returns (uint256[] memory, Operations.Counts memory)
+    {
+        return Operations.build(batch, Shapes.pack(1, shape), k);
+    }
+
+    function countOf(uint256[] calldata choices, uint256 length) external pure returns (Operations.Counts memory) {
+        return Operations.countOf(choices, length);
     }
 
     // ---- Challenges ----
 
-    function headerHash(IRollup.Record calldata record) external pure returns (bytes32) {
+    function headerHash(ILedger.Record calldata record) external pure returns (bytes32) {
         return Challenges.headerHash(record);
     }
 
-    function recordHash(IRollup.Record calldata record) external pure returns (bytes32) {
+    function recordHash(ILedger.Record calldata record) external pure returns (bytes32) {
         return Challenges.recordHash(record);
     }
 
@@ -47,7 +63,7 @@ contract Harness {
         return Challenges.zeta(rho_, cq);
     }
 
-    function gamma(uint256 zeta_, IRollup.BatchProof calldata batch) external pure returns (uint256) {
+    function gamma(uint256 zeta_, ILedger.BatchProof calldata batch) external pure returns (uint256) {
         return Challenges.gamma(zeta_, batch);
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {IRollup} from "../../src/IRollup.sol";
+import {ILedger, IRollup} from "../../src/IRollup.sol";
 
 /// @title A token that does what tokens should not
 /// @dev Its storage begins like TestToken's, so that a listed token can turn into this one. Left alone it answers nothing, as some old tokens do.
@@ -86,7 +86,7 @@ contract Greedy {
 
 /// @title Sends a commit from a contract
 contract Sender {
-    function commit(IRollup rollup, IRollup.Commit calldata batch) external {
+    function commit(IRollup rollup, ILedger.Commit calldata batch) external {
         rollup.commit(batch);
     }
 }
