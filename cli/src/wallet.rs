@@ -8,6 +8,7 @@
 //! A transfer that was sent and not answered is sent again with the same bytes: its hash makes it the same transfer.
 
 pub(crate) mod parse;
+mod requests;
 
 use crate::client::Client;
 use crate::keystore::{self, Given, Identity, Wallet};
@@ -152,6 +153,49 @@ enum Verb {
         #[arg(long)]
         wait: bool,
     },
+    /// Open an account for somebody else, who needs nothing on L1. The fee is paid by the wallet's account.
+    #[command(
+        after_help = "Examples:\n  sheaf wallet register --key 0x.. --owner 0x..\n  sheaf wallet register --key 0x.. --owner 0x.. --account-token 2 --wait proven"
+    )]
+    Register {
+        /// The account's public key, as its wallet's `keygen` printed it.
+        #[arg(long, value_parser = key)]
+        key: Fr,
+        /// Its owner on L1, who may force its exit and replace its key.
+        #[arg(long, value_parser = address)]
+        owner: Address,
+        /// Its token.
+        #[arg(long, default_value = "1", value_parser = token)]
+        account_token: TokenId,
+        /// Token of the wallet's account that pays.
+        #[arg(long, default_value = "1", value_parser = token)]
+        token: TokenId,
+        /// Fee; default: what the node asks.
+        #[arg(long, value_parser = amount)]
+        fee: Option<Amount>,
+        /// Return when this state is reached.
+        #[arg(long, value_enum, default_value_t = State::Accepted)]
+        wait: State,
+    },
+    /// Ask L1 to pay out everything in an account, whatever its key or the operator do. If nobody serves it in time, anybody may freeze the rollup.
+    #[command(
+        after_help = "Examples:\n  sheaf wallet force-exit\n  sheaf wallet force-exit --slot 7    the key is lost, the owner's L1 key is not\nThen:  sheaf wallet claim --wait"
+    )]
+    ForceExit {
+        #[command(flatten)]
+        asked: requests::Asked,
+    },
+    /// Ask L1 to replace an account's key, for instance one that somebody else has seen.
+    #[command(
+        after_help = "Example:\n  sheaf wallet keygen --keystore new.json --l1-key-file l1.txt    the same owner, a fresh key\n  sheaf wallet rotate-key --new-key 0x.."
+    )]
+    RotateKey {
+        #[command(flatten)]
+        asked: requests::Asked,
+        /// The new public key.
+        #[arg(long, value_parser = key)]
+        new_key: Fr,
+    },
     /// What the accounts hold. Needs no password.
     #[command(after_help = "Examples:\n  sheaf wallet balance\n  sheaf wallet balance --json")]
     Balance,
@@ -227,6 +271,11 @@ pub async fn run(args: WalletArgs) -> anyhow::Result<()> {
         Verb::Transfer { payee, token, amount, fee, wait } => session.transfer(&payee, token, amount, fee, wait).await,
         Verb::Withdraw { token, amount, address, fee, wait } => session.withdraw(token, amount, address, fee, wait).await,
         Verb::Claim { token, to, wait } => session.claim(token, to, wait).await,
+        Verb::Register { key, owner, account_token, token, fee, wait } => {
+            session.register(Triple { key, owner, token: account_token }, token, fee, wait).await
+        }
+        Verb::ForceExit { asked } => session.force_exit(&asked).await,
+        Verb::RotateKey { asked, new_key } => session.rotate_key(&asked, new_key).await,
         Verb::Balance => session.balance().await,
         Verb::History { limit } => session.history(limit).await,
     }
@@ -478,15 +527,17 @@ fn balance_table(identity: &Identity, rows: &[(&Account, Option<Amount>)]) -> St
 
 fn history_line(line: &Value) -> String {
     let text = |name: &str| line[name].as_str().unwrap_or_default();
+    let moved = |how: String| format!("{} of token {} {how}", text("amount"), text("token"));
     let what = match text("op") {
-        "deposit" => format!("from L1 {}", text("sender")),
-        "withdraw" => format!("to L1 {}, fee {}", text("address"), text("fee")),
-        _ if text("from") == text("slot") => format!("to slot {}, fee {}", text("to"), text("fee")),
-        _ => format!("from slot {}", text("from")),
+        "deposit" => moved(format!("from L1 {}", text("sender"))),
+        "withdraw" => moved(format!("to L1 {}, fee {}", text("address"), text("fee"))),
+        "register" => format!("slot {} for owner {}, fee {} of token {}", text("account"), text("owner"), text("fee"), text("token")),
+        "exit" => format!("asked for on L1 by {}", text("sender")),
+        "rotation" => format!("to key {}, asked for on L1 by {}", text("key"), text("sender")),
+        _ if text("from") == text("slot") => moved(format!("to slot {}, fee {}", text("to"), text("fee"))),
+        _ => moved(format!("from slot {}", text("from"))),
     };
-    format!("slot {:<9} {:<9} {:<8} {} of token {} {what}  {}", text("slot"), text("state"), text("op"), text("amount"), text("token"), text("hash"))
-        .trim_end()
-        .to_owned()
+    format!("slot {:<9} {:<9} {:<8} {what}  {}", text("slot"), text("state"), text("op"), text("hash")).trim_end().to_owned()
 }
 
 /// Chain and contract of a node.

@@ -128,7 +128,7 @@ impl History {
     async fn published(&self, number: u64, hash: TxHash) -> Result<PublishedBatch, HistoryError> {
         let wrong = |detail| HistoryError::Commit { number, hash, detail };
         let input = self.rollup.rpc().transaction_input(hash.0.into()).await?.ok_or_else(|| wrong("is not known to the L1 node"))?;
-        let abi::CommitCall { batch } = abi::CommitCall::decode(&input).map_err(|_| wrong("is not a commit"))?;
+        let batch = committed(&input).ok_or_else(|| wrong("is not a commit"))?;
         if batch.number != U256::from(number) {
             return Err(wrong("commits another batch"));
         }
@@ -136,9 +136,20 @@ impl History {
             data: batch.data.to_vec(),
             withdrawals: batch.withdrawals.iter().map(|w| [w.w_0, w.amount, w.recipient].map(Word::from)).collect(),
             taken: batch.taken.iter().map(entry).collect::<Option<_>>().ok_or_else(|| wrong("takes a queue entry out of range"))?,
-            choices: batch.choices.iter().map(|word| choice(*word)).collect::<Option<_>>().ok_or_else(|| wrong("holds an unknown choice"))?,
+            choices: batch
+                .choices
+                .iter()
+                .map(|word| Choice::from_word(&Word::from(*word)))
+                .collect::<Option<_>>()
+                .ok_or_else(|| wrong("holds an unknown choice"))?,
         })
     }
+}
+
+/// What a call commits, alone or beside proofs of earlier batches.
+fn committed(input: &[u8]) -> Option<abi::Commit> {
+    let alone = abi::CommitCall::decode(input).map(|call| call.batch);
+    alone.or_else(|_| abi::CommitAndProveCall::decode(input).map(|call| call.batch)).ok()
 }
 
 fn entry(entry: &abi::QueueEntry) -> Option<QueueEntry> {
@@ -152,29 +163,4 @@ fn entry(entry: &abi::QueueEntry) -> Option<QueueEntry> {
         owner: Address(entry.owner.0),
         key: from_word(&Word::from(entry.key))?,
     })
-}
-
-/// A deposit's choice: `1 | slot << 8`, slot 0 for a refund.
-fn choice(word: U256) -> Option<Choice> {
-    let slot = u32::try_from(word >> 8).ok().and_then(|slot| SlotId::try_from(slot).ok())?;
-    match (word.low_u64() & 0xff, slot) {
-        (1, SlotId(0)) => Some(Choice::Refund),
-        (1, slot) => Some(Choice::Deposit(slot)),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_choice_is_read_as_it_is_written() {
-        for written in [Choice::Refund, Choice::Deposit(SlotId(1)), Choice::Deposit(SlotId(0xff_ffff))] {
-            assert_eq!(choice(U256::from(written.word())), Some(written));
-        }
-        for odd in [U256::from(2), U256::from(0), U256::from(1) | U256::from(1) << 32, U256::MAX] {
-            assert_eq!(choice(odd), None);
-        }
-    }
 }

@@ -310,6 +310,24 @@ impl Rollup {
         self.transact(from, call, fee.0.into()).await
     }
 
+    /// Asks for everything in a slot to be paid out; it acts if `from` is the slot's owner.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn request_exit(&self, from: &L1Key, slot: SlotId) -> Result<TxReceipt, SendError> {
+        let fee = self.queue_fee().await.map_err(SendError::View)?;
+        self.transact(from, abi::RequestExitCall { idx: slot.0.into() }, fee.0.into()).await
+    }
+
+    /// Asks for another key of a slot; it acts if `from` is the slot's owner.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn request_rotation(&self, from: &L1Key, slot: SlotId, new_key: Word) -> Result<TxReceipt, SendError> {
+        let fee = self.queue_fee().await.map_err(SendError::View)?;
+        self.transact(from, abi::RequestRotationCall { idx: slot.0.into(), new_key: new_key.into() }, fee.0.into()).await
+    }
+
     /// Pays out what `from` can claim of a token, to `to`.
     ///
     /// # Errors
