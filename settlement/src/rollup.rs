@@ -23,7 +23,9 @@ const MAX_FEE_WEI: u128 = 500_000_000_000;
 /// How long a one-off transaction is waited for.
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(180);
 /// Pause between two looks for a receipt.
-const RECEIPT_POLL: Duration = Duration::from_millis(100);
+const RECEIPT_POLL: Duration = Duration::from_millis(160);
+/// The first of these pauses; each is twice the one before.
+const FIRST_RECEIPT_POLL: Duration = Duration::from_millis(10);
 
 /// Why the contract could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -453,6 +455,7 @@ pub(crate) async fn send(rpc: &Rpc, from: &L1Key, to: Option<H160>, value: U256,
 /// Sends the same bytes until they are mined. Whether a sending without an answer arrived is unknown: it is asked by hash, and a node that
 /// does not know the transaction gets it again. Ends early only if a node that does not hold it refuses it, or answers nonsense.
 async fn deliver(rpc: &Rpc, hash: TxHash, raw: &[u8]) -> Result<Receipt, RpcError> {
+    let mut pause = FIRST_RECEIPT_POLL;
     loop {
         match offer(rpc, hash, raw).await {
             Ok(Some(receipt)) => return Ok(receipt),
@@ -460,7 +463,8 @@ async fn deliver(rpc: &Rpc, hash: TxHash, raw: &[u8]) -> Result<Receipt, RpcErro
             Err(error) if error.is_transient() => tracing::debug!(%hash, %error, "waiting for the L1 node"),
             Err(error) => return Err(error),
         }
-        tokio::time::sleep(RECEIPT_POLL).await;
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(RECEIPT_POLL);
     }
 }
 
