@@ -47,3 +47,28 @@ async fn the_state_comes_back_from_l1_alone_and_goes_on_where_it_stopped() {
     let refused = restore(&town, &state).await.unwrap_err();
     assert!(refused.contains("restore again"), "{refused}");
 }
+
+async fn replay(town: &Town, batch: u64) -> Result<Value, String> {
+    let mut command = tokio::process::Command::new(sheaf_binary().unwrap());
+    command.args(["replay", "--json", "--batch", &batch.to_string()]).arg("--deployment").arg(&town.stack.deployment_file);
+    command.arg("--keys-dir").arg(test_keys().keys_dir).env("DATABASE_URL", &town.stack.database_url);
+    let output = command.kill_on_drop(true).output().await.unwrap();
+    match output.status.success() {
+        true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
+        false => Err(String::from_utf8(output.stderr).unwrap()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_derived_again_from_what_was_accepted() {
+    let mut town = Town::found(4).await.unwrap();
+    town.people.send_transfers(6).await.unwrap();
+    assert_eq!(town.settles().await.unwrap().transfers, 6);
+    let status: Value = town.people.client.get("/v1/status").await.unwrap();
+    let last: u64 = status["final"]["batch"].as_str().unwrap().parse().unwrap();
+    let found = replay(&town, last).await.unwrap();
+    let compared = found["compared"].as_array().unwrap();
+    assert!(compared.len() >= 28 && compared.iter().all(|line| line["same"] == true), "{found}");
+    assert_eq!(found["violated"], serde_json::json!([]));
+    assert!(replay(&town, last + 50).await.unwrap_err().contains("is not computed"));
+}

@@ -102,3 +102,45 @@ async fn a_funded_account_is_taken_over_and_its_owner_told_how_far_it_is() {
     assert!(sealed < committed && !told.contains("proven after"), "{told}");
     assert!(serde_json::from_slice::<Value>(&output.stdout).is_ok(), "progress is on the error output alone");
 }
+
+/// Waits until the purse has an account whose balance is `balance`.
+async fn has(purse: &Purse<'_>, balance: &str) {
+    let deadline = tokio::time::Instant::now() + sheaf_cli::scenario::PATIENCE;
+    while purse.ok(&["balance"]).await["accounts"][0]["balance"] != balance {
+        assert!(tokio::time::Instant::now() < deadline, "{} never has {balance}", purse.name);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+/// With real proofs: settlement takes each request from L1 and proves what became of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sponsor_registers_an_owner_replaces_the_key_and_leaves() {
+    let town = Town::found(2).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let [alice, bob, fresh] = ["alice", "bob", "fresh"].map(|name| Purse { folder: folder.path(), name, town: &town });
+    alice.new_with(ALICE).await;
+    let payee = bob.new_with(BOB).await;
+    let new_key = fresh.new_with(BOB).await["key"].as_str().unwrap().to_owned();
+    let (key, owner) = (payee["key"].as_str().unwrap(), payee["owner"].as_str().unwrap());
+    alice.ok(&["deposit", "--amount", "1gwei"]).await;
+
+    let registered = alice.ok(&["register", "--key", key, "--owner", owner, "--fee", "0", "--wait", "proven"]).await;
+    let slot = registered["account"].as_str().unwrap().to_owned();
+    assert!(alice.refused(&["register", "--key", key, "--owner", owner]).await.contains(&format!("slot {slot}")));
+    assert!(alice.refused(&["register", "--key", &format!("0x{}", "00".repeat(32)), "--owner", owner]).await.contains("--key"));
+    alice.ok(&["transfer", "--to", &slot, "--amount", "5000", "--fee", "0"]).await;
+    has(&bob, "5000").await;
+
+    assert!(alice.refused(&["force-exit", "--slot", &slot]).await.contains("would do nothing"));
+    bob.ok(&["rotate-key", "--new-key", &new_key]).await;
+    has(&fresh, "5000").await;
+    assert!(bob.refused(&["transfer", "--to", "1", "--amount", "5"]).await.contains("no account"));
+    fresh.ok(&["transfer", "--to", "1", "--amount", "1000", "--fee", "0", "--wait", "proven"]).await;
+
+    fresh.ok(&["force-exit"]).await;
+    assert_eq!(fresh.ok(&["claim", "--wait"]).await["amount"], "4000");
+    has(&fresh, "0").await;
+    let history = fresh.ok(&["history"]).await;
+    let ops: Vec<&str> = history.as_array().unwrap().iter().map(|line| line["op"].as_str().unwrap()).collect();
+    assert_eq!(ops, ["exit", "transfer", "rotation", "transfer", "register"]);
+}

@@ -1,7 +1,7 @@
 //! Registers, and requests of the L1 queue: what becomes of them through acceptance, batches, the API and a restart.
 
 use crate::batches::stored;
-use crate::support::{K, Node, Person, alice, bob, body, config, register, srs, transfer, withdraw};
+use crate::support::{K, Node, Person, alice, bob, body, config, deployment, register, srs, transfer, withdraw};
 use reqwest::StatusCode;
 use serde_json::Value;
 use sheaf_protocol::amount::{Address, Amount, NATIVE, SlotId, TokenId};
@@ -10,7 +10,9 @@ use sheaf_protocol::follower::{PublishedBatch, follow};
 use sheaf_protocol::header::{Choice, QueueEntry, QueueKind};
 use sheaf_protocol::ledger::{Ledger, Triple};
 use sheaf_protocol::ops::SignedOp;
+use sheaf_sequencer::ReplayError;
 use sqlx::PgPool;
+use std::sync::Arc;
 
 fn account(person: &Person) -> Triple {
     Triple { key: person.key.public().0, owner: person.owner, token: NATIVE }
@@ -144,7 +146,7 @@ async fn a_full_state_opens_no_account(pool: PgPool) {
     node.mine(people.iter().map(|person| person.deposit(NATIVE, 1_000)).collect()).await;
     node.until("a full state", async || node.get("/v1/slots/15").await.0 == StatusCode::OK).await;
     let op = register(1, 0, account(&carol()));
-    let signed = people[0].sign_in(crate::support::deployment(4).domain, op);
+    let signed = people[0].sign_in(deployment(4).domain, op);
     let (status, problem) = node.post(&body(&signed)).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
     assert_eq!(problem["code"], "state_full");
@@ -218,4 +220,28 @@ async fn the_process_dies_with_requests_waiting_and_sealed(pool: PgPool) {
     assert_followed(&node, batches).await;
     node.stop().await;
     Node::start(&pool, config()).await.stop().await;
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_batch_derived_again_shows_what_was_changed_since(pool: PgPool) {
+    let node = Node::with_people(&pool, config(), 1_000).await;
+    node.send(&alice().sign(register(2, 0, account(&carol())))).await;
+    node.mine(vec![exit(&bob(), 3), rotation(&alice(), 2, &carol())]).await;
+    node.until("the new key", async || node.slot(2).await["key"] == carol().key.public().0.to_string()).await;
+    let batches = seal_all(&node).await as u64;
+    node.stop().await;
+    let again = async |number| sheaf_sequencer::replay(&pool, srs(K), Arc::new(deployment(K)), number, |_, _| ()).await;
+    let recorded = async |number| sheaf_store::batches::computed(&mut *pool.acquire().await.unwrap(), number).await.unwrap().unwrap();
+    for number in 1..=batches {
+        let (derived, stored) = (again(number).await.unwrap(), recorded(number).await);
+        assert_eq!((&derived.record, derived.opening, &derived.choices), (&stored.record, stored.opening, &stored.choices));
+        assert_eq!((derived.new_root, derived.claims, &derived.ops_words), (stored.new_root, stored.claims, &stored.ops_words));
+        assert_eq!((derived.posted_data, derived.input), (stored.posted_data, stored.input));
+    }
+    assert!(matches!(again(batches + 1).await, Err(ReplayError::NotComputed(_))));
+    sqlx::query("UPDATE batches SET opening = claim_e || claim_z WHERE number = 1").execute(&pool).await.unwrap();
+    assert_ne!(again(1).await.unwrap().opening, recorded(1).await.opening);
+    sqlx::query("UPDATE queue_taken SET entry = jsonb_set(entry, '{amount}', '\"1001\"') WHERE queue_index = 1").execute(&pool).await.unwrap();
+    let derived = again(1).await.unwrap();
+    assert_ne!((derived.record[10], derived.new_root), (recorded(1).await.record[10], recorded(1).await.new_root), "digest and root");
 }
