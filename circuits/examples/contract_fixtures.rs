@@ -1,5 +1,5 @@
 //! Writes `contracts/test/fixtures/*.json`: chains of real batches with real proofs, made with the INSECURE development keys, and the L1
-//! queue they take from. `batches.json` has 2^16 slots, `k17.json` twice as many. There are two circuits of the shape `test`, which differ
+//! queue they take from. `batches.json` and `requests.json` have 2^16 slots, `k17.json` twice as many. There are two circuits of the shape `test`, which differ
 //! in their id only. The format is described beside the files.
 //!
 //! Everything follows from constants: a second run writes the same bytes. `cargo run -p sheaf-circuits --example contract_fixtures`.
@@ -12,12 +12,12 @@ use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::keys::Keys;
 use sheaf_circuits::prove::{Prover, proof_words, verify};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
-use sheaf_protocol::batch::{Batch, Challenges, Deposit, Operations, Signed};
+use sheaf_protocol::batch::{Batch, Challenges, Deposit, Operations, Registered, Request, Signed};
 use sheaf_protocol::field::{Fr, G1Affine, Word, g1_words, g2_words, to_hex, to_word, word_address, word_u128};
 use sheaf_protocol::header::{self, Choice, Header, QueueEntry, QueueKind, Record};
 use sheaf_protocol::kzg::{Srs, StateVector, Step};
 use sheaf_protocol::ledger::{Ledger, Triple};
-use sheaf_protocol::ops::{OpTag, Transfer, Withdraw};
+use sheaf_protocol::ops::{OpTag, Register, Transfer, Withdraw};
 use sheaf_protocol::schnorr::{SecretKey, sign};
 use sheaf_protocol::shape::{Shape, by_name};
 use std::error::Error;
@@ -59,25 +59,65 @@ impl Holder {
         let Triple { key, owner, token } = self.triple(token);
         QueueEntry { kind: QueueKind::Deposit, sender: self.address, token, amount: Amount(amount), slot: SlotId(0), owner, key }
     }
+
+    fn request(&self, kind: QueueKind, slot: u32, key: Fr) -> QueueEntry {
+        let (token, owner) = (TokenId(0), Address([0; 20]));
+        QueueEntry { kind, sender: self.address, token, amount: Amount(0), slot: SlotId(slot), owner, key }
+    }
+
+    fn exit(&self, slot: u32) -> QueueEntry {
+        self.request(QueueKind::Exit, slot, Fr::from(0u64))
+    }
+
+    /// Asks for the key of another holder.
+    fn rotation(&self, slot: u32, to: &Holder) -> QueueEntry {
+        self.request(QueueKind::Rotation, slot, to.key.public().0)
+    }
 }
 
-/// What goes into one batch: queue entries with the slot they open or credit (`None`: refunded), and operations.
+/// What goes into one batch: queue entries, deposits with the slot they open or credit (`None`: refunded), and operations.
 #[derive(Default)]
 struct Plan {
     name: &'static str,
     entries: Vec<(QueueEntry, Option<SlotId>)>,
     transfers: Vec<Signed<Transfer>>,
     withdrawals: Vec<Signed<Withdraw>>,
+    registers: Vec<Registered>,
 }
 
 impl Plan {
-    fn deposits(&self) -> Vec<Deposit> {
-        let taken = self.entries.iter().filter_map(|(entry, slot)| slot.map(|slot| (entry, slot)));
-        taken.map(|(e, slot)| Deposit { slot, triple: Triple { key: e.key, owner: e.owner, token: e.token }, amount: e.amount }).collect()
+    fn operations(&self) -> Operations {
+        let mut operations = Operations {
+            transfers: self.transfers.clone(),
+            withdrawals: self.withdrawals.clone(),
+            registers: self.registers.clone(),
+            ..Operations::default()
+        };
+        for (entry, slot) in &self.entries {
+            let request = Request { slot: entry.slot, requester: entry.sender };
+            match (entry.kind, slot) {
+                (QueueKind::Deposit, None) => {}
+                (QueueKind::Deposit, Some(slot)) => operations.deposits.push(Deposit {
+                    slot: *slot,
+                    triple: Triple { key: entry.key, owner: entry.owner, token: entry.token },
+                    amount: entry.amount,
+                }),
+                (QueueKind::Exit, _) => operations.exits.push(request),
+                (QueueKind::Rotation, _) => operations.rotations.push((request, entry.key)),
+            }
+        }
+        operations
     }
 
-    fn choices(&self) -> Vec<Choice> {
-        self.entries.iter().map(|(_, slot)| slot.map_or(Choice::Refund, Choice::Deposit)).collect()
+    /// In the order of the queue; what requests find is in the batch.
+    fn choices(&self, batch: &Batch) -> Result<Vec<Choice>, Box<dyn Error>> {
+        let (mut exits, mut rotations) = (batch.exits.iter(), batch.rotations.iter());
+        let choice = |(entry, slot): &(QueueEntry, Option<SlotId>)| match entry.kind {
+            QueueKind::Deposit => Some(slot.map_or(Choice::Refund, Choice::Deposit)),
+            QueueKind::Exit => exits.next().map(Choice::from),
+            QueueKind::Rotation => rotations.next().map(Choice::from),
+        };
+        Ok(self.entries.iter().map(choice).collect::<Option<_>>().ok_or("the batch holds a slot for every request")?)
     }
 }
 
@@ -140,6 +180,15 @@ impl<'a> Chain<'a> {
         Ok(Signed { op, key: holder.key.public().0, signature })
     }
 
+    /// The holder's slot pays for an account of somebody else.
+    fn register(&self, holder: &Holder, from: u32, ahead: u32, account: Triple, slot: u32) -> Result<Registered, Box<dyn Error>> {
+        let sponsor = self.ledger.get(SlotId(from));
+        let (token, nonce) = (sponsor.triple.token, Nonce(sponsor.nonce.0 + ahead));
+        let op = Register { from: SlotId(from), token, nonce, fee: FeeFloat::from_amount(Amount(ETHER / 1000))?, account };
+        let signature = sign(&holder.key, self.domain, OpTag::Register as u8, op.message(self.domain), &[3; 32]);
+        Ok(Registered { signed: Signed { op, key: holder.key.public().0, signature }, new: SlotId(slot) })
+    }
+
     /// Seals, commits, proves and applies a batch of a circuit, and keeps what L1 gets to see of it.
     fn seal(&mut self, circuit: u32, plan: Plan) -> Result<(), Box<dyn Error>> {
         for (entry, _) in &plan.entries {
@@ -170,11 +219,10 @@ impl<'a> Chain<'a> {
 
     /// A batch whose commit names one circuit and whose proof is of another, or of the same.
     fn make(&mut self, named: u32, proved: u32, plan: Plan) -> Result<Made, Box<dyn Error>> {
-        let (deposits, choices) = (plan.deposits(), plan.choices());
         let prover = &self.provers[proved as usize - 1];
         let (shape, fee_slot) = (*prover.circuit().shape(), |token| (token == NATIVE).then_some(FEE_SLOT));
-        let operations = Operations { transfers: plan.transfers, withdrawals: plan.withdrawals, deposits, ..Operations::default() };
-        let batch = Batch::assemble(&self.ledger, (proved, shape), self.domain, operations, fee_slot)?;
+        let batch = Batch::assemble(&self.ledger, (proved, shape), self.domain, plan.operations(), fee_slot)?;
+        let choices = plan.choices(&batch)?;
         let step = self.state.prepare(&batch.touched_slots())?;
         let data = batch.posted_data();
         let header = Header {
@@ -321,6 +369,7 @@ fn run(chain: &mut Chain<'_>) -> Result<Value, Box<dyn Error>> {
         entries: vec![(bob.deposit(NATIVE, 3 * ETHER), Some(SlotId(3))), (bob.deposit(NATIVE, ETHER), None)],
         transfers: vec![chain.transfer(&alice, 1, 0, 3, ETHER)?, chain.transfer(&bob, 3, 0, 1, ETHER / 2)?],
         withdrawals: vec![chain.withdrawal(&alice, 1, 1, ETHER / 4)?],
+        ..Plan::default()
     };
     chain.seal(first, mixed)?;
     let second_token = Plan {
@@ -376,6 +425,52 @@ fn run_wide(chain: &mut Chain<'_>) -> Result<(), Box<dyn Error>> {
     chain.seal(first, moves)
 }
 
+/// Accounts opened by a sponsor, exits and rotations that owners and strangers ask for, also of empty slots and beside transfers.
+fn run_requests(chain: &mut Chain<'_>) -> Result<(), Box<dyn Error>> {
+    let (alice, operator, bob, carol) = (Holder::new(1)?, Holder::new(2)?, Holder::new(3)?, Holder::new(4)?);
+    let [first, second] = CIRCUITS;
+    let opens = Plan {
+        name: "two deposits open slots 1 and 2",
+        entries: vec![(alice.deposit(NATIVE, 10 * ETHER), Some(SlotId(1))), (operator.deposit(NATIVE, 5 * ETHER), Some(FEE_SLOT))],
+        ..Plan::default()
+    };
+    chain.seal(first, opens)?;
+    let strangers = Plan {
+        name: "alice opens slot 3 for bob and pays it; bob asks for her slot in vain, she for carol's key",
+        entries: vec![(bob.exit(1), None), (alice.rotation(1, &carol), None)],
+        registers: vec![chain.register(&alice, 1, 0, bob.triple(NATIVE), 3)?],
+        transfers: vec![chain.transfer(&alice, 1, 1, 3, 2 * ETHER)?],
+        ..Plan::default()
+    };
+    chain.seal(first, strangers)?;
+    let leaves = Plan {
+        name: "slot 1 signs with carol's key; bob leaves slot 3 while it is paid; alice asks for its key in vain",
+        entries: vec![(alice.rotation(3, &carol), None), (bob.exit(3), None)],
+        transfers: vec![chain.transfer(&carol, 1, 0, 3, ETHER)?, chain.transfer(&bob, 3, 0, 2, ETHER / 2)?],
+        withdrawals: vec![chain.withdrawal(&carol, 1, 1, ETHER / 4)?],
+        ..Plan::default()
+    };
+    chain.seal(first, leaves)?;
+    let empty = Plan {
+        name: "requests for empty slots beside a deposit and a refunded one, under circuit 2",
+        entries: vec![
+            (alice.rotation(40_001, &carol), None),
+            (alice.deposit(NATIVE, ETHER), None),
+            (bob.exit(500), None),
+            (alice.deposit(TOKEN, 7 * ETHER), Some(FAR_SLOT)),
+        ],
+        ..Plan::default()
+    };
+    chain.seal(second, empty)?;
+    let both = Plan {
+        name: "alice leaves slot 40,000 and replaces its key in one batch; a sponsor opens what is there already",
+        entries: vec![(alice.exit(FAR_SLOT.0), None), (alice.rotation(FAR_SLOT.0, &carol), None)],
+        registers: vec![chain.register(&carol, 1, 0, bob.triple(NATIVE), 3)?],
+        ..Plan::default()
+    };
+    chain.seal(first, both)
+}
+
 fn params_json(chain: &Chain<'_>) -> Value {
     let (srs, vk) = (chain.state.srs(), chain.provers[0].keys().verifying());
     let g2 = |point| g2_words(point).map(|word| to_hex(&word));
@@ -399,6 +494,10 @@ fn write(path: &Path, fixtures: &Value) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+fn srs_of(cache: &Path, k: u32) -> Result<Srs, Box<dyn Error>> {
+    Ok(Srs::insecure_dev_in(cache, k, SEED, |_, _| {})?.0)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the crate lies in the workspace")?;
     let (cache, fixtures) = (root.join("target/insecure-dev-keys"), root.join("contracts/test/fixtures"));
@@ -409,14 +508,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(Prover::new(circuit, keys))
     };
     let provers = CIRCUITS.map(prover).into_iter().collect::<Result<Vec<_>, _>>()?;
-    let (srs, _) = Srs::insecure_dev_in(&cache, 16, SEED, |_, _| {})?;
-    let mut chain = Chain::new(srs, &provers)?;
+    let mut chain = Chain::new(srs_of(&cache, 16)?, &provers)?;
     let foreign = run(&mut chain)?;
     let mut json = chain_json(&chain);
     json["foreign"] = foreign;
     write(&fixtures.join("batches.json"), &json)?;
-    let (srs, _) = Srs::insecure_dev_in(&cache, 17, SEED, |_, _| {})?;
-    let mut chain = Chain::new(srs, &provers)?;
+    let mut chain = Chain::new(srs_of(&cache, 16)?, &provers)?;
+    run_requests(&mut chain)?;
+    write(&fixtures.join("requests.json"), &chain_json(&chain))?;
+    let mut chain = Chain::new(srs_of(&cache, 17)?, &provers)?;
     run_wide(&mut chain)?;
     write(&fixtures.join("k17.json"), &chain_json(&chain))
 }

@@ -8,7 +8,7 @@ import {Greedy, OddToken} from "./support/Strangers.sol";
 
 /// @title Coins out: claims and the operator's fees, and what recipients and tokens may try
 contract ClaimTest is Fixture {
-    uint256 private constant ATTACKS = 13;
+    uint256 private constant ATTACKS = 16;
 
     bytes private reentered = abi.encodePacked(ILedger.Reentered.selector);
 
@@ -53,7 +53,10 @@ contract ClaimTest is Fixture {
             abi.encodeCall(IRollup.revertTo, (4, proofOf(4).record, ENTRIES)),
             abi.encodeCall(IRollup.freeze, ()),
             abi.encodeCall(IRollup.exit, (1, 1 << 168, to, oldCommitments(5), [uint256(1), 2])),
-            abi.encodeCall(IRollup.refund, (1, entriesOf(1, 1)))
+            abi.encodeCall(IRollup.refund, (1, entriesOf(1, 1))),
+            abi.encodeCall(IRollup.requestExit, (1)),
+            abi.encodeCall(IRollup.requestRotation, (1, 9)),
+            abi.encodeCall(IRollup.commitAndProve, (commitOf(6), oldCommitments(5), proofsOf(5, 5)))
         ];
         for (uint256 i; i < ATTACKS; ++i) {
             all[i] = list[i];
@@ -152,6 +155,39 @@ contract ClaimTest is Fixture {
         odd.mint(address(rollup), 50 ether);
         claim(ALICE, TOKEN, ALICE);
         vm.assertEq(odd.balanceOf(ALICE), 250 ether);
+    }
+
+    /// @dev Supported: what the token adds to everybody's balance is nobody's, and stays.
+    function test_token_that_adds_coins_credits_nobody() public {
+        OddToken odd = becomeOdd();
+        odd.mint(address(rollup), 500 ether);
+        claim(ALICE, TOKEN, ALICE);
+        vm.assertEq(odd.balanceOf(ALICE), 250 ether);
+        vm.assertEq(odd.balanceOf(address(rollup)), 1250 ether);
+        vm.assertEq(rollup.escrow(TOKEN), 750 ether);
+        refuses(ALICE, TOKEN, ALICE, abi.encodeWithSelector(ILedger.NothingToClaim.selector));
+    }
+
+    /// @dev Supported: whom the token blocks claims to another account, and nobody else is held up.
+    function test_token_that_blocks_an_account() public {
+        OddToken odd = becomeOdd();
+        odd.forbid(ALICE);
+        refuses(ALICE, TOKEN, ALICE, abi.encodeWithSelector(ILedger.TransferFailed.selector, TOKEN));
+        vm.assertEq(rollup.claimable(TOKEN, ALICE), 250 ether);
+        claim(BOB, NATIVE, BOB);
+        claim(ALICE, TOKEN, address(0xfee));
+        vm.assertEq(odd.balanceOf(address(0xfee)), 250 ether);
+    }
+
+    /// @dev Nothing that the contract can help: the coins wait, and those of every other token leave.
+    function test_token_that_blocks_the_contract() public {
+        OddToken odd = becomeOdd();
+        odd.forbid(address(rollup));
+        refuses(ALICE, TOKEN, ALICE, abi.encodeWithSelector(ILedger.TransferFailed.selector, TOKEN));
+        claim(ALICE, NATIVE, ALICE);
+        vm.assertEq(rollup.claimable(TOKEN, ALICE), 250 ether);
+        odd.forbid(address(0));
+        claim(ALICE, TOKEN, ALICE);
     }
 
     function test_token_whose_code_is_gone() public {

@@ -250,8 +250,8 @@ contract CommitTest is Fixture {
         ILedger.Commit memory batch = commitOf(1);
         batch.data = zeros(hex"000500000000", 78);
         refuses(batch, abi.encodeWithSelector(ILedger.TooManyTransfers.selector, 5, 4));
-        batch.data = zeros(hex"000000010000", 62);
-        refuses(batch, abi.encodeWithSelector(ILedger.TooManyRegisters.selector, 1, 0));
+        batch.data = zeros(hex"000000020000", 124);
+        refuses(batch, abi.encodeWithSelector(ILedger.TooManyRegisters.selector, 2, 1));
         batch.data = zeros(hex"000000000003", 57);
         refuses(batch, abi.encodeWithSelector(ILedger.TooManyFees.selector, 3, 2));
     }

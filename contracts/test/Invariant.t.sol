@@ -2,17 +2,20 @@
 pragma solidity 0.8.30;
 
 import {ILedger, IRollup} from "../src/IRollup.sol";
+import {Operations} from "../src/libraries/Operations.sol";
 import {TestToken} from "../src/TestToken.sol";
 import {Fixture} from "./support/Fixture.sol";
 import {OddToken} from "./support/Strangers.sol";
 
 /// @title Everything that people do to the contract, in any order
-/// @dev Deposits come at any time, behind the fixtures' own. Batches follow the fixtures, because only those have proofs. What must fail is tried as well,
-/// and counted as a fault if it does not.
+/// @dev Deposits and requests come at any time, behind the fixtures' own. Batches follow a file of fixtures, because only those have proofs. What must fail is
+/// tried as well, and counted as a fault if it does not.
 contract Town is Fixture {
     uint256 private constant ACTORS = 6;
     /// Owns the slot that fees go to.
     address private constant FEES = address(bytes20(hex"A2A2A2A2A2A2A2A2A2A2A2A2A2A2A2A2A2A2A2A2"));
+    /// Signs for a slot of ALICE's after its key was replaced.
+    address private constant CAROL = address(bytes20(hex"A4A4A4A4A4A4A4A4A4A4A4A4A4A4A4A4A4A4A4A4"));
 
     /// Token 3, which keeps a tenth of every transfer.
     OddToken internal odd;
@@ -29,7 +32,11 @@ contract Town is Fixture {
     bytes[] private commits;
     bytes[] private proofs;
     uint256[][] private words;
-    bytes[] private exits;
+    /// Of each batch.
+    bytes[][] private exits;
+    /// By batch, 0 at place 0.
+    uint256[] private lastEntries;
+    uint256 private last;
     /// All that was ever queued.
     bytes[] private queue;
 
@@ -38,24 +45,46 @@ contract Town is Fixture {
         _;
     }
 
-    function open() external {
+    function open(string calldata file, uint256 batches, uint256 entries) external {
         vm.deal(address(this), 2 * LISTING_FEE);
-        deployWithQueue();
+        deployWithQueue(file, entries);
         odd = new OddToken();
         odd.keep(10);
         rollup.listToken{value: LISTING_FEE}(address(odd));
-        for (uint256 number = 1; number <= BATCHES; ++number) {
+        last = batches;
+        lastEntries.push(0);
+        exits.push();
+        for (uint256 number = 1; number <= batches; ++number) {
             commits.push(vm.parseJsonBytes(json, path(number, "abi.commit")));
             proofs.push(vm.parseJsonBytes(json, path(number, "abi.proof")));
             words.push(vm.parseJsonUintArray(json, path(number, "words")));
-            for (uint256 place; place < 4; ++place) {
-                exits.push(place < exitCount(number) ? abi.encode(super.exitOf(number, place)) : bytes(""));
+            lastEntries.push(lastEntries[number - 1] + commitOf(number).taken.length);
+            exits.push();
+            for (uint256 place; vm.keyExistsJson(json, path(number, string.concat("exits[", vm.toString(place), "].idx"))); ++place) {
+                exits[number].push(abi.encode(super.exitOf(number, place)));
             }
         }
-        for (uint256 index = 1; index <= ENTRIES; ++index) {
+        for (uint256 index = 1; index <= entries; ++index) {
             ILedger.QueueEntry memory entry = entryOf(index);
             cameIn[entry.token] += entry.amount;
             queue.push(abi.encode(entry));
+        }
+    }
+
+    function exitCount(uint256 number) internal view override returns (uint256) {
+        return exits[number].length;
+    }
+
+    function lastEntryOf(uint256 number) internal view override returns (uint256) {
+        return lastEntries[number];
+    }
+
+    /// @dev Withdrawals, then exits.
+    function itemsOf(uint256 number) private view returns (uint256 items) {
+        ILedger.Commit memory batch = commitOf(number);
+        items = batch.withdrawals.length;
+        for (uint256 i; i < batch.choices.length; ++i) {
+            if (batch.choices[i] & 0xff == Operations.EXIT) ++items;
         }
     }
 
@@ -72,7 +101,7 @@ contract Town is Fixture {
     }
 
     function exitOf(uint256 number, uint256 place) internal view override returns (Exit memory) {
-        return abi.decode(exits[4 * (number - 1) + place], (Exit));
+        return abi.decode(exits[number][place], (Exit));
     }
 
     function queued(uint256 index) private view returns (ILedger.QueueEntry[] memory run) {
@@ -86,7 +115,7 @@ contract Town is Fixture {
 
     function actor(uint256 seed) private pure returns (address) {
         uint256 pick = seed % ACTORS;
-        return pick == 0 ? ALICE : pick == 1 ? BOB : pick == 2 ? FEES : address(uint160(0xac0 + pick));
+        return pick == 0 ? ALICE : pick == 1 ? BOB : pick == 2 ? FEES : pick == 3 ? CAROL : address(uint160(0xac0 + pick));
     }
 
     // ---- deposits ----
@@ -118,6 +147,22 @@ contract Town is Fixture {
         queue.push(abi.encode(ILedger.QueueEntry(1, sender, id, uint112(arrived), 0, sender, 1 + key % (R - 1))));
     }
 
+    /// @dev By owners and strangers; one at a time for each slot.
+    function request(uint256 seed, uint256 idx, uint256 key) external whileLive {
+        (address sender, uint8 kind) = (actor(seed), seed % 5 < 2 ? Operations.EXIT : Operations.ROTATION);
+        (idx, key) = (1 + idx % 4, 1 + key % (R - 1));
+        bool may = rollup.openRequest(kind, idx, sender) == 0;
+        vm.deal(sender, sender.balance + QUEUE_FEE);
+        bytes memory call = kind == Operations.EXIT
+            ? abi.encodeCall(IRollup.requestExit, (idx))
+            : abi.encodeCall(IRollup.requestRotation, (idx, key));
+        vm.prank(sender);
+        (bool ok,) = address(rollup).call{value: QUEUE_FEE}(call);
+        if (ok != may) ++faults;
+        if (!ok) return;
+        queue.push(abi.encode(ILedger.QueueEntry(kind, sender, 0, 0, uint24(idx), address(0), kind == Operations.EXIT ? 0 : key)));
+    }
+
     /// @dev Coins that nobody deposited change no account.
     function donate(uint96 amount) external {
         token.mint(address(rollup), amount);
@@ -128,7 +173,7 @@ contract Town is Fixture {
 
     function commitNext() external whileLive {
         uint256 number = rollup.committed() + 1;
-        if (number <= BATCHES) commit(commitOf(number));
+        if (number <= last) commit(commitOf(number));
     }
 
     function proveNext(uint256 count, uint256 repeated) external whileLive {
@@ -139,12 +184,25 @@ contract Town is Fixture {
         proveFixtures(first, rollup.proven() + 1 + count % open_);
     }
 
+    /// @dev Some of the proofs may have come already.
+    function commitAndProve(uint256 count, uint256 repeated) external whileLive {
+        (uint256 committed, uint256 proven) = (rollup.committed(), rollup.proven());
+        if (committed == last || committed == 0) return;
+        uint256 first = proven + 1 - repeated % (proven + 1);
+        uint256 end = proven + count % (committed - proven + 1);
+        (ILedger.Commit memory batch, uint256[6] memory old) = (commitOf(committed + 1), oldCommitments(first));
+        ILedger.BatchProof[] memory some = proofsOf(first, end);
+        vm.prank(OPERATOR, OPERATOR);
+        rollup.commitAndProve(batch, old, some);
+        if (rollup.committed() != committed + 1 || rollup.proven() != end) ++faults;
+    }
+
     function settleSome(uint256 number, uint256 item) external {
         if (rollup.proven() == 0) return;
         number = 1 + number % rollup.proven();
-        uint256 withdrawals = commitOf(number).withdrawals.length;
-        if (withdrawals == 0) return;
-        item %= withdrawals;
+        uint256 items = itemsOf(number);
+        if (items == 0) return;
+        item %= items;
         bool again = rollup.settled(number, item);
         ILedger.Record memory record = proofOf(number).record;
         try rollup.settle(record, choicesOf(number), wordsOf(number), item, 1) {
@@ -159,11 +217,14 @@ contract Town is Fixture {
         if (open_ > 0) revertTo(rollup.proven() + to % open_);
     }
 
-    /// @dev Only batch 2 refunds something, and of its two entries the second.
-    function settleRefunds(uint256 index) external {
-        index = 3 + index % 2;
-        bool due = index == 4 && rollup.proven() >= 2 && !rollup.refunded(index);
-        try rollup.settleRefunds(proofOf(2).record, choicesOf(2), wordsOf(2), 4, index, queued(index)) {
+    /// @dev What its batch chose to give back, once it is proven.
+    function settleRefunds(uint256 index) public {
+        index = 1 + index % lastEntries[last];
+        uint256 number = 1;
+        while (lastEntries[number] < index) ++number;
+        bool chosen = Operations.isRefund(choicesOf(number)[index - lastEntries[number - 1] - 1]);
+        bool due = chosen && rollup.proven() >= number && !rollup.refunded(index);
+        try rollup.settleRefunds(proofOf(number).record, choicesOf(number), wordsOf(number), lastEntries[number], index, queued(index)) {
             if (!due) ++faults;
         } catch {
             if (due) ++faults;
@@ -192,10 +253,12 @@ contract Town is Fixture {
     /// @dev What comes in or moves the state is dead after a freeze.
     function tryTheDead(uint256 what) external {
         if (frozenRoot == 0) return;
-        what %= 4;
+        what %= 6;
         (bytes memory call, uint256 value) = (abi.encodeCall(IRollup.deposit, (1, ALICE)), QUEUE_FEE + 1);
         if (what == 1) (call, value) = (abi.encodeCall(IRollup.listToken, (address(this))), LISTING_FEE);
-        if (what == 2 && rollup.committed() < BATCHES) (call, value) = (abi.encodeCall(IRollup.commit, (commitOf(rollup.committed() + 1))), 0);
+        if (what == 4) (call, value) = (abi.encodeCall(IRollup.requestExit, (1)), QUEUE_FEE);
+        if (what == 5) (call, value) = (abi.encodeCall(IRollup.requestRotation, (1, 9)), QUEUE_FEE);
+        if (what == 2 && rollup.committed() < last) (call, value) = (abi.encodeCall(IRollup.commit, (commitOf(rollup.committed() + 1))), 0);
         if (what == 3 && rollup.committed() > rollup.proven()) {
             uint256 next = rollup.proven() + 1;
             (call, value) = (abi.encodeCall(IRollup.prove, (oldCommitments(next), proofsOf(next, next))), 0);
@@ -238,13 +301,13 @@ contract Town is Fixture {
         vm.warp(block.timestamp + 365 days);
         freeze();
         for (uint256 number = 1; number <= rollup.proven(); ++number) {
-            for (uint256 item; item < commitOf(number).withdrawals.length; ++item) {
+            for (uint256 item; item < itemsOf(number); ++item) {
                 if (!rollup.settled(number, item)) settleFixture(number, item, 1);
             }
         }
-        this.settleRefunds(1);
-        for (uint256 index = 1; index <= queue.length; ++index) {
-            refund(index - 1);
+        for (uint256 index; index < queue.length; ++index) {
+            if (index < lastEntries[last]) settleRefunds(index);
+            refund(index);
         }
         for (uint256 place; place < exitCount(rollup.proven()); ++place) {
             exit(place, 1);
@@ -279,7 +342,7 @@ contract Town is Fixture {
     // ---- replays ----
 
     function replayCommit(uint256 number) external {
-        ILedger.Commit memory batch = commitOf(1 + number % BATCHES);
+        ILedger.Commit memory batch = commitOf(1 + number % last);
         if (batch.number == rollup.committed() + 1 && !rollup.frozen()) return;
         vm.prank(OPERATOR, OPERATOR);
         try rollup.commit(batch) {
@@ -290,7 +353,7 @@ contract Town is Fixture {
     /// @dev The batch after the next.
     function commitOutOfOrder() external {
         uint256 number = rollup.committed() + 2;
-        if (number > BATCHES) return;
+        if (number > last) return;
         ILedger.Commit memory batch = commitOf(number);
         vm.prank(OPERATOR, OPERATOR);
         try rollup.commit(batch) {
@@ -353,7 +416,7 @@ contract Town is Fixture {
 }
 
 /// @title Whatever happens, no coin leaves that did not come in
-contract InvariantTest is Fixture {
+abstract contract Invariants is Fixture {
     struct FuzzSelector {
         address addr;
         bytes4[] selectors;
@@ -361,16 +424,19 @@ contract InvariantTest is Fixture {
 
     Town private town;
 
-    function setUp() public {
+    function open(string memory file, uint256 batches, uint256 entries) internal {
         town = new Town();
-        town.open();
+        town.open(file, batches, entries);
         rollup = town.contractUnderTest();
     }
 
     function targetSelectors() external view returns (FuzzSelector[] memory targets) {
-        bytes4[21] memory all = [
+        bytes4[24] memory all = [
             Town.depositNative.selector,
             Town.depositToken.selector,
+            Town.request.selector,
+            Town.commitAndProve.selector,
+            Town.commitAndProve.selector,
             Town.donate.selector,
             Town.commitNext.selector,
             // twice as likely, or few runs reach the withdrawals
@@ -428,5 +494,19 @@ contract InvariantTest is Fixture {
         }
         vm.assertEq(town.faults(), 0, "something went through or failed that must not");
         vm.assertEq(rollup.feesEarned(), town.queueFeesHeld(), "nobody's fee is kept but the operator's");
+    }
+}
+
+/// @dev Deposits, transfers, withdrawals, a refund, two circuits.
+contract BatchesInvariantTest is Invariants {
+    function setUp() public {
+        open("batches", BATCHES, ENTRIES);
+    }
+}
+
+/// @dev Registers, exits and rotations as well.
+contract RequestsInvariantTest is Invariants {
+    function setUp() public {
+        open("requests", 5, 12);
     }
 }

@@ -111,18 +111,44 @@ contract WordsTest is Fixture {
         }
     }
 
-    /// @dev Three times the golden transfer, and a fee of 1,000,250 of token 1 to slot 9.
+    /// @dev Three times the golden transfer, the golden register, and a fee of 1,000,250 of token 1 to slot 9.
     function test_golden_data() public view {
         string memory vectors = vm.readFile("../protocol/vectors/encodings.json");
         bytes memory data = vm.parseJsonBytes(vectors, ".batch.posted_data");
         uint256 zeta = vm.parseJsonUint(vectors, ".batch.zeta");
         uint256 transfer = vm.parseJsonUint(vectors, ".batch.transfer.word");
-        uint256 fee = 9 | 1 << 24 | uint256(1_000_250) << 40;
+        uint256[] memory register = vm.parseJsonUintArray(vectors, ".batch.register.words");
         ILedger.Shape memory shape = smallest();
-        (shape.transfers, shape.fees) = (9, 2);
-        // T = 9: the fees start at word 5
+        (shape.transfers, shape.registers, shape.fees) = (9, 2, 2);
+        // T = 9: the registers start at word 5, R = 2: the fees at word 11
         uint256 y = addmod(transfer | transfer << 104, mulmod(transfer, zeta, R), R);
-        vm.assertEq(harness.posted(data, shape, 1, zeta), addmod(y, mulmod(fee, harness.power(zeta, 5), R), R));
+        for (uint256 i; i < 3; ++i) {
+            y = addmod(y, mulmod(register[i], harness.power(zeta, 5 + i), R), R);
+        }
+        y = addmod(y, mulmod(9 | 1 << 24 | uint256(1_000_250) << 40, harness.power(zeta, 11), R), R);
+        vm.assertEq(harness.posted(data, shape, 0x1234, zeta), y);
+    }
+
+    /// @dev A whole batch of the Rust side: both evaluations, its choices and the hash of its operations.
+    function test_golden_batch() public view {
+        string memory vectors = vm.readFile("../protocol/vectors/batch.json");
+        uint256 zeta = vm.parseJsonUint(vectors, ".zeta");
+        ILedger.Shape memory shape = ILedger.Shape(
+            uint32(vm.parseJsonUint(vectors, ".batch.shape.transfers")),
+            uint32(vm.parseJsonUint(vectors, ".batch.shape.accounts")),
+            uint32(vm.parseJsonUint(vectors, ".batch.shape.fees")),
+            uint32(vm.parseJsonUint(vectors, ".batch.shape.deposits")),
+            uint32(vm.parseJsonUint(vectors, ".batch.shape.withdrawals")),
+            uint32(vm.parseJsonUint(vectors, ".batch.shape.registers")),
+            uint32(vm.parseJsonUint(vectors, ".batch.shape.exits")),
+            uint32(vm.parseJsonUint(vectors, ".batch.shape.rotations"))
+        );
+        bytes memory data = vm.parseJsonBytes(vectors, ".posted_data");
+        vm.assertEq(harness.posted(data, shape, type(uint16).max, zeta), vm.parseJsonUint(vectors, ".y_da"));
+        uint256[] memory choices = vm.parseJsonUintArray(vectors, ".choices");
+        uint256[] memory words = vm.parseJsonUintArray(vectors, ".used_ops_words");
+        vm.assertEq(harness.built(words, harness.countOf(choices, words.length), shape, zeta), vm.parseJsonUint(vectors, ".y_ops"));
+        vm.assertEq(uint256(keccak256(abi.encode(choices, words))), vm.parseJsonUintArray(vectors, ".header_words")[12]);
     }
 
     // ---- built ----

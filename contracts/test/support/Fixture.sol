@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {ILedger, IRollup} from "../../src/IRollup.sol";
+import {Operations} from "../../src/libraries/Operations.sol";
 import {TestToken} from "../../src/TestToken.sol";
 import {Vm} from "./Vm.sol";
 
@@ -59,8 +60,12 @@ abstract contract Fixture {
 
     /// @dev The same with all queue entries of the fixtures queued.
     function deployWithQueue() internal {
-        deploy();
-        for (uint256 index = 1; index <= ENTRIES; ++index) {
+        deployWithQueue("batches", ENTRIES);
+    }
+
+    function deployWithQueue(string memory file, uint256 entries) internal {
+        deployFor(file);
+        for (uint256 index = 1; index <= entries; ++index) {
             enqueue(index);
         }
     }
@@ -97,9 +102,6 @@ abstract contract Fixture {
         out.circuits = new ILedger.VerifyingKey[](2);
         out.circuits[0] = abi.decode(vm.parseJsonBytes(json, ".params.circuits[0]"), (ILedger.VerifyingKey));
         out.circuits[1] = abi.decode(vm.parseJsonBytes(json, ".params.circuits[1]"), (ILedger.VerifyingKey));
-        for (uint256 i; i < 2; ++i) {
-            (out.circuits[i].shape.exits, out.circuits[i].shape.rotations) = (1, 1);
-        }
     }
 
     function copy(uint256[2] memory to, string memory key) private view {
@@ -163,7 +165,7 @@ abstract contract Fixture {
     }
 
     /// @dev Occupied slots of the state after a batch: 1 and 2, then 3, then 40,000.
-    function exitCount(uint256 number) internal pure returns (uint256) {
+    function exitCount(uint256 number) internal view virtual returns (uint256) {
         return number == 0 ? 0 : number < 3 ? number + 1 : 4;
     }
 
@@ -178,7 +180,7 @@ abstract contract Fixture {
     }
 
     /// @dev Index of the last queue entry that the batches up to this one take.
-    function lastEntryOf(uint256 number) internal pure returns (uint256) {
+    function lastEntryOf(uint256 number) internal view virtual returns (uint256) {
         return number < 3 ? 2 * number : ENTRIES;
     }
 
@@ -223,7 +225,13 @@ abstract contract Fixture {
         ILedger.QueueEntry memory entry = entryOf(index);
         uint256 value = QUEUE_FEE + (entry.token == NATIVE ? entry.amount : 0);
         vm.deal(entry.sender, entry.sender.balance + value);
-        if (entry.token == NATIVE) {
+        if (entry.kind == Operations.EXIT) {
+            vm.prank(entry.sender);
+            rollup.requestExit{value: value}(entry.idx);
+        } else if (entry.kind == Operations.ROTATION) {
+            vm.prank(entry.sender);
+            rollup.requestRotation{value: value}(entry.idx, entry.key);
+        } else if (entry.token == NATIVE) {
             vm.prank(entry.sender);
             rollup.deposit{value: value}(entry.key, entry.owner);
         } else {

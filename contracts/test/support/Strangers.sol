@@ -12,6 +12,8 @@ contract OddToken {
     /// Percent of every transfer that arrives nowhere.
     uint256 private kept;
     bytes private answer;
+    /// Neither sends nor gets.
+    address private blocked;
     address private victim;
     bytes private attack;
     /// What the victim said.
@@ -28,6 +30,10 @@ contract OddToken {
 
     function keep(uint256 percent) external {
         kept = percent;
+    }
+
+    function forbid(address account) external {
+        blocked = account;
     }
 
     function say(bytes calldata answer_) external {
@@ -48,6 +54,7 @@ contract OddToken {
     }
 
     function move(address from, address to, uint256 amount) private {
+        require(blocked == address(0) || (from != blocked && to != blocked), "blocked");
         balanceOf[from] -= amount;
         balanceOf[to] += amount - amount * kept / 100;
         if (victim != address(0)) {
