@@ -22,13 +22,16 @@ pub struct EventError {
     pub detail: &'static str,
 }
 
-/// Reads one log entry; a pending or removed one is refused. `None`: nothing in the database depends on it, such as the operator's fees
+/// Reads one log entry of `contract`; a pending or removed one is refused, and so is that of another contract. `None`: nothing in the database depends on it, such as the operator's fees
 /// or how people leave a frozen contract.
-pub(crate) fn read(log: Log) -> Result<Option<EventRow>, EventError> {
+pub(crate) fn read(log: Log, contract: H160) -> Result<Option<EventRow>, EventError> {
     let block = log.block_number.unwrap_or_default().as_u64();
     let log_index = log.log_index.unwrap_or_default().low_u64();
     let error = |detail| EventError { block, log_index, detail };
     let tx_hash = log.transaction_hash.filter(|_| log.removed != Some(true)).ok_or_else(|| error("not mined"))?;
+    if log.address != contract {
+        return Err(error("of another contract"));
+    }
     let raw = RawLog { topics: log.topics, data: log.data.to_vec() };
     let decoded = RollupContractEvents::decode_log(&raw).map_err(|_| error("unknown"))?;
     let event = event(decoded).map_err(error)?;

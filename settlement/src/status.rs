@@ -8,8 +8,10 @@
 //! | `sheaf_settlement_failing`, label `loop` = watcher, submitter | 1 while the last round of the loop failed |
 //! | `sheaf_l1_pending_transactions` | transactions of ours that are not mined |
 //! | `sheaf_l1_head`, `sheaf_l1_batches`, label `state` = committed, proven | where L1 stands |
+//! | `sheaf_l1_endpoints`, label `state` = fine, failing | the L1 nodes that answer, and those that did not when last asked |
 //! | `sheaf_operator_balance_wei` | what the operator can still pay |
 
+use crate::rpc::EndpointStatus;
 use metrics::gauge;
 use serde::Serialize;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ pub struct Status {
     pub operator_balance_wei: Option<String>,
     /// Our transactions that are not mined yet.
     pub pending_transactions: usize,
+    /// The L1 nodes, in the order in which they were named.
+    pub endpoints: Vec<EndpointStatus>,
     /// True while this process holds the submitter's lease.
     pub leader: bool,
     /// Why the next step is not taken, for example the contract's reason for refusing it.
@@ -53,6 +57,9 @@ impl Status {
         for (state, number) in levels.into_iter().filter_map(|(state, number)| Some((state, number?))) {
             gauge!("sheaf_l1_batches", "state" => state).set(number as f64);
         }
+        let failing = self.endpoints.iter().filter(|endpoint| endpoint.error.is_some()).count();
+        gauge!("sheaf_l1_endpoints", "state" => "failing").set(failing as f64);
+        gauge!("sheaf_l1_endpoints", "state" => "fine").set((self.endpoints.len() - failing) as f64);
         if let Some(head) = self.head {
             gauge!("sheaf_l1_head").set(head as f64);
         }

@@ -9,18 +9,21 @@
 //! Committed, proven and final are read off these rows; nobody sets them by hand. A rewind deletes the rows of dropped blocks, so whatever
 //! was derived from them is gone at once. Blocks far behind the head are read in ranges, the rest one by one with logs asked by block hash, so
 //! that logs of a dropped block are never mixed with others. When L1 does not answer nothing changes: the next step tries again.
+//!
+//! With several L1 nodes a block is appended, or dropped, only if enough of them (`RpcOptions::agree`) say the same of it, events included; if
+//! they contradict each other nothing changes. A head below the tip is a node that lags, not a reorg (`rpc/agree.rs`).
 
 use crate::events::{EventError, read};
 use crate::lead::Lead;
 use crate::rollup::Rollup;
-use crate::rpc::{BlockHead, RpcError};
+use crate::rpc::{BlockHead, Quorum, Rpc, RpcError};
 use crate::status::Board;
-use ethers_core::types::Log;
+use ethers_core::types::{H160, H256, Log};
 use sheaf_store::StoreError;
 use sheaf_store::l1::{self, BlockRow, EventRow};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -83,13 +86,15 @@ pub struct Watcher {
     board: Board,
     /// Blocks to ask for in the next range.
     range_blocks: Arc<AtomicU64>,
+    /// True once the nodes are held to the tip of the store.
+    reminded: Arc<AtomicBool>,
 }
 
 impl Watcher {
     /// A watcher; it does nothing until stepped or run. What it sees goes onto `board`.
     pub fn new(rollup: Rollup, lead: Lead, options: WatcherOptions, board: Board) -> Self {
         let range_blocks = Arc::new(AtomicU64::new(options.range_blocks.max(1)));
-        Self { rollup, lead, options, board, range_blocks }
+        Self { rollup, lead, options, board, range_blocks, reminded: Arc::default() }
     }
 
     /// Follows until cancelled. Failures are logged, shown on the board and tried again.
@@ -108,7 +113,10 @@ impl Watcher {
     fn failed(&self, error: &WatchError) -> Duration {
         metrics::counter!("sheaf_l1_watch_errors_total").increment(1);
         tracing::warn!(error = error as &dyn std::error::Error, "following L1");
-        self.board.edit(|status| status.watcher_error = Some(error.to_string()));
+        self.board.edit(|status| {
+            status.watcher_error = Some(error.to_string());
+            status.endpoints = self.rollup.rpc().endpoints();
+        });
         Duration::from_millis(self.options.poll_ms.max(500))
     }
 
@@ -120,10 +128,13 @@ impl Watcher {
         if !self.lead.is_held() {
             return Ok(Step::Idle);
         }
-        let head = self.rollup.rpc().latest_block().await.map_err(WatchError::Rpc)?;
         let mut connection = self.lead.pool().acquire().await.map_err(store)?;
         let tip = l1::tip(&mut connection).await.map_err(store)?;
         drop(connection);
+        if !self.reminded.swap(true, Ordering::Relaxed) {
+            self.rollup.rpc().remember(tip.as_ref().map_or(0, |tip| tip.number));
+        }
+        let head = self.rollup.rpc().head(Quorum::Strict).await.map_err(WatchError::Rpc)?;
         let step = self.step_from(tip.as_ref(), &head).await?;
         self.board.edit(|status| {
             status.watcher_error = None;
@@ -151,8 +162,18 @@ impl Watcher {
         if block.number >= head.number.as_u64() {
             return Ok(block.hash == head.hash.0);
         }
-        let found = self.rollup.rpc().block(block.number).await.map_err(WatchError::Rpc)?;
-        Ok(found.is_some_and(|found| found.hash.0 == block.hash))
+        let (number, hash) = (block.number, block.hash);
+        let holds = |node: Rpc| async move { Ok(get_block(&node, number).await?.hash.0 == hash) };
+        self.agreed("block under the newest", holds).await
+    }
+
+    /// What enough nodes say of the chain.
+    async fn agreed<T, F>(&self, what: &'static str, ask: impl Fn(Rpc) -> F) -> Result<T, WatchError>
+    where
+        T: PartialEq,
+        F: Future<Output = Result<T, WatchError>>,
+    {
+        self.rollup.rpc().agreed(Quorum::Strict, what, ask, WatchError::Rpc).await
     }
 
     /// Finds the highest stored block that is still on the chain and drops all above it.
@@ -181,13 +202,12 @@ impl Watcher {
     }
 
     async fn append_block(&self, tip: Option<&BlockRow>, number: u64) -> Result<Step, WatchError> {
-        let block = self.block(number).await?;
-        if tip.is_some_and(|tip| tip.number + 1 == number && tip.hash != block.parent_hash.0) {
+        let contract = self.rollup.h160();
+        let (block, events) = self.agreed("next block and its events", |node| read_block(node, contract, number)).await?;
+        if tip.is_some_and(|tip| tip.number + 1 == number && tip.hash != block.parent_hash) {
             return Err(WatchError::Moved(number));
         }
-        let logs = self.rollup.rpc().logs_of_block(self.rollup.h160(), block.hash).await.map_err(WatchError::Rpc)?;
-        let events = read_all(logs)?;
-        self.save(&[row(&block)], &events).await?;
+        self.save(&[block], &events).await?;
         Ok(Step::Advanced(number))
     }
 
@@ -196,8 +216,14 @@ impl Watcher {
         loop {
             let blocks_at_once = self.range_blocks.load(Ordering::Relaxed);
             let to = last.min(from + blocks_at_once - 1);
-            match self.read_range(tip, from, to, head).await {
+            let contract = self.rollup.h160();
+            match self.agreed("blocks and events of a range", |node| read_range(node, contract, from, to)).await {
                 Ok((blocks, events)) => {
+                    if let Some(tip) = tip
+                        && !self.is_canonical(tip, head).await?
+                    {
+                        return Err(WatchError::Moved(tip.number));
+                    }
                     self.save(&blocks, &events).await?;
                     self.range_blocks.store((2 * blocks_at_once).min(self.options.range_blocks.max(1)), Ordering::Relaxed);
                     return Ok(Step::Advanced(to));
@@ -212,31 +238,6 @@ impl Watcher {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// Far behind the head only blocks with events, and the last one, are kept. The last one is the same before and after, and the tip is still on
-    /// the chain: so are all blocks between them, whose logs were read.
-    async fn read_range(&self, tip: Option<&BlockRow>, from: u64, to: u64, head: &BlockHead) -> Result<(Vec<BlockRow>, Vec<EventRow>), WatchError> {
-        let last = self.block(to).await?;
-        let logs = self.rollup.rpc().logs_of_range(self.rollup.h160(), from, to).await.map_err(WatchError::Rpc)?;
-        let mut hashes: BTreeMap<u64, _> = logs.iter().filter_map(|log| Some((log.block_number?.as_u64(), log.block_hash?))).collect();
-        hashes.insert(to, last.hash);
-        let mut blocks = Vec::with_capacity(hashes.len());
-        for (number, hash) in hashes {
-            let block = self.block(number).await?;
-            if hash != block.hash {
-                return Err(WatchError::Moved(number));
-            }
-            blocks.push(row(&block));
-        }
-        match tip {
-            Some(tip) if !self.is_canonical(tip, head).await? => Err(WatchError::Moved(tip.number)),
-            _ => Ok((blocks, read_all(logs)?)),
-        }
-    }
-
-    async fn block(&self, number: u64) -> Result<BlockHead, WatchError> {
-        self.rollup.rpc().block(number).await.map_err(WatchError::Rpc)?.ok_or(WatchError::Moved(number))
     }
 
     async fn save(&self, blocks: &[BlockRow], events: &[EventRow]) -> Result<(), WatchError> {
@@ -255,8 +256,53 @@ fn store(error: impl Into<StoreError>) -> WatchError {
     WatchError::Store(error.into())
 }
 
-fn read_all(logs: Vec<Log>) -> Result<Vec<EventRow>, WatchError> {
-    logs.into_iter().filter_map(|log| read(log).transpose()).collect::<Result<_, _>>().map_err(WatchError::Event)
+async fn get_block(node: &Rpc, number: u64) -> Result<BlockHead, WatchError> {
+    node.block(number).await.map_err(WatchError::Rpc)?.ok_or(WatchError::Moved(number))
+}
+
+/// One block and the contract's events in it.
+async fn read_block(node: Rpc, contract: H160, number: u64) -> Result<(BlockRow, Vec<EventRow>), WatchError> {
+    let block = get_block(&node, number).await?;
+    let logs = node.logs_of_block(contract, block.hash).await.map_err(WatchError::Rpc)?;
+    let elsewhere = logs.iter().find(|log| (log.block_hash, log.block_number) != (Some(block.hash), Some(block.number)));
+    if let Some(log) = elsewhere {
+        return refuse(&node, log);
+    }
+    Ok((row(&block), read_all(logs, contract)?))
+}
+
+/// Far behind the head only blocks with events, and the last one, are kept. The last one is the same before and after, and the caller finds the
+/// tip still on the chain: so are all blocks between them, whose logs were read.
+async fn read_range(node: Rpc, contract: H160, from: u64, to: u64) -> Result<(Vec<BlockRow>, Vec<EventRow>), WatchError> {
+    let last = get_block(&node, to).await?;
+    let logs = node.logs_of_range(contract, from, to).await.map_err(WatchError::Rpc)?;
+    let mut hashes: BTreeMap<u64, H256> = BTreeMap::from([(to, last.hash)]);
+    for log in &logs {
+        match (log.block_number.map(|number| number.as_u64()), log.block_hash) {
+            (Some(number), Some(hash)) if (from..=to).contains(&number) && *hashes.entry(number).or_insert(hash) == hash => {}
+            _ => return refuse(&node, log),
+        }
+    }
+    let mut blocks = Vec::with_capacity(hashes.len());
+    for (number, hash) in hashes {
+        let block = get_block(&node, number).await?;
+        if hash != block.hash {
+            return Err(WatchError::Moved(number));
+        }
+        blocks.push(row(&block));
+    }
+    Ok((blocks, read_all(logs, contract)?))
+}
+
+/// A log that is not of the block, or the blocks, that it was asked for.
+fn refuse<T>(node: &Rpc, log: &Log) -> Result<T, WatchError> {
+    let detail =
+        format!("a log of block {} ({:?}), which was not asked for", log.block_number.unwrap_or_default(), log.block_hash.unwrap_or_default());
+    node.refuse(RpcError::malformed("eth_getLogs", detail)).map_err(WatchError::Rpc)
+}
+
+fn read_all(logs: Vec<Log>, contract: H160) -> Result<Vec<EventRow>, WatchError> {
+    logs.into_iter().filter_map(|log| read(log, contract).transpose()).collect::<Result<_, _>>().map_err(WatchError::Event)
 }
 
 fn row(block: &BlockHead) -> BlockRow {
