@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sheaf_protocol::amount::{Address, Amount, SlotId, TokenId};
 use sheaf_protocol::field::{Fr, G1Affine, Word, from_word, g1_words, to_word};
 use sheaf_protocol::header::QueueEntry;
+use sheaf_store::l1::Levels;
 use std::time::Duration;
 
 /// Most wei per gas that a one-off transaction pays: 500 gwei.
@@ -195,6 +196,11 @@ impl Rollup {
             committed_root: self.view(abi::CommittedRootCall).await?,
             queue_length: self.count(abi::QueueLengthCall).await?,
         })
+    }
+
+    /// What the contract counts of what its events tell.
+    pub(crate) async fn levels(&self) -> Result<Levels, ViewError> {
+        Ok(Levels { queued: self.count(abi::QueueLengthCall).await?, proven: self.count(abi::ProvenCall).await? })
     }
 
     async fn count<C: EthCall>(&self, call: C) -> Result<u64, ViewError> {

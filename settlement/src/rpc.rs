@@ -247,15 +247,19 @@ impl Rpc {
         (|| self.pass(method, &params)).retry(pauses(self.options.max_retries)).when(RpcError::is_transient).await
     }
 
-    /// The newest block of the node that answers; of one node by itself, after making sure that it still serves our chain.
-    pub(crate) async fn latest_block(&self) -> Result<BlockHead, RpcError> {
+    /// The newest block of one node by itself, after making sure that it still serves our chain, and that the block is on it.
+    pub(crate) async fn own_head(&self) -> Result<BlockHead, RpcError> {
         if let Some(place) = self.only {
             self.endpoints[place].verify(self.chain_id).await?;
         }
         let head: Option<BlockHead> = self.read("eth_getBlockByNumber", vec![json("latest"), json(&false)]).await?;
         let head = head.ok_or_else(|| RpcError::malformed("eth_getBlockByNumber", "no latest block"))?;
+        let number = head.number.as_u64();
+        if self.block(number).await?.is_none_or(|found| found != head) {
+            return self.refuse(RpcError::malformed("eth_getBlockByNumber", format!("a newest block {number} that is not on its own chain")));
+        }
         if let Some(place) = self.only {
-            self.endpoints[place].note_head(head.number.as_u64());
+            self.endpoints[place].note_head(number);
         }
         Ok(head)
     }
@@ -290,7 +294,19 @@ impl Rpc {
         self.read("eth_getLogs", vec![filter]).await
     }
 
+    /// As the first node tells that answers.
     pub(crate) async fn receipt(&self, hash: H256) -> Result<Option<Receipt>, RpcError> {
+        let mut first = None;
+        for node in self.nodes() {
+            match node.receipt_alone(hash).await {
+                Err(error) => first = first.or(Some(error)),
+                told => return told,
+            }
+        }
+        first.map_or(Ok(None), Err)
+    }
+
+    async fn receipt_alone(&self, hash: H256) -> Result<Option<Receipt>, RpcError> {
         let found: Option<Receipt> = self.read("eth_getTransactionReceipt", vec![json(&hash)]).await?;
         match found {
             Some(found) if found.transaction_hash != hash => {

@@ -32,7 +32,7 @@ use crate::key::{Draft, KeyError, L1Key};
 use crate::lead::Lead;
 use crate::policy::{Job, Limits, Situation};
 use crate::revert::Revert;
-use crate::rollup::{Rollup, ViewError};
+use crate::rollup::{Progress, Rollup, ViewError};
 use crate::rpc::{BlockHead, CallRequest, Quorum, Rpc, RpcError, to_u128};
 use crate::status::Board;
 use ethers_core::types::{Bytes, H160, H256, U256};
@@ -103,9 +103,10 @@ pub enum SubmitError {
     Corrupt(i64),
 }
 
-/// What the chain says at the start of a round.
+/// What the chain says at the start of a round: after one block.
 struct Round {
     head: BlockHead,
+    progress: Progress,
     mined_nonce: u64,
     market: Market,
 }
@@ -197,12 +198,16 @@ impl Submitter {
 
     async fn look(&self) -> Result<Round, SubmitError> {
         let rpc = self.rollup.rpc();
-        // a missing contract (a development chain that was reset) ends the round here, before anything is sent to its address
-        self.rollup.operator().await.map_err(SubmitError::View)?;
         let head = rpc.head(Quorum::Soft).await.map_err(SubmitError::Rpc)?;
+        let ask = |node: Rpc| {
+            let contract = self.rollup.pinned(node, head.hash);
+            async move { contract.progress().await }
+        };
+        // a missing contract (a development chain that was reset) ends the round here, before anything is sent to its address
+        let progress = rpc.agreed(Quorum::Soft, "contract's progress", ask, ViewError::Rpc).await.map_err(SubmitError::View)?;
         let mined_nonce = self.nonce_at(head.hash).await?;
         let market = rpc.market(head.base_fee_per_gas.and_then(to_u128)).await.map_err(SubmitError::Rpc)?;
-        Ok(Round { head, mined_nonce, market })
+        Ok(Round { head, progress, mined_nonce, market })
     }
 
     async fn nonce_at(&self, block: H256) -> Result<u64, SubmitError> {
@@ -286,11 +291,7 @@ impl Submitter {
     }
 
     async fn situation(&mut self, round: &Round) -> Result<Situation, SubmitError> {
-        let ask = |node: Rpc| {
-            let contract = self.rollup.pinned(node, round.head.hash);
-            async move { contract.progress().await }
-        };
-        let progress = self.rollup.rpc().agreed(Quorum::Soft, "contract's progress", ask, ViewError::Rpc).await.map_err(SubmitError::View)?;
+        let progress = &round.progress;
         let live = self.live(round).await?;
         let mut rows = self.lead.begin().await.map_err(store)?;
         let settled = self.settled.min(progress.proven);

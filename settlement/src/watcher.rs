@@ -12,18 +12,22 @@
 //!
 //! With several L1 nodes a block is appended, or dropped, only if enough of them (`RpcOptions::agree`) say the same of it, events included; if
 //! they contradict each other nothing changes. A head below the tip is a node that lags, not a reorg (`rpc/agree.rs`).
+//!
+//! Events are held against the contract's own state after the same block: its queue's digest, how long the queue is, how many batches are
+//! proven. A node whose logs do not fit its state is not believed; where rows that are stored do not fit, the newest are read again, twice as
+//! many each time.
 
 use crate::events::{EventError, read};
 use crate::lead::Lead;
-use crate::rollup::Rollup;
+use crate::rollup::{Rollup, ViewError};
 use crate::rpc::{BlockHead, Quorum, Rpc, RpcError};
 use crate::status::Board;
 use ethers_core::types::{H160, H256, Log};
 use sheaf_store::StoreError;
-use sheaf_store::l1::{self, BlockRow, EventRow};
+use sheaf_store::l1::{self, BlockRow, Event, EventRow, Levels};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +76,12 @@ pub enum WatchError {
     /// The contract's logs are not its own.
     #[error(transparent)]
     Event(EventError),
+    /// The contract could not be read.
+    #[error(transparent)]
+    View(ViewError),
+    /// What is stored up to this block lacks events that the contract's state shows, or holds others.
+    #[error("up to block {0} the events do not make the contract's state; reading them again")]
+    EventsMissing(u64),
     /// The chain changed while it was read.
     #[error("block {0} changed while it was read")]
     Moved(u64),
@@ -88,13 +98,15 @@ pub struct Watcher {
     range_blocks: Arc<AtomicU64>,
     /// True once the nodes are held to the tip of the store.
     reminded: Arc<AtomicBool>,
+    /// How often in a row what is stored did not fit the contract's state.
+    doubts: Arc<AtomicU32>,
 }
 
 impl Watcher {
     /// A watcher; it does nothing until stepped or run. What it sees goes onto `board`.
     pub fn new(rollup: Rollup, lead: Lead, options: WatcherOptions, board: Board) -> Self {
         let range_blocks = Arc::new(AtomicU64::new(options.range_blocks.max(1)));
-        Self { rollup, lead, options, board, range_blocks, reminded: Arc::default() }
+        Self { rollup, lead, options, board, range_blocks, reminded: Arc::default(), doubts: Arc::default() }
     }
 
     /// Follows until cancelled. Failures are logged, shown on the board and tried again.
@@ -103,8 +115,8 @@ impl Watcher {
         while cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
             let Some(result) = cancel.run_until_cancelled(self.step()).await else { return };
             pause = match result {
-                Ok(Step::Idle) => Duration::from_millis(self.options.poll_ms),
-                Ok(_) => Duration::ZERO,
+                Ok(Step::Idle | Step::Rewound(_)) => Duration::from_millis(self.options.poll_ms),
+                Ok(Step::Advanced(_)) => Duration::ZERO,
                 Err(error) => self.failed(&error),
             };
         }
@@ -202,13 +214,32 @@ impl Watcher {
     }
 
     async fn append_block(&self, tip: Option<&BlockRow>, number: u64) -> Result<Step, WatchError> {
-        let contract = self.rollup.h160();
-        let (block, events) = self.agreed("next block and its events", |node| read_block(node, contract, number)).await?;
+        let rollup = self.rollup.clone();
+        let (block, events, levels) = self.agreed("next block and its events", |node| read_block(rollup.clone(), node, number)).await?;
         if tip.is_some_and(|tip| tip.number + 1 == number && tip.hash != block.parent_hash) {
             return Err(WatchError::Moved(number));
         }
+        let mut connection = self.lead.pool().acquire().await.map_err(store)?;
+        let before = l1::levels(&mut connection).await.map_err(store)?;
+        drop(connection);
+        if after(before, &events) != levels {
+            tracing::warn!(number, ?before, ?levels, "the events that are stored do not make the contract's state; reading the newest again");
+            return self.doubt(number).await;
+        }
         self.save(&[block], &events).await?;
+        self.doubts.store(0, Ordering::Relaxed);
         Ok(Step::Advanced(number))
+    }
+
+    /// Forgets the newest blocks, so that they are read again.
+    async fn doubt(&self, number: u64) -> Result<Step, WatchError> {
+        let blocks = 1 << self.doubts.fetch_add(1, Ordering::Relaxed).min(32);
+        let above = number.saturating_sub(blocks + 1).max(self.options.first_block.saturating_sub(1));
+        let mut transaction = self.lead.begin().await.map_err(store)?;
+        l1::rewind(&mut transaction, above).await.map_err(store)?;
+        transaction.commit().await.map_err(store)?;
+        metrics::counter!("sheaf_l1_doubts_total").increment(1);
+        Err(WatchError::EventsMissing(number))
     }
 
     /// Reads many blocks at once; half as many each time that the node does not give them, twice as many after a success.
@@ -260,15 +291,45 @@ async fn get_block(node: &Rpc, number: u64) -> Result<BlockHead, WatchError> {
     node.block(number).await.map_err(WatchError::Rpc)?.ok_or(WatchError::Moved(number))
 }
 
-/// One block and the contract's events in it.
-async fn read_block(node: Rpc, contract: H160, number: u64) -> Result<(BlockRow, Vec<EventRow>), WatchError> {
+/// One block, the contract's events in it, and what its state counts after it.
+async fn read_block(rollup: Rollup, node: Rpc, number: u64) -> Result<(BlockRow, Vec<EventRow>, Levels), WatchError> {
     let block = get_block(&node, number).await?;
-    let logs = node.logs_of_block(contract, block.hash).await.map_err(WatchError::Rpc)?;
+    let logs = node.logs_of_block(rollup.h160(), block.hash).await.map_err(WatchError::Rpc)?;
     let elsewhere = logs.iter().find(|log| (log.block_hash, log.block_number) != (Some(block.hash), Some(block.number)));
     if let Some(log) = elsewhere {
         return refuse(&node, log);
     }
-    Ok((row(&block), read_all(logs, contract)?))
+    let events = read_all(logs, rollup.h160())?;
+    let contract = rollup.pinned(node, block.hash);
+    check_queue(&contract, &events).await?;
+    let levels = contract.levels().await.map_err(WatchError::View)?;
+    Ok((row(&block), events, levels))
+}
+
+/// The queue entries of a block must lead from one digest of the contract to the next.
+async fn check_queue(contract: &Rollup, events: &[EventRow]) -> Result<(), WatchError> {
+    let entries = events.iter().filter_map(|row| match &row.event {
+        Event::Queued(index, entry) => Some((*index, entry)),
+        _ => None,
+    });
+    let entries: Vec<_> = entries.collect();
+    let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else { return Ok(()) };
+    let before = contract.queue_digest(first.saturating_sub(1)).await.map_err(WatchError::View)?;
+    let digest = entries.iter().fold(before, |digest, (_, entry)| entry.digest_after(&digest));
+    if digest == contract.queue_digest(*last).await.map_err(WatchError::View)? {
+        return Ok(());
+    }
+    let detail = format!("queue entries {first} to {last} that the contract does not hold");
+    contract.rpc().refuse(RpcError::malformed("eth_getLogs", detail)).map_err(WatchError::Rpc)
+}
+
+/// The counts after a block's events.
+fn after(before: Levels, events: &[EventRow]) -> Levels {
+    events.iter().fold(before, |levels, row| match row.event {
+        Event::Queued(index, _) if index == levels.queued + 1 => Levels { queued: index, ..levels },
+        Event::Proven(number, _) if number == levels.proven + 1 => Levels { proven: number, ..levels },
+        _ => levels,
+    })
 }
 
 /// Far behind the head only blocks with events, and the last one, are kept. The last one is the same before and after, and the caller finds the

@@ -163,6 +163,26 @@ pub async fn tip(connection: &mut PgConnection) -> Result<Option<BlockRow>, sqlx
     block_below(connection, i64::MAX as u64).await
 }
 
+/// What the followed events count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels {
+    /// Index of the last queue entry.
+    pub queued: u64,
+    /// Number of the last proven batch.
+    pub proven: u64,
+}
+
+/// What the events followed so far count.
+///
+/// # Errors
+/// [`sqlx::Error`].
+pub async fn levels(connection: &mut PgConnection) -> Result<Levels, sqlx::Error> {
+    let query = "SELECT (SELECT coalesce(max(queue_index), 0) FROM l1_events WHERE kind = 'queued') AS queued,
+                        (SELECT coalesce(max(batch_number), 0) FROM l1_events WHERE kind = 'proven') AS proven";
+    let row = sqlx::query(query).fetch_one(connection).await?;
+    Ok(Levels { queued: count(&row, "queued")?, proven: count(&row, "proven")? })
+}
+
 /// The highest followed block with a number below `number`.
 ///
 /// # Errors

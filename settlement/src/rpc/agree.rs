@@ -133,10 +133,11 @@ impl Rpc {
         let number = self.believed(quorum, heads.iter().map(|(_, head)| head.number.as_u64()).collect())?;
         let ask = |node: Rpc| {
             let known = heads.iter().find(|(name, head)| *name == node.name() && head.number.as_u64() == number).map(|(_, head)| head.clone());
+            let absent = move || RpcError::malformed("eth_getBlockByNumber", format!("no block {number}"));
             async move {
                 match known {
                     Some(head) => Ok(head),
-                    None => node.block(number).await?.ok_or_else(|| RpcError::malformed("eth_getBlockByNumber", format!("no block {number}"))),
+                    None => node.block(number).await?.ok_or_else(absent),
                 }
             }
         };
@@ -151,7 +152,7 @@ impl Rpc {
             if heads.len() >= enough && node.is_resting() {
                 continue;
             }
-            match node.latest_block().await {
+            match node.own_head().await {
                 Ok(head) => heads.push((node.name(), head)),
                 Err(failure) => error = error.or(Some(failure)),
             }

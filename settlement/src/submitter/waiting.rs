@@ -34,8 +34,8 @@ impl Submitter {
         self.push(transaction, round).await
     }
 
-    /// The receipt of the attempt that is mined up to the round's block. What is saved already, or still waits, needs one node to say so; what
-    /// changes a row needs enough of them, each with the receipt's block on its chain.
+    /// The receipt of the attempt that is mined up to the round's block. What is saved already, or waits while its nonce is unused, needs one node
+    /// to say so; what changes a row needs enough of them, each with the receipt's block on its chain.
     async fn find_receipt<'t>(&self, transaction: &'t Transaction, round: &Round) -> Result<Option<(&'t Attempt, Receipt)>, SubmitError> {
         let (rpc, head) = (self.rollup.rpc(), round.head.number);
         for attempt in transaction.attempts.iter().rev() {
@@ -44,7 +44,8 @@ impl Submitter {
             let in_time = |found: Option<Receipt>| found.filter(|receipt| possible && receipt.block_number <= head);
             let hash = attempt.hash.into();
             let told = in_time(rpc.receipt(hash).await.map_err(SubmitError::Rpc)?);
-            if told.as_ref().map(mined) != attempt.mined {
+            let overdue = told.is_none() && transaction.nonce < round.mined_nonce;
+            if overdue || told.as_ref().map(mined) != attempt.mined {
                 let ask = |node: Rpc| async move { node.receipt_on_chain(hash).await.map(in_time) };
                 let agreed = rpc.agreed(Quorum::Soft, "receipt of a transaction", ask, |error| error).await.map_err(SubmitError::Rpc)?;
                 if let Some(receipt) = agreed {

@@ -25,7 +25,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// How long a condition may take to come true.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Short, so that a frozen node is noticed soon.
 pub(crate) const RPC: RpcOptions = RpcOptions { request_timeout_ms: 3_000, max_retries: 0, agree: 2, lag_patience_ms: 1_000 };
 

@@ -5,8 +5,10 @@
 mod common;
 mod deep;
 mod deployment;
+mod endpoints;
 mod following;
 mod incidents;
+mod liars;
 mod proven;
 mod relay;
 mod reorgs;

@@ -104,6 +104,8 @@ async fn create_in_place(world: &mut World, fixture: &Fixture) {
     let runtime = world.anvil("eth_call", vec![request.clone(), json!("latest")]).await;
     send_mined(world, request).await;
     world.anvil("anvil_setCode", vec![at, runtime]).await;
+    // the first block with the contract as it stays
+    world.mine(1).await;
     world.rollup = Rollup::at(world.rpc.clone(), fixture.contract());
     let block = world.rpc.block_number().await.unwrap();
     world.deployment = Deployment { contract: fixture.contract(), block, ..world.deployment.clone() };
