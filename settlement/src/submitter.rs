@@ -1,4 +1,4 @@
-//! Sends the operator's commits, proofs and settlements, and owns the operator's nonces.
+//! Sends the operator's commits, proofs, settlements and refunds, and owns the operator's nonces.
 //!
 //! ```text
 //! plan ─> build, simulate ─> sign ─> SAVE ─> send ─> waiting ──mined──> mined ──deep enough──> final
@@ -34,13 +34,13 @@ use crate::policy::{Job, Limits, Situation};
 use crate::revert::Revert;
 use crate::rollup::{Progress, Rollup, ViewError};
 use crate::rpc::{BlockHead, CallRequest, Quorum, Rpc, RpcError, to_u128};
-use crate::status::Board;
+use crate::status::{Board, Costs};
 use ethers_core::types::{Bytes, H160, H256, U256};
 use ethers_core::utils::keccak256;
 use sheaf_protocol::amount::Address;
 use sheaf_store::StoreError;
 use sheaf_store::hints::Hints;
-use sheaf_store::l1::{self, NewTransaction, Transaction, TxKind};
+use sheaf_store::l1::{self, GasTotal, NewTransaction, Transaction, TxKind};
 use sqlx::PgTransaction;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -61,7 +61,14 @@ pub struct SubmitterOptions {
     pub max_commits_in_flight: usize,
     /// Batches in one prove call.
     pub max_batches_per_proof: u64,
+    /// The operator's balance is called low when it lasts for fewer batches than this.
+    pub low_balance_batches: u64,
+    /// Dollars for one ether, to show costs in dollars too.
+    pub eth_usd: Option<f64>,
 }
+
+/// Before the first batch is paid, a balance below this is called low: 0.05 ether.
+const LOW_BALANCE_WEI: u128 = 50_000_000_000_000_000;
 
 impl SubmitterOptions {
     /// Defaults for a chain: rounds of 4 s, replacement after 48 s, at most 500 gwei; on the development chain rounds of 200 ms and
@@ -69,7 +76,16 @@ impl SubmitterOptions {
     pub fn new(chain_id: u64) -> Self {
         let development = chain_id == crate::anvil::DEV_CHAIN_ID;
         let (poll_ms, resubmit_after_ms, finality_depth) = if development { (200, 5_000, 1) } else { (4_000, 48_000, 64) };
-        Self { poll_ms, resubmit_after_ms, max_fee_wei: 500_000_000_000, finality_depth, max_commits_in_flight: 8, max_batches_per_proof: 16 }
+        Self {
+            poll_ms,
+            resubmit_after_ms,
+            max_fee_wei: 500_000_000_000,
+            finality_depth,
+            max_commits_in_flight: 8,
+            max_batches_per_proof: 16,
+            low_balance_batches: 100,
+            eth_usd: None,
+        }
     }
 
     fn limits(&self) -> Limits {
@@ -125,6 +141,8 @@ pub struct Submitter {
     settled: u64,
     /// Kinds whose newest mined transaction failed, with the least gas limit to try next.
     failing: Vec<(TxKind, u64)>,
+    /// What mined transactions have cost, unless that has changed since.
+    totals: Option<Vec<GasTotal>>,
     /// The head at which mined transactions were last looked for.
     resolved_at: Option<H256>,
     /// Why something is not done in this round.
@@ -145,6 +163,7 @@ impl Submitter {
             seen: HashMap::new(),
             settled: 0,
             failing: Vec::new(),
+            totals: None,
             resolved_at: None,
             blocked: Vec::new(),
             told: Vec::new(),
@@ -297,6 +316,7 @@ impl Submitter {
         let settled = self.settled.min(progress.proven);
         let final_block = (round.head.number.as_u64() + 1).saturating_sub(self.options.finality_depth);
         let ready = l1::ready(&mut rows, progress.proven, settled, final_block).await.map_err(store)?;
+        let followed = l1::tip(&mut rows).await.map_err(store)?.map_or(0, |tip| tip.number);
         rows.commit().await.map_err(store)?;
         self.settled = ready.settled;
         let waiting: Vec<Job> = live.iter().filter(|transaction| transaction.mined().is_none()).map(Job::of).collect();
@@ -305,14 +325,20 @@ impl Submitter {
             status.proven = Some(progress.proven);
             status.pending_transactions = waiting.len();
         });
-        let credited = |number: &u64| live.iter().any(|tx| tx.kind == TxKind::Settle && tx.first_batch == *number && tx.succeeded());
-        self.failing = [TxKind::Commit, TxKind::Prove, TxKind::Settle].into_iter().filter_map(|kind| failing(&live, kind)).collect();
+        // done in a block that the watcher has not followed yet: its events will tell
+        let unseen = |tx: &Transaction| tx.mined().is_some_and(|mined| mined.succeeded && mined.block > followed);
+        let open = |numbers: Vec<u64>, kind| {
+            let done = |number: &u64| live.iter().any(|tx| tx.kind == kind && tx.first_batch == *number && unseen(tx));
+            numbers.into_iter().filter(|number| !done(number)).collect()
+        };
+        self.failing = [TxKind::Commit, TxKind::Prove, TxKind::Settle, TxKind::Refund].into_iter().filter_map(|kind| failing(&live, kind)).collect();
         Ok(Situation {
             committed: progress.committed,
             proven: progress.proven,
             committable: ready.committable,
             provable: ready.provable,
-            unsettled: ready.unsettled.into_iter().filter(|number| !credited(number)).collect(),
+            unsettled: open(ready.unsettled, TxKind::Settle),
+            unrefunded: open(ready.unrefunded, TxKind::Refund),
             cautious: self.is_failing(TxKind::Commit).is_some(),
             waiting,
         })
@@ -364,6 +390,7 @@ impl Submitter {
             }
             TxKind::Prove => l1::proof_inputs(&mut rows, job.first, job.last).await.map(|found| found.map(|(old, i)| (calldata::prove(&old, &i), 0))),
             TxKind::Settle => l1::settle_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::settle(&i), 0))),
+            TxKind::Refund => l1::refund_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::refund(&i), 0))),
             TxKind::Cancel => Ok(None),
         };
         Ok(built.map_err(store)?.map(|(data, execution)| {
@@ -409,10 +436,25 @@ impl Submitter {
         self.blocked.push(reason);
     }
 
-    async fn show(&self, round: &Round) -> Result<(), SubmitError> {
+    async fn costs(&mut self, proven: u64) -> Result<Costs, SubmitError> {
+        let totals = match self.totals.take() {
+            Some(totals) => totals,
+            None => l1::gas_totals(&mut *self.lead.pool().acquire().await.map_err(store)?).await.map_err(store)?,
+        };
+        let costs = Costs::new(proven, &totals, self.options.eth_usd);
+        self.totals = Some(totals);
+        Ok(costs)
+    }
+
+    async fn show(&mut self, round: &Round) -> Result<(), SubmitError> {
         let balance = self.rollup.rpc().balance(self.key.address()).await.map_err(SubmitError::Rpc)?;
+        let costs = self.costs(round.progress.proven).await?;
+        let affordable = costs.affordable(balance);
         self.board.edit(|status| {
             status.operator_balance_wei = Some(balance.to_string());
+            status.batches_affordable = affordable;
+            status.balance_low = affordable.map_or(balance < LOW_BALANCE_WEI, |batches| batches < self.options.low_balance_batches);
+            status.costs = Some(costs);
             status.head = Some(round.head.number.as_u64());
             status.blocked = (!self.blocked.is_empty()).then(|| self.blocked.join("; "));
             status.submitter_error = None;

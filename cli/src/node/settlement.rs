@@ -61,6 +61,7 @@ pub(super) async fn run(options: &SettlementOptions, pool: PgPool, files: &Files
     let key = options.operator_key()?.context("no operator key: set SHEAF_OPERATOR_KEY or name a file with --operator-key-file")?;
     let mut service = ServiceOptions::new(&options.l1_urls().join(","), files.deployment.deployment.clone());
     service.rpc.agree = options.l1_agree;
+    service.submitter.eth_usd = files.eth_usd;
     let mut failures = 0;
     while !stop.is_cancelled() {
         let failed = match Service::start(pool.clone(), key.clone(), service.clone(), board.clone()).await {

@@ -70,6 +70,7 @@ impl Submitter {
         let mut rows = self.lead.begin().await.map_err(store)?;
         l1::set_mined(&mut rows, &self.address(), transaction.nonce, attempt.id, &mined, reason.as_deref()).await.map_err(store)?;
         rows.commit().await.map_err(store)?;
+        self.totals = None;
         count_mined(transaction, &mined, reason.as_deref());
         Ok(())
     }
@@ -84,7 +85,8 @@ impl Submitter {
         }
     }
 
-    async fn unmined(&self, nonce: u64) -> Result<(), SubmitError> {
+    async fn unmined(&mut self, nonce: u64) -> Result<(), SubmitError> {
+        self.totals = None;
         let mut rows = self.lead.begin().await.map_err(store)?;
         l1::set_unmined(&mut rows, &self.address(), nonce).await.map_err(store)?;
         rows.commit().await.map_err(store)

@@ -13,3 +13,4 @@ mod proven;
 mod relay;
 mod reorgs;
 mod starting;
+mod storm;
