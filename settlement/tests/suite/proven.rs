@@ -11,6 +11,7 @@ use sheaf_protocol::field::{Fr, G1Affine, Word, from_hex, from_word, g1_from_wor
 use sheaf_protocol::header::QueueEntry;
 use sheaf_protocol::manifest::{CircuitEntry, HexWord, Manifest, Setup, SrsEntry};
 use sheaf_protocol::shape::by_name;
+use sheaf_settlement::anvil::AnvilOptions;
 use sheaf_settlement::deploy::{DeployOptions, Deployment, creation_code, deploy_test_token};
 use sheaf_settlement::rollup::{Exit, Rollup, SendError, TxReceipt, mint_test_token};
 use sheaf_store::batches::{self, Computed, Seal};
@@ -203,8 +204,8 @@ async fn bind(world: &World, fixture: &Fixture) {
 }
 
 /// The fixture's contract and deposits, and none of its batches yet.
-pub(crate) async fn fixture_chain(pool: PgPool) -> (World, Fixture) {
-    let (mut world, fixture) = (World::new(pool).await, Fixture::read());
+pub(crate) async fn fixture_chain(pool: PgPool, options: AnvilOptions) -> (World, Fixture) {
+    let (mut world, fixture) = (World::with(pool, options).await, Fixture::read());
     create_in_place(&mut world, &fixture).await;
     bind(&world, &fixture).await;
     make_deposits(&world, &fixture).await;
@@ -213,7 +214,7 @@ pub(crate) async fn fixture_chain(pool: PgPool) -> (World, Fixture) {
 }
 
 async fn fixture_world(pool: PgPool) -> (World, Fixture) {
-    let (world, fixture) = fixture_chain(pool).await;
+    let (world, fixture) = fixture_chain(pool, AnvilOptions::default()).await;
     for number in 1..=fixture.batches().len() {
         store_batch(&world, &fixture, number).await;
     }

@@ -11,6 +11,7 @@ use serde_json::json;
 use sheaf_protocol::amount::{Address, Amount, NATIVE};
 use sheaf_protocol::field::{Word, keccak, word_u128};
 use sheaf_protocol::header::QueueEntry;
+use sheaf_settlement::anvil::AnvilOptions;
 use sheaf_settlement::rollup::Rollup;
 use sheaf_settlement::rpc::Rpc;
 use sheaf_settlement::submitter::{Submitter, SubmitterOptions};
@@ -99,7 +100,9 @@ struct Storm {
 
 impl Storm {
     async fn new(pool: PgPool, dice: Dice) -> Self {
-        let (world, fixture) = fixture_chain(pool).await;
+        // Anvil counts the blocks that a reorg dropped among its past ones, and what it moved to disk comes back without the contract's code
+        let options = AnvilOptions { past_states: Some(3_000), ..AnvilOptions::default() };
+        let (world, fixture) = fixture_chain(pool, options).await;
         // what the fixture's batches take is deeper than any reorg
         world.mine(DEEPEST + 1).await;
         let next_sending = Arc::new(AtomicU8::new(0));
@@ -254,6 +257,7 @@ async fn a_storm_passes_and_everything_is_in_its_place(pool: PgPool) {
     let stride = (faults.len() / 12).max(1);
     let mut outcomes: BTreeMap<&str, Outcome> = BTreeMap::new();
     for (place, fault) in faults.into_iter().enumerate() {
+        storm.world.mine(12).await;
         storm.deposits().await;
         catch_up(&storm.watcher).await;
         let real = (storm.batches as usize) < storm.fixture.batches().len();
