@@ -29,8 +29,8 @@ dev: tools sheaf ## a node with Postgres and Anvil of its own that stays; prints
 test: tools ## contract and workspace tests on real Postgres and Anvil, with a summary
 	@exec tools/test
 
-storm: tools ## 200 reorgs, gas at 100 times its price, sendings without an answer; prints what came of each (SHEAF_STORM_SEED=1)
-	@SHEAF_STORM=full tools/with-postgres $(CARGO) test --workspace --locked --test suite -- --nocapture a_storm_passes
+storm: tools ## 200 reorgs, gas at 100 times its price, sendings without an answer, 42 lying nodes; prints what came of each
+	@SHEAF_STORM=full tools/with-postgres $(CARGO) test --workspace --locked --test suite -- --nocapture --test-threads 1 a_storm_passes every_liar
 
 check: tools ## formatting, lints as errors, dependency rules, committed contract artifacts
 	@echo "== format" && $(CARGO) fmt --all -- --check && (cd contracts && $(FORGE) fmt --check)

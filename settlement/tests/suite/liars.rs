@@ -179,19 +179,20 @@ impl<'w> Behind<'w> {
         self.last = self.submitter.step().await.err();
     }
 
-    /// Rounds until the batch is committed, everything is followed, and every transaction has its true end.
-    async fn converge(&mut self, name: &str, batch: u64) {
+    /// Rounds until the batch is committed, everything is followed, and every transaction has its true end; how many it took.
+    async fn converge(&mut self, name: &str, batch: u64) -> usize {
         let started = Instant::now();
-        loop {
+        for rounds in 1.. {
             self.round().await;
             if self.is_settled(batch).await && matches!(self.watcher.step().await, Ok(Step::Idle)) {
-                return;
+                return rounds;
             }
             let waiting = self.world.live().await.iter().filter(|tx| tx.mined().is_none()).map(|tx| (tx.nonce, tx.kind)).collect::<Vec<_>>();
             assert!(started.elapsed() < PATIENCE, "{name}: {:?} {:?} {waiting:?}", self.board.status(), self.last);
             // receipts are looked for again at a new head
             self.world.mine(1).await;
         }
+        unreachable!("it ends by success or by patience")
     }
 
     async fn is_settled(&self, batch: u64) -> bool {
@@ -220,7 +221,8 @@ async fn every_liar_among_three_nodes_is_outvoted(pool: PgPool) {
         let nonce = world.operator_nonce().await;
         world.deposit(u128::from(batch)).await;
         world.empty_batches(batch..=batch).await;
-        settlement.converge(name, batch).await;
+        let rounds = settlement.converge(name, batch).await;
+        println!("{name:<50} one of three, lying on: through after {rounds} rounds");
         assert_eq!((commits(&world, batch).await, world.operator_nonce().await), (1, nonce + 1), "{name}");
         let tips = world.live().await.into_iter().flat_map(|tx| tx.attempts).map(|attempt| attempt.tip_wei);
         assert!(tips.max() <= Some(20_000_000_000), "{name}");
@@ -241,7 +243,8 @@ async fn every_liar_that_is_alone_does_no_lasting_harm(pool: PgPool) {
             settlement.round().await;
         }
         lying.store(false, Ordering::Relaxed);
-        settlement.converge(name, batch).await;
+        let rounds = settlement.converge(name, batch).await;
+        println!("{name:<50} alone, for four rounds: through {rounds} after");
         assert_eq!(commits(&world, batch).await, 1, "{name}");
         assert_eq!(settlement.board.status().alarm, None, "{name}");
     }
