@@ -36,8 +36,19 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 const MAX_RESTART_PAUSE: Duration = Duration::from_secs(30);
 
 /// Options that name what `--dev` makes by itself.
-const NOT_WITH_DEV: [&str; 9] =
-    ["database_url", "deployment", "manifest", "ready_file", "prover_tokens", "fee_key", "fee_owner", "l1_url", "operator_key_file"];
+const NOT_WITH_DEV: [&str; 11] = [
+    "database_url",
+    "deployment",
+    "manifest",
+    "eth_usd",
+    "ready_file",
+    "prover_tokens",
+    "fee_key",
+    "fee_owner",
+    "l1_url",
+    "l1_agree",
+    "operator_key_file",
+];
 
 /// `sheaf sequencer`
 #[derive(Args, Clone, Debug)]

@@ -47,8 +47,8 @@ pub struct RestoreArgs {
 /// The rollup's contract, through any L1 node.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ContractOptions {
-    /// JSON-RPC of any L1 node.
-    #[arg(long, env = "SHEAF_L1_URL", hide_env_values = true, default_value = crate::node::DEFAULT_L1_URL)]
+    /// JSON-RPC of any L1 node, or of several, separated by commas: the next is asked where one does not answer.
+    #[arg(long, visible_alias = "l1", env = "SHEAF_L1_URL", hide_env_values = true, default_value = crate::node::DEFAULT_L1_URL)]
     l1_url: String,
     /// The rollup's contract.
     #[arg(long, env = "SHEAF_CONTRACT", value_parser = |text: &str| parse_address(text).ok_or("expected 0x and 40 hex digits"))]

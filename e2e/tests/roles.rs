@@ -122,7 +122,10 @@ impl Site {
 
     fn settlement(&self) -> Role {
         let (deployment, status) = (self.text("deployment/deployment.json"), self.status.to_string());
-        self.start("settlement", &["settlement", "--deployment", &deployment, "--status-listen", &status])
+        // three L1 nodes, the first of which is always away
+        let (away, l1) = (format!("http://127.0.0.1:1,{}", self.l1_url), &self.l1_url);
+        let nodes = ["--l1-url", &away, "--l1", l1, "--eth-usd", "2500"];
+        self.start("settlement", &[&["settlement", "--deployment", &deployment, "--status-listen", &status], &nodes[..]].concat())
     }
 
     fn prover(&self) -> Role {
@@ -207,6 +210,12 @@ async fn roles_run_alone_and_each_is_killed_once() {
 
     let status = until(site.status, "/status", |_, status| status["leader"] == true && status["proven"].as_u64() >= Some(1)).await;
     assert!(status["operator_balance_wei"].is_string() && status["blocked"].is_null(), "{status}");
+    let away: Vec<bool> = status["endpoints"].as_array().unwrap().iter().map(|endpoint| endpoint["error"].is_string()).collect();
+    assert_eq!(away, [true, false, false]);
+    assert!(status["costs"]["usd_per_batch"].is_string() && status["batches_affordable"].as_u64() > Some(100), "{status}");
+    let batch = until(site.sequencer, "/v1/batches/1", |status, _| status == 200).await;
+    let kinds: Vec<&str> = batch["l1_costs"].as_array().unwrap().iter().map(|cost| cost["kind"].as_str().unwrap()).collect();
+    assert_eq!((kinds, &batch["l1_costs"][0]["usd"]), (vec!["commit", "prove"], &Value::Null), "{batch}");
     drop((sequencer, settlement, prover));
 }
 
@@ -244,6 +253,7 @@ async fn what_can_never_work_ends_with_its_remedy() {
     let deployment = site.text("deployment/deployment.json");
     let settlement = ["settlement", "--deployment", &deployment];
     assert!(site.refused(&[&settlement[..], &["--l1-url", "not an address"]].concat()).await.contains("--l1-url"));
+    assert!(site.refused(&[&settlement[..], &["--l1", "http://127.0.0.1:1", "--l1", "ftp://secret@l1"]].concat()).await.contains("ftp://l1 is not"));
     let foreign = site.path("foreign.key");
     std::fs::write(&foreign, DEV_KEYS[4]).unwrap();
     let foreign = ["--operator-key-file", foreign.to_str().unwrap()];

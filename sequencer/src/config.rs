@@ -154,6 +154,8 @@ pub struct ApiConfig {
     pub max_records: usize,
     /// Origins of browsers that may call; `*` for all. Empty: none.
     pub cors_origins: Vec<String>,
+    /// Dollars for one ether, to show L1 costs in dollars too.
+    pub eth_usd: Option<f64>,
     /// Budget of one client, `None` for no limit.
     pub rate: Option<RateConfig>,
     /// Header with the client's address, set by a proxy that overwrites what clients send. `None`: the peer's address counts.
@@ -199,6 +201,7 @@ impl Default for ApiConfig {
             max_body_bytes: 1 << 20,
             max_records: 4_096,
             cors_origins: vec!["*".to_owned()],
+            eth_usd: None,
             rate: Some(RateConfig { per_second: 2_000, burst: 8_192 }),
             client_ip_header: None,
             header_read_timeout: Duration::from_secs(10),

@@ -9,6 +9,7 @@ use sheaf_protocol::ledger::{Slot, Triple};
 use sheaf_protocol::ops::Op;
 use sheaf_protocol::shape::Shape;
 use sheaf_store::batches;
+use sheaf_store::costs::{Cost, usd};
 use sheaf_store::transactions::{self, HistoryItem, L1Facts};
 use utoipa::ToSchema;
 
@@ -311,6 +312,36 @@ pub struct BatchDetail {
     pub batch: BatchView,
     /// Hashes of its transactions in order of acceptance.
     pub hashes: Vec<String>,
+    /// What it has cost on L1 so far; empty before its commit is mined.
+    pub l1_costs: Vec<L1Cost>,
+}
+
+/// What one kind of L1 transaction cost a batch.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct L1Cost {
+    /// `commit`, `prove`, `settle` or `refund`.
+    pub kind: String,
+    /// Mined transactions about the batch, those that reverted included.
+    pub transactions: String,
+    /// Its share of their gas: a call about several batches is split evenly.
+    pub gas: String,
+    /// Its share of what was paid, in wei.
+    pub wei: String,
+    /// The same in dollars, where the node is told the price of ether.
+    pub usd: Option<String>,
+}
+
+impl L1Cost {
+    /// A cost as clients see it.
+    pub(crate) fn new(cost: &Cost, eth_usd: Option<f64>) -> Self {
+        Self {
+            kind: cost.kind.clone(),
+            transactions: cost.transactions.to_string(),
+            gas: cost.gas.to_string(),
+            wei: cost.wei.to_string(),
+            usd: eth_usd.map(|price| usd(cost.wei, price)),
+        }
+    }
 }
 
 /// A token.

@@ -64,6 +64,8 @@ pub struct AnvilOptions {
     pub state: Option<PathBuf>,
     /// When blocks are made.
     pub mining: Mining,
+    /// So many past states are kept, all in memory; by default 500, and older ones on disk. A reorg finds no other.
+    pub past_states: Option<usize>,
     /// Hears the id of the process when it is started, and the same id negated once it is ended.
     pub pids: Option<Sender<i32>>,
 }
@@ -222,6 +224,9 @@ fn command(binary: &Path, options: &AnvilOptions) -> Command {
     command.args(["--chain-id", &DEV_CHAIN_ID.to_string(), "--threads", "2"]);
     if let Some(state) = &options.state {
         command.arg("--state").arg(state).arg("--preserve-historical-states");
+    }
+    if let Some(states) = options.past_states {
+        command.args(["--prune-history", &states.to_string()]);
     }
     match options.mining {
         Mining::Automatic => {}

@@ -5,7 +5,7 @@ use ethers_core::abi::AbiEncode;
 use ethers_core::types::{Bytes, H160, U256};
 use sheaf_protocol::field::{Word, to_word};
 use sheaf_protocol::header::QueueEntry;
-use sheaf_store::l1::{CommitInput, ProofInput, RecordWords, SettleInput};
+use sheaf_store::l1::{CommitInput, ProofInput, RecordWords, RefundInput, SettleInput};
 
 /// Gas beyond the calldata that a commit surely does not exceed: used only where another commit is still on its way, so that nothing can
 /// be simulated yet.
@@ -55,7 +55,20 @@ pub(crate) fn settle(input: &SettleInput) -> Bytes {
         choices: input.choices.iter().map(U256::from).collect(),
         words: input.words.iter().map(U256::from).collect(),
         first: U256::zero(),
-        count: input.credits.into(),
+        count: input.items.into(),
+    };
+    call.encode().into()
+}
+
+/// `settleRefunds(record, choices, words, last entry, first, entries)`.
+pub(crate) fn refund(input: &RefundInput) -> Bytes {
+    let call = abi::SettleRefundsCall {
+        record: record(&input.record),
+        choices: input.choices.iter().map(U256::from).collect(),
+        words: input.words.iter().map(U256::from).collect(),
+        last_entry: input.last_entry.into(),
+        first: input.first.into(),
+        entries: input.entries.iter().map(entry).collect(),
     };
     call.encode().into()
 }

@@ -8,7 +8,7 @@ use ethers_core::types::{H160, Log, U256};
 use sheaf_protocol::amount::{Address, Amount, SlotId, TokenId};
 use sheaf_protocol::field::{Word, from_word};
 use sheaf_protocol::header::{QueueEntry, QueueKind};
-use sheaf_store::l1::{Claimed, Committed, Credited, Event, EventRow, Proven, TokenListed};
+use sheaf_store::l1::{Claimed, Committed, Credited, Event, EventRow, Proven, Refunded, TokenListed};
 
 /// A log entry that the contract cannot have written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,13 +22,16 @@ pub struct EventError {
     pub detail: &'static str,
 }
 
-/// Reads one log entry; a pending or removed one is refused. `None`: nothing in the database depends on it, such as the operator's fees
+/// Reads one log entry of `contract`; a pending or removed one is refused, and so is that of another contract. `None`: nothing in the database depends on it, such as the operator's fees
 /// or how people leave a frozen contract.
-pub(crate) fn read(log: Log) -> Result<Option<EventRow>, EventError> {
+pub(crate) fn read(log: Log, contract: H160) -> Result<Option<EventRow>, EventError> {
     let block = log.block_number.unwrap_or_default().as_u64();
     let log_index = log.log_index.unwrap_or_default().low_u64();
     let error = |detail| EventError { block, log_index, detail };
     let tx_hash = log.transaction_hash.filter(|_| log.removed != Some(true)).ok_or_else(|| error("not mined"))?;
+    if log.address != contract {
+        return Err(error("of another contract"));
+    }
     let raw = RawLog { topics: log.topics, data: log.data.to_vec() };
     let decoded = RollupContractEvents::decode_log(&raw).map_err(|_| error("unknown"))?;
     let event = event(decoded).map_err(error)?;
@@ -38,7 +41,7 @@ pub(crate) fn read(log: Log) -> Result<Option<EventRow>, EventError> {
 fn event(decoded: RollupContractEvents) -> Result<Option<Event>, &'static str> {
     use RollupContractEvents as E;
     Ok(Some(match decoded {
-        E::FeesClaimedFilter(_) | E::RefundedFilter(_) | E::RevertedFilter(_) | E::FrozenFilter(_) | E::ExitedFilter(_) => return Ok(None),
+        E::FeesClaimedFilter(_) | E::RevertedFilter(_) | E::FrozenFilter(_) | E::ExitedFilter(_) => return Ok(None),
         E::QueuedFilter(e) => Event::Queued(
             number(e.index)?,
             QueueEntry {
@@ -57,6 +60,7 @@ fn event(decoded: RollupContractEvents) -> Result<Option<Event>, &'static str> {
         E::CreditedFilter(e) => {
             Event::Credited(number(e.number)?, Credited { to: address(e.to), token: TokenId(e.token), amount: amount(e.amount)? })
         }
+        E::RefundedFilter(e) => Event::Refunded(number(e.index)?, Refunded { to: address(e.to), token: TokenId(e.token), amount: amount(e.amount)? }),
         E::ClaimedFilter(e) => {
             Event::Claimed(Claimed { account: address(e.account), token: TokenId(e.token), amount: amount(e.amount)?, to: address(e.to) })
         }

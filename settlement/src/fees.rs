@@ -19,19 +19,44 @@ const MIN_TIP_WEI: u128 = 10_000_000;
 /// Base fee headroom: it can rise by 12.5 % a block, so a factor of two lasts six full blocks.
 const BASE_FEE_HEADROOM: u128 = 2;
 
-/// Fees that should get a transaction into one of the next blocks, at most `cap_wei` per gas.
-pub(crate) fn suggest(history: &FeeHistory, cap_wei: u128) -> Fees {
-    let base = history.base_fee_per_gas.last().copied().and_then(to_u128).unwrap_or(cap_wei);
-    let mut tips: Vec<u128> = history.reward.iter().flatten().filter_map(|tips| tips.first().copied().and_then(to_u128)).collect();
-    tips.sort_unstable();
-    let tip = tips.get(tips.len() / 2).copied().unwrap_or(0).max(MIN_TIP_WEI).min(cap_wei);
-    let max_fee_per_gas = base.saturating_mul(BASE_FEE_HEADROOM).saturating_add(tip).min(cap_wei);
-    Fees { max_fee_per_gas, max_priority_fee_per_gas: tip.min(max_fee_per_gas) }
+/// The highest tip that is offered of our own accord, whatever nodes say others pay: unlike the base fee, it is paid in full. 20 gwei.
+const MAX_TIP_WEI: u128 = 20_000_000_000;
+
+/// What L1 gas costs now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Market {
+    /// The next block's base fee in wei per gas.
+    pub(crate) base_fee_wei: u128,
+    /// The median tip of late, in wei per gas.
+    pub(crate) tip_wei: u128,
 }
 
-/// The next block's base fee.
-pub(crate) fn next_base_fee(history: &FeeHistory) -> u128 {
-    history.base_fee_per_gas.last().copied().and_then(to_u128).unwrap_or(0)
+impl Market {
+    /// As one node tells it. The base fee moves by at most an eighth from one block to the next, so that of the newest block, where it is known,
+    /// bounds what is believed of the next.
+    pub(crate) fn of(history: &FeeHistory, newest_base_fee: Option<u128>) -> Self {
+        let told = history.base_fee_per_gas.last().copied().map(|wei| to_u128(wei).unwrap_or(u128::MAX)).or(newest_base_fee);
+        let (told, newest) = (told.unwrap_or(0), newest_base_fee.unwrap_or(0));
+        let base_fee_wei = match newest_base_fee {
+            Some(_) => told.clamp(newest - newest / 8, newest.saturating_add(newest / 8).saturating_add(1)),
+            None => told,
+        };
+        let mut tips: Vec<u128> = history.reward.iter().flatten().filter_map(|tips| tips.first().copied().and_then(to_u128)).collect();
+        tips.sort_unstable();
+        Self { base_fee_wei, tip_wei: tips.get(tips.len() / 2).copied().unwrap_or(0) }
+    }
+
+    /// The cheaper of two: an offer that is too low is raised later, one that is too high is paid.
+    pub(crate) fn cheaper(self, other: Self) -> Self {
+        Self { base_fee_wei: self.base_fee_wei.min(other.base_fee_wei), tip_wei: self.tip_wei.min(other.tip_wei) }
+    }
+}
+
+/// Fees that should get a transaction into one of the next blocks, at most `cap_wei` per gas.
+pub(crate) fn suggest(market: &Market, cap_wei: u128) -> Fees {
+    let tip = market.tip_wei.clamp(MIN_TIP_WEI, MAX_TIP_WEI).min(cap_wei);
+    let max_fee_per_gas = market.base_fee_wei.saturating_mul(BASE_FEE_HEADROOM).saturating_add(tip).min(cap_wei);
+    Fees { max_fee_per_gas, max_priority_fee_per_gas: tip.min(max_fee_per_gas) }
 }
 
 /// Fees of a replacement for `previous`, or `None` if the cap forbids a sufficient rise.
@@ -58,23 +83,33 @@ mod tests {
         Fees { max_fee_per_gas: max, max_priority_fee_per_gas: tip }
     }
 
-    fn history(base: &[u128], tips: &[u128]) -> FeeHistory {
-        FeeHistory {
+    fn market(base: &[u128], tips: &[u128], newest: Option<u128>) -> Market {
+        let history = FeeHistory {
             base_fee_per_gas: base.iter().map(|&wei| U256::from(wei)).collect(),
             reward: Some(tips.iter().map(|&wei| vec![U256::from(wei)]).collect()),
-        }
+        };
+        Market::of(&history, newest)
     }
 
     #[test]
     fn a_suggestion_doubles_the_next_base_fee_and_adds_the_median_tip() {
-        let got = suggest(&history(&[GWEI, 3 * GWEI], &[GWEI, 5 * GWEI, 2 * GWEI]), 1000 * GWEI);
+        let got = suggest(&market(&[GWEI, 3 * GWEI], &[GWEI, 5 * GWEI, 2 * GWEI], None), 1000 * GWEI);
         assert_eq!(got, fees(8 * GWEI, 2 * GWEI));
     }
 
     #[test]
     fn a_suggestion_stays_below_the_cap() {
-        let got = suggest(&history(&[100 * GWEI], &[]), 50 * GWEI);
+        let got = suggest(&market(&[100 * GWEI], &[], None), 50 * GWEI);
         assert_eq!(got, fees(50 * GWEI, MIN_TIP_WEI));
+    }
+
+    #[test]
+    fn an_absurd_price_is_not_paid() {
+        let lie = market(&[u128::MAX], &[u128::MAX], Some(8 * GWEI));
+        assert_eq!(lie.base_fee_wei, 9 * GWEI + 1);
+        assert_eq!(suggest(&lie, 500 * GWEI), fees(18 * GWEI + 2 + MAX_TIP_WEI, MAX_TIP_WEI));
+        assert_eq!(market(&[0], &[], Some(8 * GWEI)).base_fee_wei, 7 * GWEI);
+        assert_eq!(lie.cheaper(market(&[8 * GWEI], &[1], Some(8 * GWEI))), Market { base_fee_wei: 8 * GWEI, tip_wei: 1 });
     }
 
     #[test]

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Intrinsic gas of any transaction.
 pub const TRANSACTION_GAS: u64 = 21_000;
+/// The most gas that one transaction may have (EIP-7825).
+pub(crate) const MAX_TRANSACTION_GAS: u64 = 1 << 24;
 /// Standard price of a calldata token (EIP-2028: 4 a zero byte, 16 any other).
 pub const STANDARD_TOKEN_GAS: u64 = 4;
 /// Floor price of a calldata token (EIP-7623).

@@ -91,7 +91,7 @@ impl History {
         let (to, logs) = self.range(last).await?;
         let mut proven = Vec::new();
         for log in logs {
-            let Some(row) = read(log)? else { continue };
+            let Some(row) = read(log, self.rollup.h160())? else { continue };
             match row.event {
                 Event::Committed(number, _) => drop(self.open.insert(number, (TxHash(row.tx_hash), row.block))),
                 Event::Proven(number, done) if number > above => proven.push((number, done.root)),

@@ -33,6 +33,8 @@ pub(crate) struct Situation {
     pub(crate) provable: u64,
     /// Proven batches with withdrawals that are not credited yet, in order.
     pub(crate) unsettled: Vec<u64>,
+    /// Proven batches with queue entries to give back that are not given back yet, in order.
+    pub(crate) unrefunded: Vec<u64>,
     /// Transactions of ours that are not mined.
     pub(crate) waiting: Vec<Job>,
     /// True if our newest mined commit failed: then one at a time, each simulated first.
@@ -46,7 +48,7 @@ pub(crate) struct Limits {
     pub(crate) commits_in_flight: usize,
     /// Batches in one prove call.
     pub(crate) batches_per_proof: u64,
-    /// Settle calls not mined yet.
+    /// Settle calls not mined yet, and as many calls for refunds.
     pub(crate) settles_in_flight: usize,
 }
 
@@ -56,7 +58,8 @@ impl Situation {
     pub(crate) fn jobs(&self, limits: &Limits) -> Vec<Job> {
         let mut jobs = self.commits(limits);
         jobs.extend(self.proof(limits));
-        jobs.extend(self.settles(limits));
+        jobs.extend(self.settles(TxKind::Settle, &self.unsettled, limits));
+        jobs.extend(self.settles(TxKind::Refund, &self.unrefunded, limits));
         jobs
     }
 
@@ -77,11 +80,11 @@ impl Situation {
         (idle && last > self.proven).then_some(Job { kind: TxKind::Prove, first: self.proven + 1, last })
     }
 
-    fn settles(&self, limits: &Limits) -> Vec<Job> {
-        let in_flight: Vec<u64> = self.waiting_of(TxKind::Settle).map(|job| job.first).collect();
+    fn settles(&self, kind: TxKind, open: &[u64], limits: &Limits) -> Vec<Job> {
+        let in_flight: Vec<u64> = self.waiting_of(kind).map(|job| job.first).collect();
         let free = limits.settles_in_flight.saturating_sub(in_flight.len());
-        let due = self.unsettled.iter().filter(|number| **number <= self.proven && !in_flight.contains(number));
-        due.take(free).map(|&number| Job { kind: TxKind::Settle, first: number, last: number }).collect()
+        let due = open.iter().filter(|number| **number <= self.proven && !in_flight.contains(number));
+        due.take(free).map(|&number| Job { kind, first: number, last: number }).collect()
     }
 }
 
@@ -92,7 +95,7 @@ mod tests {
     const LIMITS: Limits = Limits { commits_in_flight: 3, batches_per_proof: 4, settles_in_flight: 2 };
 
     fn situation() -> Situation {
-        Situation { committed: 5, proven: 2, committable: 5, provable: 2, unsettled: vec![], waiting: vec![], cautious: false }
+        Situation { committed: 5, proven: 2, committable: 5, provable: 2, unsettled: vec![], unrefunded: vec![], waiting: vec![], cautious: false }
     }
 
     fn job(kind: TxKind, first: u64, last: u64) -> Job {
@@ -139,6 +142,8 @@ mod tests {
     fn only_proven_batches_settle_each_once() {
         let now = Situation { unsettled: vec![1, 2, 4], waiting: vec![job(TxKind::Settle, 1, 1)], ..situation() };
         assert_eq!(now.jobs(&LIMITS), vec![job(TxKind::Settle, 2, 2)]);
+        let now = Situation { unrefunded: vec![1, 2, 4], ..now };
+        assert_eq!(now.jobs(&LIMITS), vec![job(TxKind::Settle, 2, 2), job(TxKind::Refund, 1, 1), job(TxKind::Refund, 2, 2)]);
     }
 
     #[test]

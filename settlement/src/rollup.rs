@@ -11,11 +11,12 @@ use crate::revert::Revert;
 use crate::rpc::{CallRequest, Receipt, Rpc, RpcError, TxHash, to_u128};
 use ethers_contract::EthCall;
 use ethers_core::abi::{AbiDecode, AbiEncode};
-use ethers_core::types::{Bytes, H160, U256};
+use ethers_core::types::{Bytes, H160, H256, U256};
 use serde::{Deserialize, Serialize};
 use sheaf_protocol::amount::{Address, Amount, SlotId, TokenId};
 use sheaf_protocol::field::{Fr, G1Affine, Word, from_word, g1_words, to_word};
 use sheaf_protocol::header::QueueEntry;
+use sheaf_store::l1::Levels;
 use std::time::Duration;
 
 /// Most wei per gas that a one-off transaction pays: 500 gwei.
@@ -141,12 +142,19 @@ impl Exit {
 pub struct Rollup {
     rpc: Rpc,
     address: Address,
+    /// The block whose state is read; the newest if it is not fixed.
+    block: Option<H256>,
 }
 
 impl Rollup {
     /// The contract at `address`; nothing is asked yet.
     pub fn at(rpc: Rpc, address: Address) -> Self {
-        Self { rpc, address }
+        Self { rpc, address, block: None }
+    }
+
+    /// The same contract as one node shows it, after a fixed block.
+    pub(crate) fn pinned(&self, rpc: Rpc, block: H256) -> Self {
+        Self { rpc, address: self.address, block: Some(block) }
     }
 
     /// Its address.
@@ -164,7 +172,7 @@ impl Rollup {
     }
 
     pub(crate) async fn view<C: EthCall, R: AbiDecode>(&self, call: C) -> Result<R, ViewError> {
-        view_at(&self.rpc, self.address, call).await
+        view_at(&self.rpc, self.address, call, self.block).await
     }
 
     /// The domain that signatures and proofs are bound to, as the contract computed it.
@@ -176,7 +184,7 @@ impl Rollup {
         from_word(&word).ok_or_else(|| ViewError::NotOurs { contract: self.address, call: "domain".into() })
     }
 
-    /// Where the contract stands, in four calls: exact only while nothing is mined in between.
+    /// Where the contract stands, in five calls: exact after a fixed block, or while nothing is mined in between.
     ///
     /// # Errors
     /// [`ViewError`].
@@ -187,6 +195,11 @@ impl Rollup {
             state_root: self.view(abi::StateRootCall).await?,
             queue_length: self.count(abi::QueueLengthCall).await?,
         })
+    }
+
+    /// What the contract counts of what its events tell.
+    pub(crate) async fn levels(&self) -> Result<Levels, ViewError> {
+        Ok(Levels { queued: self.count(abi::QueueLengthCall).await?, proven: self.count(abi::ProvenCall).await? })
     }
 
     async fn count<C: EthCall>(&self, call: C) -> Result<u64, ViewError> {
@@ -396,7 +409,7 @@ impl Rollup {
 /// # Errors
 /// [`ViewError`].
 pub async fn token_balance(rpc: &Rpc, erc20: Address, account: Address) -> Result<Amount, ViewError> {
-    let value: U256 = view_at(rpc, erc20, abi::BalanceOfCall { account: H160(account.0) }).await?;
+    let value: U256 = view_at(rpc, erc20, abi::BalanceOfCall { account: H160(account.0) }, None).await?;
     to_u128(value).map(Amount).ok_or_else(|| ViewError::NotOurs { contract: erc20, call: "balanceOf".into() })
 }
 
@@ -408,10 +421,10 @@ pub async fn mint_test_token(rpc: &Rpc, from: &L1Key, erc20: Address, to: Addres
     send_call(rpc, from, erc20, abi::MintCall { to: H160(to.0), amount: amount.0.into() }, U256::zero()).await
 }
 
-async fn view_at<C: EthCall, R: AbiDecode>(rpc: &Rpc, contract: Address, call: C) -> Result<R, ViewError> {
+async fn view_at<C: EthCall, R: AbiDecode>(rpc: &Rpc, contract: Address, call: C, block: Option<H256>) -> Result<R, ViewError> {
     let name = C::function_name().into_owned();
     let request = CallRequest { from: H160::zero(), to: Some(H160(contract.0)), value: U256::zero(), data: call.encode().into() };
-    let output = rpc.call(&request).await.map_err(|error| match Revert::of(&error) {
+    let output = rpc.call(&request, block).await.map_err(|error| match Revert::of(&error) {
         Some(revert) => ViewError::Reverted { call: name.clone(), revert },
         None => ViewError::Rpc(error),
     })?;
@@ -429,7 +442,7 @@ async fn send_call<C: EthCall>(rpc: &Rpc, from: &L1Key, to: Address, call: C, va
 pub(crate) async fn send(rpc: &Rpc, from: &L1Key, to: Option<H160>, value: U256, data: Bytes) -> Result<(TxHash, Receipt), SendError> {
     let sender = H160(from.address().0);
     let request = CallRequest { from: sender, to, value, data: data.clone() };
-    let estimate = rpc.estimate_gas(&request).await.map_err(|error| match Revert::of(&error) {
+    let estimate = rpc.estimate_gas(&request, true).await.map_err(|error| match Revert::of(&error) {
         Some(revert) => SendError::Reverted(revert),
         None => SendError::Rpc(error),
     })?;
@@ -440,7 +453,7 @@ pub(crate) async fn send(rpc: &Rpc, from: &L1Key, to: Option<H160>, value: U256,
         value,
         gas_limit: (estimate + estimate / 5).max(floor_gas(&data)),
         data,
-        fees: suggest(&rpc.fee_history().await.map_err(SendError::Rpc)?, MAX_FEE_WEI),
+        fees: suggest(&rpc.market(None).await.map_err(SendError::Rpc)?, MAX_FEE_WEI),
     };
     let signed = from.sign(&draft).map_err(SendError::Key)?;
     let hash = TxHash(signed.hash.0);
@@ -468,15 +481,11 @@ async fn deliver(rpc: &Rpc, hash: TxHash, raw: &[u8]) -> Result<Receipt, RpcErro
     }
 }
 
-/// The receipt, if there is one; else the node holds the transaction after this.
+/// The receipt, if there is one; else a node holds the transaction after this.
 async fn offer(rpc: &Rpc, hash: TxHash, raw: &[u8]) -> Result<Option<Receipt>, RpcError> {
     let mined = rpc.receipt(hash.0.into()).await?;
-    if mined.is_some() || rpc.knows(hash.0.into()).await? {
-        return Ok(mined);
+    if mined.is_none() {
+        rpc.deliver(hash.0.into(), raw).await?;
     }
-    match rpc.send_raw(raw).await {
-        // refused as known or as used up: it arrived before, and was mined in between
-        Err(RpcError::Refused { .. }) if rpc.knows(hash.0.into()).await? => Ok(None),
-        sent => sent.map(|_| None),
-    }
+    Ok(mined)
 }

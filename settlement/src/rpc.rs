@@ -1,21 +1,32 @@
-//! A small JSON-RPC client for an Ethereum node.
+//! A small JSON-RPC client for one Ethereum node or several of the same chain.
 //!
-//! Every request has a timeout, its answer's id is checked, and reading calls are repeated a bounded number of times with growing pauses.
-//! Sending a transaction is never repeated here: whether it arrived is a question for the submitter, which asks by hash and nonce.
+//! Every request has a timeout, its answer's id is checked, and a reading call that one node does not answer is asked of the next; all are
+//! asked again a bounded number of times with growing pauses. A transaction goes to every node, once: whether it arrived is a question for
+//! the submitter, which asks by hash and nonce.
 //!
 //! Three outcomes are kept apart: the node *refused* (it answered with an error), the node was *unreachable* (the result is unknown),
-//! and the answer was *malformed*.
+//! and the answer was *malformed*. `endpoint` is one node and its rests; `agree` is what several say together.
 
+mod agree;
+mod endpoint;
+mod error;
+
+pub(crate) use agree::Quorum;
+pub use endpoint::EndpointStatus;
+pub use error::RpcError;
+
+use crate::fees::Market;
+use crate::gas::MAX_TRANSACTION_GAS;
+use agree::Seen;
 use backon::{ExponentialBuilder, Retryable};
+use endpoint::Endpoint;
 use ethers_core::types::{Bytes, H160, H256, Log, U64, U256};
-use jsonrpsee::core::client::{ClientT, Error as ClientError};
-use jsonrpsee::core::params::ArrayParams;
-use jsonrpsee::http_client::{HttpClient, HttpClientBuilder};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sheaf_protocol::amount::Address;
 use sheaf_protocol::field::{Word, from_hex, to_hex};
 use std::fmt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Hash of an L1 transaction.
@@ -35,85 +46,6 @@ impl fmt::Debug for TxHash {
     }
 }
 
-/// "Limit exceeded" of EIP-1474: the node may answer later.
-const LIMIT_EXCEEDED: i32 = -32_005;
-
-/// Why a request has no result.
-#[derive(Debug, thiserror::Error)]
-pub enum RpcError {
-    /// The address is not one of an HTTP node.
-    #[error("{site} is not the address of a JSON-RPC node; expected http:// or https:// and a host")]
-    Url {
-        /// What may be shown of it, see [`site`].
-        site: String,
-    },
-    /// No answer: whether the node acted on the request is unknown.
-    #[error("{method}: the L1 node did not answer")]
-    Unreachable {
-        /// The request.
-        method: &'static str,
-        /// What the transport said.
-        #[source]
-        source: ClientError,
-    },
-    /// The node answered with an error.
-    #[error("{method}: the L1 node refused ({code}): {message}")]
-    Refused {
-        /// The request.
-        method: &'static str,
-        /// JSON-RPC error code; 3 is "execution reverted".
-        code: i32,
-        /// The node's words, for people only.
-        message: String,
-        /// Revert data, where there is any.
-        data: Option<Vec<u8>>,
-    },
-    /// The answer is not what the method promises.
-    #[error("{method}: malformed answer from the L1 node: {detail}")]
-    Malformed {
-        /// The request.
-        method: &'static str,
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// The node serves another chain.
-    #[error("the L1 node serves chain {found}, expected {expected}")]
-    WrongChain {
-        /// From the configuration.
-        expected: u64,
-        /// From the node.
-        found: u64,
-    },
-}
-
-impl RpcError {
-    fn new(method: &'static str, error: ClientError) -> Self {
-        match error {
-            ClientError::Call(object) => Self::Refused {
-                method,
-                code: object.code(),
-                message: object.message().chars().take(300).collect(),
-                data: object.data().and_then(|raw| revert_data(raw.get())),
-            },
-            ClientError::ParseError(source) => Self::Malformed { method, detail: source.to_string() },
-            ClientError::InvalidRequestId(source) => Self::Malformed { method, detail: source.to_string() },
-            source => Self::Unreachable { method, source },
-        }
-    }
-
-    /// True if repeating a reading call may help: there was no answer, or too many were asked for.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Refused { code: LIMIT_EXCEEDED, .. })
-    }
-}
-
-/// Revert data of an error object: a hex string, or an object with such a string under `data`.
-fn revert_data(raw: &str) -> Option<Vec<u8>> {
-    let value: serde_json::Value = serde_json::from_str(raw).ok()?;
-    let text = value.as_str().or_else(|| value.get("data")?.as_str())?;
-    hex::decode(text.strip_prefix("0x")?).ok()
-}
-
 /// How long and how often to ask.
 #[derive(Clone, Copy, Debug)]
 pub struct RpcOptions {
@@ -121,28 +53,35 @@ pub struct RpcOptions {
     pub request_timeout_ms: u64,
     /// How often a reading call is repeated after the first try.
     pub max_retries: usize,
+    /// How many nodes must say the same of blocks, events and receipts; at most as many as there are.
+    pub agree: usize,
+    /// How long nodes may show less of the chain than before until the chain is believed to be shorter.
+    pub lag_patience_ms: u64,
 }
 
 impl Default for RpcOptions {
     fn default() -> Self {
-        Self { request_timeout_ms: 10_000, max_retries: 3 }
+        Self { request_timeout_ms: 10_000, max_retries: 3, agree: 2, lag_patience_ms: 60_000 }
     }
 }
 
 /// A block's head, as far as the watcher needs it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BlockHead {
     pub(crate) number: U64,
     pub(crate) hash: H256,
     pub(crate) parent_hash: H256,
     pub(crate) timestamp: U64,
+    #[serde(default)]
+    pub(crate) base_fee_per_gas: Option<U256>,
 }
 
 /// A mined transaction's receipt.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Receipt {
+    pub(crate) transaction_hash: H256,
     pub(crate) block_number: U64,
     pub(crate) block_hash: H256,
     pub(crate) status: U64,
@@ -177,49 +116,67 @@ pub(crate) struct CallRequest {
     pub(crate) data: Bytes,
 }
 
-/// A connection to one node, bound to the chain it served when it was opened.
+/// One node or several, bound to the chain they served when they were first asked. Clones share what they know of the nodes.
 #[derive(Clone)]
 pub struct Rpc {
-    client: HttpClient,
-    site: String,
+    endpoints: Arc<[Endpoint]>,
+    /// The only one to ask, of several.
+    only: Option<usize>,
     chain_id: u64,
-    retries: usize,
+    options: RpcOptions,
+    seen: Arc<Mutex<Option<Seen>>>,
 }
 
 impl fmt::Debug for Rpc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Rpc({}, chain {})", self.site, self.chain_id)
+        write!(f, "Rpc({}, chain {})", self.name(), self.chain_id)
     }
 }
 
 impl Rpc {
-    /// Connects and learns the chain id.
+    /// Connects to the nodes, whose addresses are separated by commas, and learns the chain id. One that answers is enough; one that serves
+    /// another chain than the others is refused.
     ///
     /// # Errors
-    /// If the address is unusable or the node does not answer.
-    pub async fn connect(url: &str, options: RpcOptions) -> Result<Self, RpcError> {
-        let client = HttpClientBuilder::default()
-            .request_timeout(Duration::from_millis(options.request_timeout_ms))
-            .build(url)
-            .map_err(|_| RpcError::Url { site: site(url) })?;
-        let mut rpc = Self { client, site: site(url), chain_id: 0, retries: options.max_retries };
-        rpc.chain_id = rpc.ask_chain_id().await?;
-        Ok(rpc)
+    /// If an address is unusable, no node answers, or [`RpcError::WrongChain`].
+    pub async fn connect(urls: &str, options: RpcOptions) -> Result<Self, RpcError> {
+        Self::open(urls, None, options).await
     }
 
     /// As [`Rpc::connect`], and refuses any chain but `chain_id`.
     ///
     /// # Errors
-    /// Also [`RpcError::WrongChain`].
-    pub async fn connect_to(url: &str, chain_id: u64, options: RpcOptions) -> Result<Self, RpcError> {
-        let rpc = Self::connect(url, options).await?;
-        match rpc.chain_id {
-            found if found == chain_id => Ok(rpc),
-            found => Err(RpcError::WrongChain { expected: chain_id, found }),
-        }
+    /// As [`Rpc::connect`].
+    pub async fn connect_to(urls: &str, chain_id: u64, options: RpcOptions) -> Result<Self, RpcError> {
+        Self::open(urls, Some(chain_id), options).await
     }
 
-    /// The chain the node served at connection.
+    async fn open(urls: &str, mut expected: Option<u64>, options: RpcOptions) -> Result<Self, RpcError> {
+        let endpoints = urls.split(',').map(|url| Endpoint::new(url.trim(), &options)).collect::<Result<Vec<_>, _>>()?;
+        let pauses = pauses(options.max_retries);
+        let mut rpc = Self { endpoints: endpoints.into(), only: None, chain_id: 0, options, seen: Arc::default() };
+        let reach = async || {
+            let (mut answers, mut error) = (Vec::new(), None);
+            for endpoint in rpc.endpoints.iter() {
+                match endpoint.chain_id().await {
+                    Ok(id) => answers.push((endpoint, id)),
+                    Err(failure) => error = error.or(Some(failure)),
+                }
+            }
+            error.filter(|_| answers.is_empty()).map_or(Ok(answers), Err)
+        };
+        let answers = reach.retry(pauses).when(RpcError::is_transient).await?;
+        for (endpoint, found) in answers {
+            let expected = *expected.get_or_insert(found);
+            if found != expected {
+                return Err(RpcError::WrongChain { site: endpoint.site().to_owned(), expected, found });
+            }
+        }
+        rpc.chain_id = expected.unwrap_or_default();
+        Ok(rpc)
+    }
+
+    /// The chain of all nodes.
     pub fn chain_id(&self) -> u64 {
         self.chain_id
     }
@@ -227,7 +184,7 @@ impl Rpc {
     /// Number of the newest block.
     ///
     /// # Errors
-    /// If the node does not answer.
+    /// If no node answers.
     pub async fn block_number(&self) -> Result<u64, RpcError> {
         Ok(self.read::<U64>("eth_blockNumber", Vec::new()).await?.as_u64())
     }
@@ -235,44 +192,94 @@ impl Rpc {
     /// Balance in wei.
     ///
     /// # Errors
-    /// If the node does not answer, or the balance exceeds 128 bits.
+    /// If no node answers, or the balance exceeds 128 bits.
     pub async fn balance(&self, account: Address) -> Result<u128, RpcError> {
         let wei: U256 = self.read("eth_getBalance", vec![json(&H160(account.0)), json("latest")]).await?;
-        to_u128(wei).ok_or(RpcError::Malformed { method: "eth_getBalance", detail: format!("balance {wei}") })
+        to_u128(wei).ok_or_else(|| RpcError::malformed("eth_getBalance", format!("balance {wei}")))
     }
 
     /// Any request, once, with its parameters and result as JSON: for development nodes' own methods such as `anvil_reorg`.
     ///
     /// # Errors
-    /// If the node does not answer or refuses.
+    /// If no node answers or one refuses.
     pub async fn raw(&self, method: &'static str, params: Vec<serde_json::Value>) -> Result<serde_json::Value, RpcError> {
-        self.once(method, &params).await
+        self.pass(method, &params).await
     }
 
-    async fn ask_chain_id(&self) -> Result<u64, RpcError> {
-        Ok(self.read::<U64>("eth_chainId", Vec::new()).await?.as_u64())
+    /// Each node by itself: asked once, without the others. Those that failed lately come last.
+    pub(crate) fn nodes(&self) -> Vec<Self> {
+        let options = RpcOptions { max_retries: 0, ..self.options };
+        self.in_order().into_iter().map(|place| Self { only: Some(place), options, ..self.clone() }).collect()
     }
 
-    async fn once<T: DeserializeOwned>(&self, method: &'static str, params: &[serde_json::Value]) -> Result<T, RpcError> {
-        let mut array = ArrayParams::new();
-        for param in params {
-            array.insert(param).map_err(|e| RpcError::Malformed { method, detail: e.to_string() })?;
+    fn in_order(&self) -> Vec<usize> {
+        let mut places: Vec<usize> = self.only.map_or_else(|| (0..self.endpoints.len()).collect(), |place| vec![place]);
+        places.sort_by_key(|place| self.endpoints[*place].rests_until());
+        places
+    }
+
+    pub(crate) fn is_resting(&self) -> bool {
+        self.in_order().into_iter().all(|place| self.endpoints[place].rests_until().is_some())
+    }
+
+    /// What may be shown of the nodes' addresses, with their places where there are several.
+    pub(crate) fn name(&self) -> String {
+        let name = |place: usize| match self.endpoints.len() {
+            1 => self.endpoints[place].site().to_owned(),
+            _ => format!("{} (#{})", self.endpoints[place].site(), place + 1),
+        };
+        self.only.map_or_else(|| (0..self.endpoints.len()).map(name).collect::<Vec<_>>().join(", "), name)
+    }
+
+    /// Asks the nodes in order until one answers, which a revert is too.
+    async fn pass<T: DeserializeOwned>(&self, method: &'static str, params: &[serde_json::Value]) -> Result<T, RpcError> {
+        let mut first = None;
+        for place in self.in_order() {
+            match self.endpoints[place].ask(self.chain_id, method, params).await {
+                Err(error) if !error.is_revert() => first = first.or(Some(error)),
+                answered => return answered,
+            }
         }
-        self.client.request(method, array).await.map_err(|error| RpcError::new(method, error))
+        Err(first.unwrap_or(RpcError::TooFew { what: method, found: 0, needed: 1 }))
     }
 
     async fn read<T: DeserializeOwned>(&self, method: &'static str, params: Vec<serde_json::Value>) -> Result<T, RpcError> {
-        let pauses = ExponentialBuilder::default().with_min_delay(Duration::from_millis(100)).with_max_times(self.retries).with_jitter();
-        (|| self.once(method, &params)).retry(pauses).when(RpcError::is_transient).await
+        (|| self.pass(method, &params)).retry(pauses(self.options.max_retries)).when(RpcError::is_transient).await
     }
 
-    pub(crate) async fn latest_block(&self) -> Result<BlockHead, RpcError> {
+    /// The newest block of one node by itself, after making sure that it still serves our chain, and that the block is on it.
+    pub(crate) async fn own_head(&self) -> Result<BlockHead, RpcError> {
+        if let Some(place) = self.only {
+            self.endpoints[place].verify(self.chain_id).await?;
+        }
         let head: Option<BlockHead> = self.read("eth_getBlockByNumber", vec![json("latest"), json(&false)]).await?;
-        head.ok_or(RpcError::Malformed { method: "eth_getBlockByNumber", detail: "no latest block".into() })
+        let head = head.ok_or_else(|| RpcError::malformed("eth_getBlockByNumber", "no latest block"))?;
+        let number = head.number.as_u64();
+        if self.block(number).await?.is_none_or(|found| found != head) {
+            return self.refuse(RpcError::malformed("eth_getBlockByNumber", format!("a newest block {number} that is not on its own chain")));
+        }
+        if let Some(place) = self.only {
+            self.endpoints[place].note_head(number);
+        }
+        Ok(head)
     }
 
     pub(crate) async fn block(&self, number: u64) -> Result<Option<BlockHead>, RpcError> {
-        self.read("eth_getBlockByNumber", vec![json(&U64::from(number)), json(&false)]).await
+        let found: Option<BlockHead> = self.read("eth_getBlockByNumber", vec![json(&U64::from(number)), json(&false)]).await?;
+        match found {
+            Some(found) if found.number.as_u64() != number => {
+                self.refuse(RpcError::malformed("eth_getBlockByNumber", format!("block {} for block {number}", found.number)))
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// An answer that shows to be nonsense only beside others: the node that gave it rests, if it is known which.
+    pub(crate) fn refuse<T>(&self, error: RpcError) -> Result<T, RpcError> {
+        match self.only.or((self.endpoints.len() == 1).then_some(0)) {
+            Some(place) => self.endpoints[place].judge(Err(error)),
+            None => Err(error),
+        }
     }
 
     /// Logs of one contract in exactly the block with this hash.
@@ -287,8 +294,38 @@ impl Rpc {
         self.read("eth_getLogs", vec![filter]).await
     }
 
+    /// As the first node tells that answers.
     pub(crate) async fn receipt(&self, hash: H256) -> Result<Option<Receipt>, RpcError> {
-        self.read("eth_getTransactionReceipt", vec![json(&hash)]).await
+        let mut first = None;
+        for node in self.nodes() {
+            match node.receipt_alone(hash).await {
+                Err(error) => first = first.or(Some(error)),
+                told => return told,
+            }
+        }
+        first.map_or(Ok(None), Err)
+    }
+
+    async fn receipt_alone(&self, hash: H256) -> Result<Option<Receipt>, RpcError> {
+        let found: Option<Receipt> = self.read("eth_getTransactionReceipt", vec![json(&hash)]).await?;
+        match found {
+            Some(found) if found.transaction_hash != hash => {
+                self.refuse(RpcError::malformed("eth_getTransactionReceipt", format!("the receipt of {:?} for {hash:?}", found.transaction_hash)))
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// As [`Rpc::receipt`], and its block must be on the chain that the same node shows.
+    pub(crate) async fn receipt_on_chain(&self, hash: H256) -> Result<Option<Receipt>, RpcError> {
+        let Some(found) = self.receipt(hash).await? else { return Ok(None) };
+        match self.block(found.block_number.as_u64()).await? {
+            Some(block) if block.hash == found.block_hash => Ok(Some(found)),
+            _ => self.refuse(RpcError::malformed(
+                "eth_getTransactionReceipt",
+                format!("a receipt in block {:?}, which is not on the chain", found.block_hash),
+            )),
+        }
     }
 
     /// True if the node holds the transaction, mined or waiting.
@@ -301,9 +338,9 @@ impl Rpc {
         Ok(self.read::<Option<Transaction>>("eth_getTransactionByHash", vec![json(&hash)]).await?.map(|found| found.input))
     }
 
-    /// Number of transactions of `account` in mined blocks: its next nonce, if none is waiting.
-    pub(crate) async fn mined_nonce(&self, account: H160) -> Result<u64, RpcError> {
-        Ok(self.read::<U64>("eth_getTransactionCount", vec![json(&account), json("latest")]).await?.as_u64())
+    /// Number of transactions of `account` up to a block: its next nonce, if none is waiting.
+    pub(crate) async fn nonce_at(&self, account: H160, block: H256) -> Result<u64, RpcError> {
+        Ok(self.read::<U64>("eth_getTransactionCount", vec![json(&account), at(Some(block))]).await?.as_u64())
     }
 
     /// Next nonce of `account`, counting waiting transactions.
@@ -311,24 +348,83 @@ impl Rpc {
         Ok(self.read::<U64>("eth_getTransactionCount", vec![json(&account), json("pending")]).await?.as_u64())
     }
 
-    pub(crate) async fn call(&self, request: &CallRequest) -> Result<Bytes, RpcError> {
-        self.read("eth_call", vec![json(request), json("latest")]).await
+    /// A call on top of a block, or of the newest one.
+    pub(crate) async fn call(&self, request: &CallRequest, block: Option<H256>) -> Result<Bytes, RpcError> {
+        self.read("eth_call", vec![json(request), at(block)]).await
     }
 
-    pub(crate) async fn estimate_gas(&self, request: &CallRequest) -> Result<u64, RpcError> {
-        let gas: U256 = self.read("eth_estimateGas", vec![json(request), json("latest")]).await?;
-        Ok(gas.low_u64())
+    /// Gas that the call needs on top of the newest block: the most that enough nodes tell. A refusal by the contract on one node and none on
+    /// another is a refusal only for the `cautious`: a node may lag or lie, and a transaction that reverts costs gas.
+    pub(crate) async fn estimate_gas(&self, request: &CallRequest, cautious: bool) -> Result<u64, RpcError> {
+        let params = vec![json(request), json("latest")];
+        let told = self.some_answers(|node| node.estimate_alone(params.clone())).await?;
+        let most = told.iter().flatten().max().copied();
+        let refusal = told.into_iter().find_map(Result::err);
+        match (most, refusal) {
+            (Some(gas), None) => Ok(gas),
+            (Some(gas), Some(_)) if !cautious => Ok(gas),
+            (_, refusal) => Err(refusal.unwrap_or_else(|| RpcError::malformed("eth_estimateGas", "no answer"))),
+        }
     }
 
-    /// The last ten blocks' fees, with the median tip of each.
-    pub(crate) async fn fee_history(&self) -> Result<FeeHistory, RpcError> {
-        self.read("eth_feeHistory", vec![json(&U64::from(10)), json("latest"), json(&[50.0])]).await
+    async fn estimate_alone(self, params: Vec<serde_json::Value>) -> Result<u64, RpcError> {
+        let gas: U256 = self.read("eth_estimateGas", params).await?;
+        match u64::try_from(gas) {
+            Ok(gas) if gas <= MAX_TRANSACTION_GAS => Ok(gas),
+            _ => self.refuse(RpcError::malformed("eth_estimateGas", format!("{gas} gas"))),
+        }
     }
 
-    /// Hands a signed transaction over, once. An error says nothing about whether it will be mined.
-    pub(crate) async fn send_raw(&self, raw: &[u8]) -> Result<H256, RpcError> {
-        self.once("eth_sendRawTransaction", &[json(&to_hex(raw))]).await
+    /// What gas costs: the cheapest that enough nodes tell, from the last ten blocks with the median tip of each.
+    pub(crate) async fn market(&self, newest_base_fee: Option<u128>) -> Result<Market, RpcError> {
+        let params = vec![json(&U64::from(10)), json("latest"), json(&[50.0])];
+        let ask = |node: Self| {
+            let params = params.clone();
+            async move { node.read::<FeeHistory>("eth_feeHistory", params).await }
+        };
+        let told = self.some_answers(ask).await?;
+        let markets = told.into_iter().filter_map(Result::ok).map(|history| Market::of(&history, newest_base_fee));
+        markets.reduce(Market::cheaper).ok_or_else(|| RpcError::malformed("eth_feeHistory", "no answer"))
     }
+
+    /// Hands a signed transaction to every node that does not hold it, once. Fine if one of them holds it then; an error says nothing about
+    /// whether it will be mined. Nodes that failed lately are asked only if no other took it.
+    pub(crate) async fn deliver(&self, hash: H256, raw: &[u8]) -> Result<(), RpcError> {
+        let (mut taken, mut unknown, mut refused) = (false, None, None);
+        for node in self.nodes() {
+            if taken && node.is_resting() {
+                continue;
+            }
+            match node.hand_over(hash, raw).await {
+                Ok(()) => taken = true,
+                Err(error @ RpcError::Refused { .. }) => refused = refused.or(Some(error)),
+                Err(error) => unknown = unknown.or(Some(error)),
+            }
+        }
+        unknown.or(refused).filter(|_| !taken).map_or(Ok(()), Err)
+    }
+
+    async fn hand_over(&self, hash: H256, raw: &[u8]) -> Result<(), RpcError> {
+        if self.knows(hash).await? {
+            return Ok(());
+        }
+        match self.pass::<H256>("eth_sendRawTransaction", &[json(&to_hex(raw))]).await {
+            Ok(answered) if answered == hash => Ok(()),
+            Ok(answered) => self.refuse(RpcError::malformed("eth_sendRawTransaction", format!("{answered:?} for {hash:?}"))),
+            // refused as known, or as used up: it arrived before, and was perhaps mined in between
+            Err(RpcError::Refused { .. }) if self.knows(hash).await? => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn pauses(retries: usize) -> ExponentialBuilder {
+    ExponentialBuilder::default().with_min_delay(Duration::from_millis(100)).with_max_times(retries).with_jitter()
+}
+
+/// The state after a block, by its hash, so that no node can answer from another chain; or the newest.
+fn at(block: Option<H256>) -> serde_json::Value {
+    block.map_or_else(|| json("latest"), |hash| serde_json::json!({ "blockHash": hash }))
 }
 
 /// JSON of a value whose serialisation cannot fail (numbers, hashes, flat structs).
@@ -352,6 +448,11 @@ pub fn site(url: &str) -> String {
         None => authority,
     };
     format!("{scheme}://{host}")
+}
+
+/// What may be shown of several URLs, separated by commas.
+pub fn sites(urls: &str) -> String {
+    urls.split(',').map(|url| site(url.trim())).collect::<Vec<_>>().join(", ")
 }
 
 /// A 0x-hex L1 address, or `None`.
@@ -379,12 +480,5 @@ mod tests {
         let error = Rpc::connect("ftp://user:secret@l1.example.org/secret", RpcOptions::default()).await.unwrap_err();
         assert!(format!("{error:?} {error}").contains("ftp://l1.example.org"), "{error:?}");
         assert!(!format!("{error:?} {error}").contains("secret"), "{error:?}");
-    }
-
-    #[test]
-    fn revert_data_is_found_in_both_shapes() {
-        assert_eq!(revert_data("\"0x0102\""), Some(vec![1, 2]));
-        assert_eq!(revert_data("{\"data\":\"0x03\"}"), Some(vec![3]));
-        assert_eq!(revert_data("{\"other\":1}"), None);
     }
 }

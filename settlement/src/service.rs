@@ -4,7 +4,7 @@ use crate::deploy::Deployment;
 use crate::key::L1Key;
 use crate::lead::Lead;
 use crate::rollup::{Rollup, ViewError};
-use crate::rpc::{Rpc, RpcError, RpcOptions, site};
+use crate::rpc::{Rpc, RpcError, RpcOptions, sites};
 use crate::status::Board;
 use crate::submitter::{Submitter, SubmitterOptions};
 use crate::watcher::{Watcher, WatcherOptions};
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 /// What the role needs to know.
 #[derive(Clone)]
 pub struct ServiceOptions {
-    /// Address of the L1 node.
+    /// Addresses of the L1 nodes, separated by commas.
     pub l1_url: String,
     /// Which contract.
     pub deployment: Deployment,
@@ -36,7 +36,7 @@ impl fmt::Debug for ServiceOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { l1_url, deployment, holder, lease_ms, rpc, watcher, submitter } = self;
         let mut shown = f.debug_struct("ServiceOptions");
-        shown.field("l1_url", &site(l1_url)).field("deployment", deployment).field("holder", holder).field("lease_ms", lease_ms);
+        shown.field("l1_url", &sites(l1_url)).field("deployment", deployment).field("holder", holder).field("lease_ms", lease_ms);
         shown.field("rpc", rpc).field("watcher", watcher).field("submitter", submitter).finish()
     }
 }
@@ -45,12 +45,12 @@ impl ServiceOptions {
     /// Defaults for the deployment's chain.
     pub fn new(l1_url: &str, deployment: Deployment) -> Self {
         let chain_id = deployment.chain_id;
-        let lease_ms = if chain_id == crate::anvil::DEV_CHAIN_ID { 3_000 } else { 15_000 };
+        let (lease_ms, lag_patience_ms) = if chain_id == crate::anvil::DEV_CHAIN_ID { (3_000, 2_000) } else { (15_000, 60_000) };
         Self {
             l1_url: l1_url.to_owned(),
             holder: format!("pid {}", std::process::id()),
             lease_ms,
-            rpc: RpcOptions::default(),
+            rpc: RpcOptions { lag_patience_ms, ..RpcOptions::default() },
             watcher: WatcherOptions::new(chain_id, deployment.block),
             submitter: SubmitterOptions::new(chain_id),
             deployment,

@@ -1,4 +1,4 @@
-//! Sends the operator's commits, proofs and settlements, and owns the operator's nonces.
+//! Sends the operator's commits, proofs, settlements and refunds, and owns the operator's nonces.
 //!
 //! ```text
 //! plan ─> build, simulate ─> sign ─> SAVE ─> send ─> waiting ──mined──> mined ──deep enough──> final
@@ -15,6 +15,9 @@
 //! longer than `resubmit_after_ms`: then it is replaced at the same nonce for at least 12.5 % more, up to the cap, and either attempt may be
 //! mined; those behind it are replaced only if they offer less than the base fee.
 //!
+//! A round is bound to one block: nonce and progress are those after it, by its hash, and a receipt counts only up to it. With several L1 nodes
+//! `RpcOptions::agree` of them must say the same of these, or all that answer; while they contradict each other nothing is sent.
+//!
 //! What to send next is decided afresh from the contract each time, so a failed or lost transaction needs no repair: its job is simply due
 //! again. A refusal by the contract is a state shown on the board, not a crash, and holds up only what builds on the refused. However far L1
 //! falls back, what it forgot waits again: mined rows are looked for again while they are young, and whenever their nonce is unused on L1. A nonce that
@@ -23,20 +26,21 @@
 mod waiting;
 
 use crate::calldata;
-use crate::fees::suggest;
-use crate::gas::{STANDARD_TOKEN_GAS, TRANSACTION_GAS, calldata_tokens, floor_gas};
+use crate::fees::{Market, suggest};
+use crate::gas::{MAX_TRANSACTION_GAS, STANDARD_TOKEN_GAS, TRANSACTION_GAS, calldata_tokens, floor_gas};
 use crate::key::{Draft, KeyError, L1Key};
 use crate::lead::Lead;
 use crate::policy::{Job, Limits, Situation};
 use crate::revert::Revert;
-use crate::rollup::{Rollup, ViewError};
-use crate::rpc::{BlockHead, CallRequest, FeeHistory, RpcError};
-use crate::status::Board;
+use crate::rollup::{Progress, Rollup, ViewError};
+use crate::rpc::{BlockHead, CallRequest, Quorum, Rpc, RpcError, to_u128};
+use crate::status::{Board, Costs};
 use ethers_core::types::{Bytes, H160, H256, U256};
+use ethers_core::utils::keccak256;
 use sheaf_protocol::amount::Address;
 use sheaf_store::StoreError;
 use sheaf_store::hints::Hints;
-use sheaf_store::l1::{self, NewTransaction, Transaction, TxKind};
+use sheaf_store::l1::{self, GasTotal, NewTransaction, Transaction, TxKind};
 use sqlx::PgTransaction;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -57,7 +61,14 @@ pub struct SubmitterOptions {
     pub max_commits_in_flight: usize,
     /// Batches in one prove call.
     pub max_batches_per_proof: u64,
+    /// The operator's balance is called low when it lasts for fewer batches than this.
+    pub low_balance_batches: u64,
+    /// Dollars for one ether, to show costs in dollars too.
+    pub eth_usd: Option<f64>,
 }
+
+/// Before the first batch is paid, a balance below this is called low: 0.05 ether.
+const LOW_BALANCE_WEI: u128 = 50_000_000_000_000_000;
 
 impl SubmitterOptions {
     /// Defaults for a chain: rounds of 4 s, replacement after 48 s, at most 500 gwei; on the development chain rounds of 200 ms and
@@ -65,7 +76,16 @@ impl SubmitterOptions {
     pub fn new(chain_id: u64) -> Self {
         let development = chain_id == crate::anvil::DEV_CHAIN_ID;
         let (poll_ms, resubmit_after_ms, finality_depth) = if development { (200, 5_000, 1) } else { (4_000, 48_000, 64) };
-        Self { poll_ms, resubmit_after_ms, max_fee_wei: 500_000_000_000, finality_depth, max_commits_in_flight: 8, max_batches_per_proof: 16 }
+        Self {
+            poll_ms,
+            resubmit_after_ms,
+            max_fee_wei: 500_000_000_000,
+            finality_depth,
+            max_commits_in_flight: 8,
+            max_batches_per_proof: 16,
+            low_balance_batches: 100,
+            eth_usd: None,
+        }
     }
 
     fn limits(&self) -> Limits {
@@ -75,6 +95,9 @@ impl SubmitterOptions {
 
 /// The contract's error for a batch whose queue entries are not those of L1.
 const QUEUE_MISMATCH: &str = "QueueMismatch";
+
+/// The contract's errors for what nothing is left to do of.
+const DONE_ALREADY: [&str; 3] = ["NothingToProve", "NothingToSettle", "NothingToRefund"];
 
 /// Why a round failed; the next one starts afresh from the saved rows.
 #[derive(Debug, thiserror::Error)]
@@ -96,11 +119,12 @@ pub enum SubmitError {
     Corrupt(i64),
 }
 
-/// What the chain says at the start of a round.
+/// What the chain says at the start of a round: after one block.
 struct Round {
     head: BlockHead,
+    progress: Progress,
     mined_nonce: u64,
-    fees: FeeHistory,
+    market: Market,
 }
 
 /// The operator's stream of transactions.
@@ -115,6 +139,10 @@ pub struct Submitter {
     seen: HashMap<i64, Instant>,
     /// Nothing up to this batch is left to credit.
     settled: u64,
+    /// Kinds whose newest mined transaction failed, with the least gas limit to try next.
+    failing: Vec<(TxKind, u64)>,
+    /// What mined transactions have cost, unless that has changed since.
+    totals: Option<Vec<GasTotal>>,
     /// The head at which mined transactions were last looked for.
     resolved_at: Option<H256>,
     /// Why something is not done in this round.
@@ -126,7 +154,20 @@ pub struct Submitter {
 impl Submitter {
     /// A submitter; it does nothing until stepped or run. There may be only one at a time per key: see [`Submitter::run`].
     pub fn new(rollup: Rollup, key: L1Key, lead: Lead, options: SubmitterOptions, board: Board) -> Self {
-        Self { rollup, key, lead, options, board, seen: HashMap::new(), settled: 0, resolved_at: None, blocked: Vec::new(), told: Vec::new() }
+        Self {
+            rollup,
+            key,
+            lead,
+            options,
+            board,
+            seen: HashMap::new(),
+            settled: 0,
+            failing: Vec::new(),
+            totals: None,
+            resolved_at: None,
+            blocked: Vec::new(),
+            told: Vec::new(),
+        }
     }
 
     /// Goes on until cancelled. Failures are logged, shown on the board and tried again.
@@ -146,7 +187,10 @@ impl Submitter {
     fn failed(&self, error: &SubmitError) {
         metrics::counter!("sheaf_l1_submit_errors_total").increment(1);
         tracing::warn!(error = error as &dyn std::error::Error, "sending to L1");
-        self.board.edit(|status| status.submitter_error = Some(error.to_string()));
+        self.board.edit(|status| {
+            status.submitter_error = Some(error.to_string());
+            status.endpoints = self.rollup.rpc().endpoints();
+        });
     }
 
     /// One round: resolves every transaction on its way, then sends what is due. Does nothing while another process leads.
@@ -173,17 +217,22 @@ impl Submitter {
 
     async fn look(&self) -> Result<Round, SubmitError> {
         let rpc = self.rollup.rpc();
+        let head = rpc.head(Quorum::Soft).await.map_err(SubmitError::Rpc)?;
+        let ask = |node: Rpc| {
+            let contract = self.rollup.pinned(node, head.hash);
+            async move { contract.progress().await }
+        };
         // a missing contract (a development chain that was reset) ends the round here, before anything is sent to its address
-        self.rollup.operator().await.map_err(SubmitError::View)?;
-        Ok(Round {
-            head: rpc.latest_block().await.map_err(SubmitError::Rpc)?,
-            mined_nonce: self.mined_nonce().await?,
-            fees: rpc.fee_history().await.map_err(SubmitError::Rpc)?,
-        })
+        let progress = rpc.agreed(Quorum::Soft, "contract's progress", ask, ViewError::Rpc).await.map_err(SubmitError::View)?;
+        let mined_nonce = self.nonce_at(head.hash).await?;
+        let market = rpc.market(head.base_fee_per_gas.and_then(to_u128)).await.map_err(SubmitError::Rpc)?;
+        Ok(Round { head, progress, mined_nonce, market })
     }
 
-    async fn mined_nonce(&self) -> Result<u64, SubmitError> {
-        self.rollup.rpc().mined_nonce(H160(self.address().0)).await.map_err(SubmitError::Rpc)
+    async fn nonce_at(&self, block: H256) -> Result<u64, SubmitError> {
+        let account = H160(self.address().0);
+        let ask = |node: Rpc| async move { node.nonce_at(account, block).await };
+        self.rollup.rpc().agreed(Quorum::Soft, "operator's nonce", ask, |error| error).await.map_err(SubmitError::Rpc)
     }
 
     fn address(&self) -> Address {
@@ -221,10 +270,11 @@ impl Submitter {
         Ok((id, signed.raw))
     }
 
-    /// Hands bytes over; true if the node took them. A refusal is only shown: the next round asks by hash and nonce.
-    async fn send(&mut self, id: i64, raw: &[u8]) -> Result<bool, SubmitError> {
-        match self.rollup.rpc().send_raw(raw).await {
-            Ok(_) => self.note_sent(id).await.map(|()| true),
+    /// Hands bytes over to every node that does not hold them; true if one holds them now. A refusal is only shown: the next round asks by hash and nonce.
+    async fn send(&mut self, id: i64, raw: &[u8], noted: bool) -> Result<bool, SubmitError> {
+        match self.rollup.rpc().deliver(keccak256(raw).into(), raw).await {
+            Ok(()) if noted => Ok(true),
+            Ok(()) => self.note_sent(id).await.map(|()| true),
             Err(RpcError::Refused { message, code, .. }) => {
                 self.block(format!("the L1 node does not take a transaction ({code}): {message}"));
                 Ok(false)
@@ -260,13 +310,13 @@ impl Submitter {
     }
 
     async fn situation(&mut self, round: &Round) -> Result<Situation, SubmitError> {
-        // after the receipts: what is mined by now counts at most twice, never not at all
-        let progress = self.rollup.progress().await.map_err(SubmitError::View)?;
+        let progress = &round.progress;
         let live = self.live(round).await?;
         let mut rows = self.lead.begin().await.map_err(store)?;
         let settled = self.settled.min(progress.proven);
         let final_block = (round.head.number.as_u64() + 1).saturating_sub(self.options.finality_depth);
         let ready = l1::ready(&mut rows, progress.proven, settled, final_block).await.map_err(store)?;
+        let followed = l1::tip(&mut rows).await.map_err(store)?.map_or(0, |tip| tip.number);
         rows.commit().await.map_err(store)?;
         self.settled = ready.settled;
         let waiting: Vec<Job> = live.iter().filter(|transaction| transaction.mined().is_none()).map(Job::of).collect();
@@ -275,15 +325,21 @@ impl Submitter {
             status.proven = Some(progress.proven);
             status.pending_transactions = waiting.len();
         });
-        let credited = |number: &u64| live.iter().any(|tx| tx.kind == TxKind::Settle && tx.first_batch == *number && tx.succeeded());
-        let newest_commit = live.iter().rev().find(|tx| tx.kind == TxKind::Commit && tx.mined().is_some());
+        // done in a block that the watcher has not followed yet: its events will tell
+        let unseen = |tx: &Transaction| tx.mined().is_some_and(|mined| mined.succeeded && mined.block > followed);
+        let open = |numbers: Vec<u64>, kind| {
+            let done = |number: &u64| live.iter().any(|tx| tx.kind == kind && tx.first_batch == *number && unseen(tx));
+            numbers.into_iter().filter(|number| !done(number)).collect()
+        };
+        self.failing = [TxKind::Commit, TxKind::Prove, TxKind::Settle, TxKind::Refund].into_iter().filter_map(|kind| failing(&live, kind)).collect();
         Ok(Situation {
             committed: progress.committed,
             proven: progress.proven,
             committable: ready.committable,
             provable: ready.provable,
-            unsettled: ready.unsettled.into_iter().filter(|number| !credited(number)).collect(),
-            cautious: newest_commit.is_some_and(|tx| !tx.succeeded()),
+            unsettled: open(ready.unsettled, TxKind::Settle),
+            unrefunded: open(ready.unrefunded, TxKind::Refund),
+            cautious: self.is_failing(TxKind::Commit).is_some(),
             waiting,
         })
     }
@@ -298,7 +354,7 @@ impl Submitter {
         let draft = self.draft(nonce, self.rollup.h160(), data, gas_limit, round);
         let (id, raw) = self.save(&mut rows, job, &draft, None).await?;
         rows.commit().await.map_err(store)?;
-        self.send(id, &raw).await
+        self.send(id, &raw, false).await
     }
 
     /// Uses up every nonce in front of waiting transactions that nothing has taken, for nothing.
@@ -314,14 +370,14 @@ impl Submitter {
             let (id, raw) = self.save(&mut rows, nothing, &draft, None).await?;
             rows.commit().await.map_err(store)?;
             tracing::warn!(nonce = free.nonce, "using up a nonce that waiting transactions need used");
-            if !self.send(id, &raw).await? {
+            if !self.send(id, &raw, false).await? {
                 return Ok(());
             }
         }
     }
 
     fn draft(&self, nonce: u64, to: H160, data: Bytes, gas_limit: u64, round: &Round) -> Draft {
-        let fees = suggest(&round.fees, self.options.max_fee_wei);
+        let fees = suggest(&round.market, self.options.max_fee_wei);
         Draft { chain_id: self.rollup.rpc().chain_id(), nonce, to: Some(to), value: U256::zero(), data, gas_limit, fees }
     }
 
@@ -334,6 +390,7 @@ impl Submitter {
             }
             TxKind::Prove => l1::proof_inputs(&mut rows, job.first, job.last).await.map(|found| found.map(|(old, i)| (calldata::prove(&old, &i), 0))),
             TxKind::Settle => l1::settle_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::settle(&i), 0))),
+            TxKind::Refund => l1::refund_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::refund(&i), 0))),
             TxKind::Cancel => Ok(None),
         };
         Ok(built.map_err(store)?.map(|(data, execution)| {
@@ -345,13 +402,18 @@ impl Submitter {
 
     /// Gas limit for the call on top of the newest block; `None` if it would be refused, which is shown on the board.
     async fn simulate(&mut self, job: Job, data: &Bytes) -> Result<Option<u64>, SubmitError> {
-        let error = match self.rollup.rpc().estimate_gas(&self.request(data.clone())).await {
-            Ok(gas) => return Ok(Some(gas_limit(gas, data))),
+        let Job { kind, first, last } = job;
+        let failed = self.is_failing(kind);
+        let error = match self.rollup.rpc().estimate_gas(&self.request(data.clone()), failed.is_some()).await {
+            Ok(gas) => return Ok(Some(gas_limit(gas, data).max(failed.unwrap_or(0)))),
             Err(error @ RpcError::Refused { .. }) => error,
             Err(error) => return Err(SubmitError::Rpc(error)),
         };
-        let Job { kind, first, last } = job;
         let revert = Revert::of(&error);
+        if revert.as_ref().is_some_and(|revert| DONE_ALREADY.contains(&revert.name.as_str())) {
+            tracing::debug!(kind = kind.name(), first, last, "done already; its events are not followed yet");
+            return Ok(None);
+        }
         if revert.as_ref().is_some_and(|revert| revert.name == QUEUE_MISMATCH) {
             self.board.edit(|status| status.alarm = Some(queue_alarm(first)));
         }
@@ -359,6 +421,11 @@ impl Submitter {
         let reason = revert.map_or_else(|| error.to_string(), |revert| revert.to_string());
         self.block(format!("{} of batches {first} to {last} would be refused: {reason}", kind.name()));
         Ok(None)
+    }
+
+    /// The least gas limit to try next, if the newest mined transaction of this kind failed.
+    fn is_failing(&self, kind: TxKind) -> Option<u64> {
+        self.failing.iter().find(|(failing, _)| *failing == kind).map(|(_, gas)| *gas)
     }
 
     /// Notes why something is not done; the log gets it once.
@@ -369,13 +436,29 @@ impl Submitter {
         self.blocked.push(reason);
     }
 
-    async fn show(&self, round: &Round) -> Result<(), SubmitError> {
+    async fn costs(&mut self, proven: u64) -> Result<Costs, SubmitError> {
+        let totals = match self.totals.take() {
+            Some(totals) => totals,
+            None => l1::gas_totals(&mut *self.lead.pool().acquire().await.map_err(store)?).await.map_err(store)?,
+        };
+        let costs = Costs::new(proven, &totals, self.options.eth_usd);
+        self.totals = Some(totals);
+        Ok(costs)
+    }
+
+    async fn show(&mut self, round: &Round) -> Result<(), SubmitError> {
         let balance = self.rollup.rpc().balance(self.key.address()).await.map_err(SubmitError::Rpc)?;
+        let costs = self.costs(round.progress.proven).await?;
+        let affordable = costs.affordable(balance);
         self.board.edit(|status| {
             status.operator_balance_wei = Some(balance.to_string());
+            status.batches_affordable = affordable;
+            status.balance_low = affordable.map_or(balance < LOW_BALANCE_WEI, |batches| batches < self.options.low_balance_batches);
+            status.costs = Some(costs);
             status.head = Some(round.head.number.as_u64());
             status.blocked = (!self.blocked.is_empty()).then(|| self.blocked.join("; "));
             status.submitter_error = None;
+            status.endpoints = self.rollup.rpc().endpoints();
         });
         Ok(())
     }
@@ -396,6 +479,15 @@ fn queue_alarm(batch: u64) -> String {
         "batch {batch} took queue entries that L1 does not hold in this order: a reorg deeper than the deposits' confirmations dropped or reordered \
          credited deposits. No commit from batch {batch} on can be posted until L1 holds them again; proofs and settlements of earlier batches go on"
     )
+}
+
+/// The kind, if its newest mined transaction failed, with twice the gas limit of one that ran out of gas: a node's estimate was too low.
+fn failing(live: &[Transaction], kind: TxKind) -> Option<(TxKind, u64)> {
+    let newest = live.iter().rev().find(|tx| tx.kind == kind && tx.mined().is_some()).filter(|tx| !tx.succeeded())?;
+    let attempt = newest.attempts.iter().find(|attempt| attempt.mined.is_some())?;
+    let limit = Draft::from_raw(&attempt.raw).map_or(0, |draft| draft.gas_limit);
+    let ran_out = attempt.mined.is_some_and(|mined| mined.gas_used >= limit - limit / 64);
+    Some((kind, if ran_out { (2 * limit).min(MAX_TRANSACTION_GAS) } else { 0 }))
 }
 
 /// A quarter more than the node's estimate, for state that changes before the transaction is mined.

@@ -42,8 +42,10 @@ pub enum Event {
     Committed(u64, Committed),
     /// A batch of this number was proven.
     Proven(u64, Proven),
-    /// A withdrawal, exit or refund of this batch became claimable.
+    /// A withdrawal or exit of this batch became claimable.
     Credited(u64, Credited),
+    /// The queue entry with this index went back to who sent it.
+    Refunded(u64, Refunded),
     /// Something claimable was paid out.
     Claimed(Claimed),
 }
@@ -87,6 +89,17 @@ pub struct Credited {
     pub amount: Amount,
 }
 
+/// Payload of [`Event::Refunded`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refunded {
+    /// Who can claim it.
+    pub to: Address,
+    /// Token.
+    pub token: TokenId,
+    /// In the token's smallest unit.
+    pub amount: Amount,
+}
+
 /// Payload of [`Event::Claimed`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claimed {
@@ -109,6 +122,7 @@ impl Event {
             Self::Committed(..) => "committed",
             Self::Proven(..) => "proven",
             Self::Credited(..) => "credited",
+            Self::Refunded(..) => "refunded",
             Self::Claimed(_) => "claimed",
         }
     }
@@ -117,14 +131,14 @@ impl Event {
     pub fn batch_number(&self) -> Option<u64> {
         match self {
             Self::Committed(number, _) | Self::Proven(number, _) | Self::Credited(number, _) => Some(*number),
-            Self::Queued(..) | Self::TokenListed(_) | Self::Claimed(_) => None,
+            Self::Queued(..) | Self::TokenListed(_) | Self::Refunded(..) | Self::Claimed(_) => None,
         }
     }
 
     /// The queue entry it is about.
     pub fn queue_index(&self) -> Option<u64> {
         match self {
-            Self::Queued(index, _) => Some(*index),
+            Self::Queued(index, _) | Self::Refunded(index, _) => Some(*index),
             _ => None,
         }
     }
@@ -136,6 +150,7 @@ impl Event {
             Self::Committed(_, payload) => serde_json::to_value(payload),
             Self::Proven(_, payload) => serde_json::to_value(payload),
             Self::Credited(_, payload) => serde_json::to_value(payload),
+            Self::Refunded(_, payload) => serde_json::to_value(payload),
             Self::Claimed(payload) => serde_json::to_value(payload),
         };
         value.map_err(|error| sqlx::Error::Encode(error.into()))
@@ -161,6 +176,26 @@ pub struct EventRow {
 /// [`sqlx::Error`].
 pub async fn tip(connection: &mut PgConnection) -> Result<Option<BlockRow>, sqlx::Error> {
     block_below(connection, i64::MAX as u64).await
+}
+
+/// What the followed events count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels {
+    /// Index of the last queue entry.
+    pub queued: u64,
+    /// Number of the last proven batch.
+    pub proven: u64,
+}
+
+/// What the events followed so far count.
+///
+/// # Errors
+/// [`sqlx::Error`].
+pub async fn levels(connection: &mut PgConnection) -> Result<Levels, sqlx::Error> {
+    let query = "SELECT (SELECT coalesce(max(queue_index), 0) FROM l1_events WHERE kind = 'queued') AS queued,
+                        (SELECT coalesce(max(batch_number), 0) FROM l1_events WHERE kind = 'proven') AS proven";
+    let row = sqlx::query(query).fetch_one(connection).await?;
+    Ok(Levels { queued: count(&row, "queued")?, proven: count(&row, "proven")? })
 }
 
 /// The highest followed block with a number below `number`.

@@ -1,8 +1,12 @@
 //! The operator's nonces and what is due on L1, as far as the rows tell.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use sheaf_protocol::amount::{Address, Amount, NATIVE};
-use sheaf_store::l1::{self, BlockRow, Credited, Event, EventRow, FreeNonce, Mined, NewTransaction, Proven, TxKind};
+use sheaf_protocol::amount::{Address, Amount, NATIVE, SlotId};
+use sheaf_protocol::field::Fr;
+use sheaf_protocol::header::{QueueEntry, QueueKind};
+use sheaf_store::costs;
+use sheaf_store::l1::{self, BlockRow, Credited, Event, EventRow, FreeNonce, Mined, NewTransaction, Proven, Refunded, TxKind};
+use sheaf_store::queue::{self, Taken};
 use sqlx::PgPool;
 
 const OPERATOR: Address = Address([1; 20]);
@@ -138,4 +142,77 @@ async fn nothing_is_settled_for_good_before_its_block_is_final(pool: PgPool) {
     assert_eq!(ready(0, 1).await, (vec![1, 2, 3], 0));
     block(&pool, 2, (1..=3).flat_map(|number| [credited(number), credited(number)]).collect()).await;
     assert_eq!(ready(0, 2).await, (vec![], 3));
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_proof_of_three_batches_is_split_so_that_the_shares_make_the_whole(pool: PgPool) {
+    batches(&pool, 4, 0).await;
+    let id = save(&pool, &NewTransaction { kind: TxKind::Prove, last_batch: 3, ..commit(7, 1) }).await;
+    let mined = Mined { block: 2, block_hash: [2; 32], succeeded: true, gas_used: 100, gas_price_wei: 2 };
+    let mut transaction = pool.begin().await.unwrap();
+    l1::set_mined(&mut transaction, &OPERATOR, 7, id, &mined, None).await.unwrap();
+    transaction.commit().await.unwrap();
+    let failed = save(&pool, &commit(8, 1)).await;
+    let mut transaction = pool.begin().await.unwrap();
+    let mined = Mined { succeeded: false, gas_used: 50, gas_price_wei: 3, ..mined };
+    l1::set_mined(&mut transaction, &OPERATOR, 8, failed, &mined, Some("a test")).await.unwrap();
+    transaction.commit().await.unwrap();
+    save(&pool, &commit(9, 1)).await;
+
+    let costs = async |batch| {
+        let costs = costs::of_batch(&mut pool.acquire().await.unwrap(), batch).await.unwrap();
+        costs.into_iter().map(|cost| (cost.kind, cost.transactions, cost.gas, cost.wei)).collect::<Vec<_>>()
+    };
+    let prove = |gas, wei| ("prove".to_owned(), 1, gas, wei);
+    assert_eq!(costs(1).await, [("commit".to_owned(), 1, 50, 150), prove(34, 67)], "what reverted is paid for, what waits is not");
+    assert_eq!((costs(2).await, costs(3).await, costs(4).await), (vec![prove(33, 67)], vec![prove(33, 66)], vec![]));
+}
+
+/// Queue entries of one batch, those named to be given back.
+async fn taken(pool: &PgPool, batch: i64, entries: std::ops::RangeInclusive<u64>, refunds: &[u64]) {
+    let mut connection = pool.acquire().await.unwrap();
+    let entry = |index: u64| QueueEntry {
+        kind: QueueKind::Deposit,
+        sender: OPERATOR,
+        token: NATIVE,
+        amount: Amount(index.into()),
+        slot: SlotId(0),
+        owner: OPERATOR,
+        key: Fr::from(1u64),
+    };
+    let slot = |index: u64| (!refunds.contains(&index)).then_some(SlotId(1));
+    let rows: Vec<Taken> = entries.map(|index| Taken { index, seq: index, slot: slot(index), entry: entry(index) }).collect();
+    queue::insert(&mut connection, &rows).await.unwrap();
+    let query = "UPDATE queue_taken SET batch_number = $1 WHERE batch_number IS NULL";
+    sqlx::query(query).bind(batch).execute(&mut *connection).await.unwrap();
+}
+
+fn refunded(index: u64) -> Event {
+    Event::Refunded(index, Refunded { to: OPERATOR, token: NATIVE, amount: Amount(index.into()) })
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn refunds_are_due_until_l1_shows_them_and_go_out_in_runs(pool: PgPool) {
+    batches(&pool, 3, 0).await;
+    taken(&pool, 1, 1..=2, &[]).await;
+    taken(&pool, 2, 3..=140, &[4, 6, 110]).await;
+    taken(&pool, 3, 141..=142, &[142]).await;
+    block(&pool, 1, vec![]).await;
+    let due = async |final_block| {
+        let ready = l1::ready(&mut pool.begin().await.unwrap(), 3, 0, final_block).await.unwrap();
+        (ready.unrefunded, ready.settled)
+    };
+    let run = async |batch| {
+        let input = l1::refund_input(&mut pool.acquire().await.unwrap(), batch).await.unwrap();
+        input.map(|input| (input.first, input.entries.len(), input.last_entry))
+    };
+    assert_eq!(due(1).await, (vec![2, 3], 1));
+    assert_eq!((run(1).await, run(2).await, run(3).await), (None, Some((4, 3, 140)), Some((142, 1, 142))));
+    block(&pool, 2, vec![refunded(4), refunded(6), refunded(142)]).await;
+    assert_eq!((due(1).await, due(2).await), ((vec![2], 1), (vec![2], 1)));
+    assert_eq!((run(2).await, run(3).await), (Some((110, 1, 140)), None));
+    block(&pool, 3, vec![refunded(110)]).await;
+    assert_eq!((due(2).await, due(3).await), ((vec![], 1), (vec![], 3)), "given back, but in a block that may go");
+    l1::rewind(&mut pool.acquire().await.unwrap(), 1).await.unwrap();
+    assert_eq!(due(1).await, (vec![2, 3], 1));
 }

@@ -3,10 +3,9 @@
 use super::{DoctorArgs, PATIENCE};
 use crate::folder::RunFolder;
 use crate::guard::Guard;
-use crate::node::DEFAULT_L1_URL;
 use anyhow::{Context, bail, ensure};
 use sheaf_settlement::anvil::{Anvil, AnvilOptions};
-use sheaf_settlement::rpc::{Rpc, RpcOptions};
+use sheaf_settlement::rpc::{Rpc, RpcOptions, site};
 use sheaf_store::embedded::{Cluster, ClusterOptions, Durability};
 use sheaf_store::pool::{MIGRATOR, OLDEST_POSTGRES};
 use sqlx::migrate::Migrate;
@@ -51,20 +50,27 @@ async fn own_database() -> anyhow::Result<String> {
 
 /// The one that is configured, or one of our own.
 pub(super) async fn l1(args: &DoctorArgs) -> anyhow::Result<String> {
-    if args.settlement.l1_url.is_none() && args.is_development() {
+    if args.settlement.l1_url.is_empty() && args.is_development() {
         let guard = Guard::start(&std::env::current_exe()?)?;
         let options = AnvilOptions { pids: Some(guard.pids()), ..AnvilOptions::default() };
         Anvil::start(options).await.context("SHEAF_L1_URL is not set, and no Anvil of our own starts")?;
         return Ok("SHEAF_L1_URL is not set; `sheaf node --dev` starts its own Anvil (tried)".to_owned());
     }
-    let rpc = connect(args).await?;
-    Ok(format!("chain {}, block {}", rpc.chain_id(), rpc.block_number().await?))
+    let mut heads = Vec::new();
+    for url in args.settlement.l1_urls() {
+        let found = async { anyhow::Ok(connect_to(url).await?.block_number().await?) };
+        heads.push(found.await.with_context(|| format!("{} is not usable", site(url)))?.to_string());
+    }
+    Ok(format!("chain {}, block {}", connect(args).await?.chain_id(), heads.join(", ")))
 }
 
-/// The L1 node that settlement would use.
+/// The L1 nodes that settlement would use.
 pub(super) async fn connect(args: &DoctorArgs) -> anyhow::Result<Rpc> {
-    let url = args.settlement.l1_url.as_deref().unwrap_or(DEFAULT_L1_URL);
-    let connecting = tokio::time::timeout(PATIENCE, Rpc::connect(url, RpcOptions::default())).await;
+    connect_to(&args.settlement.l1_urls().join(",")).await
+}
+
+async fn connect_to(urls: &str) -> anyhow::Result<Rpc> {
+    let connecting = tokio::time::timeout(PATIENCE, Rpc::connect(urls, RpcOptions::default())).await;
     connecting
         .context("the L1 node does not answer; is SHEAF_L1_URL right?")?
         .context("the L1 node does not answer as it should; is SHEAF_L1_URL right?")

@@ -24,6 +24,13 @@ pub struct RoleArgs {
     /// Circuits and keys of the deployment [default: manifest.json beside the deployment file]
     #[arg(long, env = "SHEAF_MANIFEST")]
     manifest: Option<PathBuf>,
+    /// Dollars for one ether: L1 costs are shown in dollars too.
+    #[arg(long, env = "SHEAF_ETH_USD", value_parser = price)]
+    eth_usd: Option<f64>,
+}
+
+fn price(text: &str) -> Result<f64, &'static str> {
+    text.parse().ok().filter(|price: &f64| price.is_finite() && *price > 0.0).ok_or("expected a number above 0")
 }
 
 impl RoleArgs {
@@ -44,10 +51,12 @@ impl RoleArgs {
     }
 }
 
-/// A deployment as its files describe it.
+/// A deployment as its files describe it, and what else every role is told.
 pub(crate) struct Files {
     pub(crate) deployment: DevDeployment,
     pub(crate) manifest: Manifest,
+    /// Dollars for one ether, if told.
+    pub(crate) eth_usd: Option<f64>,
 }
 
 /// Reads both files and checks that they belong together.
@@ -59,7 +68,7 @@ pub(crate) fn read(role: &RoleArgs) -> anyhow::Result<Files> {
     let manifest: Manifest = read_json(&role.manifest_file().with_context(missing)?, "--manifest")?;
     let (expected, found) = (deployment.deployment.manifest, manifest.digest());
     ensure!(expected == found, "the manifest has digest {found}, the contract was deployed with {expected}; use the manifest of this deployment");
-    Ok(Files { deployment, manifest })
+    Ok(Files { deployment, manifest, eth_usd: role.eth_usd })
 }
 
 /// The file that `flag` names, decoded.

@@ -195,9 +195,10 @@ impl Sequencing {
         metrics: RenderMetrics,
         board: Option<Board>,
     ) -> anyhow::Result<Self> {
-        let Files { deployment, manifest } = files;
+        let Files { deployment, manifest, eth_usd } = files;
         let (chain_id, contract) = (deployment.deployment.chain_id, deployment.deployment.contract);
-        let (config, gateway) = (options.config(chain_id)?, options.gateway()?);
+        let (mut config, gateway) = (options.config(chain_id)?, options.gateway()?);
+        config.api.eth_usd = *eth_usd;
         Verifier::new(manifest)?;
         let listener = listen(options.listen.unwrap_or(DEFAULT_LISTEN)).await?;
         let address = listener.local_addr()?;

@@ -24,15 +24,23 @@ pub(crate) const DEFAULT_L1_URL: &str = "http://127.0.0.1:8545";
 /// What settlement needs.
 #[derive(Args, Clone, Debug)]
 pub struct SettlementOptions {
-    /// JSON-RPC of the L1 node [default: http://127.0.0.1:8545]
-    #[arg(long, env = "SHEAF_L1_URL", hide_env_values = true)]
-    pub(crate) l1_url: Option<String>,
+    /// JSON-RPC of the L1 nodes, repeated or separated by commas [default: http://127.0.0.1:8545]
+    #[arg(long, visible_alias = "l1", env = "SHEAF_L1_URL", hide_env_values = true, value_delimiter = ',')]
+    pub(crate) l1_url: Vec<String>,
+    /// How many L1 nodes must show the same block and events before they are believed; at most as many as there are.
+    #[arg(long, env = "SHEAF_L1_AGREE", default_value_t = 2)]
+    l1_agree: usize,
     /// File with the operator's L1 key in hex; without it SHEAF_OPERATOR_KEY of the environment is used.
     #[arg(long)]
     pub(crate) operator_key_file: Option<PathBuf>,
 }
 
 impl SettlementOptions {
+    /// The L1 nodes: those that are named, or where one is looked for.
+    pub(crate) fn l1_urls(&self) -> Vec<&str> {
+        if self.l1_url.is_empty() { vec![DEFAULT_L1_URL] } else { self.l1_url.iter().map(String::as_str).collect() }
+    }
+
     /// The operator's key from the file or the environment; `None` if neither is given.
     pub(crate) fn operator_key(&self) -> anyhow::Result<Option<L1Key>> {
         let text = match &self.operator_key_file {
@@ -51,8 +59,9 @@ impl SettlementOptions {
 pub(super) async fn run(options: &SettlementOptions, pool: PgPool, files: &Files, board: Board, stop: CancellationToken) -> anyhow::Result<()> {
     let _ends = stop.clone().drop_guard();
     let key = options.operator_key()?.context("no operator key: set SHEAF_OPERATOR_KEY or name a file with --operator-key-file")?;
-    let url = options.l1_url.as_deref().unwrap_or(DEFAULT_L1_URL);
-    let service = ServiceOptions::new(url, files.deployment.deployment.clone());
+    let mut service = ServiceOptions::new(&options.l1_urls().join(","), files.deployment.deployment.clone());
+    service.rpc.agree = options.l1_agree;
+    service.submitter.eth_usd = files.eth_usd;
     let mut failures = 0;
     while !stop.is_cancelled() {
         let failed = match Service::start(pool.clone(), key.clone(), service.clone(), board.clone()).await {

@@ -365,5 +365,6 @@ async fn batches_are_listed_newest_first(pool: PgPool) {
     assert_eq!(page["next"], Value::Null);
     let detail = node.get("/v1/batches/3").await.1;
     assert_eq!((&detail["transactions"], detail["hashes"].as_array().unwrap().len()), (&json!("1"), 1));
+    assert_eq!(detail["l1_costs"], json!([]), "nothing is mined");
     node.stop().await;
 }

@@ -25,9 +25,9 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// How long a condition may take to come true.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Short, so that a frozen node is noticed soon.
-pub(crate) const RPC: RpcOptions = RpcOptions { request_timeout_ms: 3_000, max_retries: 0 };
+pub(crate) const RPC: RpcOptions = RpcOptions { request_timeout_ms: 3_000, max_retries: 0, agree: 2, lag_patience_ms: 1_000 };
 
 pub(crate) fn key(i: usize) -> L1Key {
     L1Key::from_hex(DEV_KEYS[i]).unwrap()

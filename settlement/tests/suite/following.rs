@@ -73,7 +73,9 @@ async fn a_node_that_gives_only_short_ranges_is_asked_for_shorter_ones(pool: PgP
         world.mine(10).await;
     }
     for most in [7, 1] {
-        let url = relay(world.anvil.port(), move |call| if range(call) > most { Fate::Refused } else { Fate::Passes }).await;
+        let url =
+            relay(world.anvil.port(), move |call| if range(call) > most { Fate::Refused(-32_602, "the range is too large") } else { Fate::Passes })
+                .await;
         let rollup = Rollup::at(Rpc::connect(&url, RPC).await.unwrap(), world.deployment.contract);
         let options = WatcherOptions::new(world.deployment.chain_id, world.deployment.block);
         l1::rewind(&mut world.pool.acquire().await.unwrap(), 0).await.unwrap();

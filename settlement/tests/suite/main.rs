@@ -5,9 +5,12 @@
 mod common;
 mod deep;
 mod deployment;
+mod endpoints;
 mod following;
 mod incidents;
+mod liars;
 mod proven;
 mod relay;
 mod reorgs;
 mod starting;
+mod storm;

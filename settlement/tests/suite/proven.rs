@@ -11,6 +11,7 @@ use sheaf_protocol::field::{Fr, G1Affine, Word, from_hex, from_word, g1_from_wor
 use sheaf_protocol::header::QueueEntry;
 use sheaf_protocol::manifest::{CircuitEntry, HexWord, Manifest, Setup, SrsEntry};
 use sheaf_protocol::shape::by_name;
+use sheaf_settlement::anvil::AnvilOptions;
 use sheaf_settlement::deploy::{DeployOptions, Deployment, creation_code, deploy_test_token};
 use sheaf_settlement::rollup::{Exit, Rollup, SendError, TxReceipt, mint_test_token};
 use sheaf_store::batches::{self, Computed, Seal};
@@ -20,7 +21,7 @@ use sheaf_store::queue::{self, Taken};
 use sqlx::PgPool;
 use std::time::Duration;
 
-struct Fixture(Value);
+pub(crate) struct Fixture(Value);
 
 impl Fixture {
     fn read() -> Self {
@@ -43,7 +44,7 @@ impl Fixture {
         }
     }
 
-    fn batches(&self) -> &Vec<Value> {
+    pub(crate) fn batches(&self) -> &Vec<Value> {
         self.0["batches"].as_array().unwrap()
     }
 
@@ -75,7 +76,7 @@ fn bytes(value: &Value) -> Vec<u8> {
     hex::decode(value.as_str().unwrap().trim_start_matches("0x")).unwrap()
 }
 
-fn words(value: &Value) -> Vec<Word> {
+pub(crate) fn words(value: &Value) -> Vec<Word> {
     value.as_array().unwrap().iter().map(word).collect()
 }
 
@@ -104,6 +105,8 @@ async fn create_in_place(world: &mut World, fixture: &Fixture) {
     let runtime = world.anvil("eth_call", vec![request.clone(), json!("latest")]).await;
     send_mined(world, request).await;
     world.anvil("anvil_setCode", vec![at, runtime]).await;
+    // the first block with the contract as it stays
+    world.mine(1).await;
     world.rollup = Rollup::at(world.rpc.clone(), fixture.contract());
     let block = world.rpc.block_number().await.unwrap();
     world.deployment = Deployment { contract: fixture.contract(), block, ..world.deployment.clone() };
@@ -144,20 +147,17 @@ async fn make_deposits(world: &World, fixture: &Fixture) {
     }
 }
 
-/// What a sequencer and a prover would have left in the database.
-async fn store_batches(world: &World, fixture: &Fixture) {
-    let mut queued = world.queued().await.into_iter();
-    for (number, batch) in (1u64..).zip(fixture.batches()) {
-        let commit = &batch["commit"];
-        let taken = queued.by_ref().take(commit["taken"].as_array().unwrap().len()).collect();
-        store_batch(world, batch, number, taken).await;
-    }
-}
-
-async fn store_batch(world: &World, batch: &Value, number: u64, taken: Vec<(u64, QueueEntry)>) {
-    let commit = &batch["commit"];
+/// What a sequencer and a prover would have left in the database of the batch with this number.
+pub(crate) async fn store_batch(world: &World, fixture: &Fixture, number: usize) {
+    let (before, batch) = (&fixture.batches()[..number - 1], &fixture.batches()[number - 1]);
+    let entries = |batch: &Value| batch["commit"]["taken"].as_array().unwrap().len();
+    let taken: Vec<(u64, QueueEntry)> = world.queued().await.into_iter().skip(before.iter().map(entries).sum()).take(entries(batch)).collect();
+    let (commit, number) = (&batch["commit"], number as u64);
     let mut tx = world.pool.begin().await.unwrap();
-    let rows: Vec<Taken> = taken.into_iter().map(|(index, entry)| Taken { index, seq: index, slot: None, entry }).collect();
+    let choices = words(&commit["choices"]).into_iter().map(|choice| u32::from_be_bytes(choice[28..].try_into().unwrap()) >> 8);
+    let slot = |choice: u32| (choice != 0).then(|| SlotId::try_from(choice).unwrap());
+    let rows: Vec<Taken> =
+        taken.into_iter().zip(choices).map(|((index, entry), choice)| Taken { index, seq: index, slot: slot(choice), entry }).collect();
     queue::insert(&mut tx, &rows).await.unwrap();
     let circuit = word(&batch["record"][1])[31].into();
     batches::seal(&mut tx, &Seal { number, circuit, reason: "asked", last_seq: 1_000 }).await.unwrap();
@@ -214,13 +214,21 @@ async fn bind(world: &World, fixture: &Fixture) {
     sheaf_store::deployment::bind(&mut world.pool.acquire().await.unwrap(), &deployment).await.unwrap();
 }
 
-async fn fixture_world(pool: PgPool) -> (World, Fixture) {
-    let (mut world, fixture) = (World::new(pool).await, Fixture::read());
+/// The fixture's contract and deposits, and none of its batches yet.
+pub(crate) async fn fixture_chain(pool: PgPool, options: AnvilOptions) -> (World, Fixture) {
+    let (mut world, fixture) = (World::with(pool, options).await, Fixture::read());
     create_in_place(&mut world, &fixture).await;
     bind(&world, &fixture).await;
     make_deposits(&world, &fixture).await;
     catch_up(&world.watcher(|_| {})).await;
-    store_batches(&world, &fixture).await;
+    (world, fixture)
+}
+
+async fn fixture_world(pool: PgPool) -> (World, Fixture) {
+    let (world, fixture) = fixture_chain(pool, AnvilOptions::default()).await;
+    for number in 1..=fixture.batches().len() {
+        store_batch(&world, &fixture, number).await;
+    }
     (world, fixture)
 }
 
@@ -247,7 +255,8 @@ async fn proven_batches_share_one_call_and_their_withdrawals_are_paid(pool: PgPo
     assert_eq!((state_of(&world, 1).await, state_of(&world, count).await), ("final".into(), "final".into()));
     let claimable = async |token, account: u8| world.rollup.claimable(token, Address([account; 20])).await.unwrap().0;
     assert_eq!(claimable(NATIVE, 0xa1).await, 250_000_000_000_000_000);
-    assert_eq!(claimable(NATIVE, 0xa3).await, 1_000_000_000_000_000_000);
+    // a withdrawal and a refund
+    assert_eq!(claimable(NATIVE, 0xa3).await, 2_000_000_000_000_000_000);
     assert!(claimable(TokenId(2), 0xa1).await + claimable(TokenId(2), 0xa2).await + claimable(TokenId(2), 0xa3).await > 0);
 
     let nonce = world.operator_nonce().await;
@@ -256,8 +265,53 @@ async fn proven_batches_share_one_call_and_their_withdrawals_are_paid(pool: PgPo
     assert_eq!(world.operator_nonce().await, nonce, "nothing is left to do");
     let totals = l1::gas_totals(&mut world.pool.acquire().await.unwrap()).await.unwrap();
     let number = |kind| totals.iter().find(|total| total.kind == kind).map(|total| total.transactions);
-    assert_eq!([TxKind::Commit, TxKind::Prove, TxKind::Settle].map(number), [Some(count), Some(1), Some(2)]);
+    assert_eq!([TxKind::Commit, TxKind::Prove, TxKind::Settle, TxKind::Refund].map(number), [Some(count), Some(1), Some(2), Some(1)]);
+    assert_shares_make_the_whole(&world, count, totals.iter().map(|total| (total.used, total.wei))).await;
     assert!(totals.iter().all(|total| total.used == total.calldata + total.execution + 21_000 * total.transactions));
+}
+
+async fn assert_shares_make_the_whole(world: &World, last: u64, totals: impl Iterator<Item = (u64, u128)>) {
+    let mut shares = Vec::new();
+    for number in 1..=last {
+        let costs = sheaf_store::costs::of_batch(&mut world.pool.acquire().await.unwrap(), number).await.unwrap();
+        assert!(["commit", "prove"].iter().all(|kind| costs.iter().any(|cost| cost.kind == *kind && cost.gas > 0 && cost.wei > 0)));
+        shares.extend(costs.into_iter().map(|cost| (cost.gas, cost.wei)));
+    }
+    let sum = |all: (u64, u128), one: (u64, u128)| (all.0 + one.0, all.1 + one.1);
+    assert_eq!(shares.into_iter().fold((0, 0), sum), totals.fold((0, 0), sum));
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_deposit_that_a_batch_refuses_goes_back_once_and_by_itself(pool: PgPool) {
+    let (world, fixture) = fixture_world(pool).await;
+    let (watcher, mut submitter) = (world.watcher(|_| {}), world.submitter(|_| {}));
+    let refused: Vec<Word> = fixture.batches().iter().flat_map(|batch| words(&batch["commit"]["choices"])).collect();
+    let place = refused.iter().position(|choice| *choice == word_u128(1)).unwrap();
+    let (index, entry) = world.queued().await[place];
+    let claimable = async || world.rollup.claimable(entry.token, entry.sender).await.unwrap();
+    let withdrawn = async || {
+        let query = "SELECT coalesce(sum((payload ->> 'amount')::numeric), 0)::text FROM l1_events
+                     WHERE kind = 'credited' AND payload ->> 'to' = $1 AND (payload ->> 'token')::integer = $2";
+        let sum = sqlx::query_scalar::<_, String>(query).bind(entry.sender.to_string()).bind(i32::from(entry.token.0));
+        sum.fetch_one(&world.pool).await.unwrap().parse::<u128>().unwrap()
+    };
+    for _ in 0..20 {
+        submitter.step().await.unwrap();
+        catch_up(&watcher).await;
+    }
+    assert_eq!(claimable().await.0, withdrawn().await + entry.amount.0);
+    let query = "SELECT payload ->> 'amount' FROM l1_events WHERE kind = 'refunded' AND queue_index = $1";
+    let seen: Vec<String> = sqlx::query_scalar(query).bind(index.cast_signed()).fetch_all(&world.pool).await.unwrap();
+    assert_eq!(seen, [entry.amount.0.to_string()]);
+
+    // L1 forgets it, and it is given back again: once
+    let depth = world.rpc.block_number().await.unwrap() - world.deployment.block - 20;
+    world.anvil("anvil_reorg", vec![json!(depth.min(8)), json!([])]).await;
+    for _ in 0..20 {
+        submitter.step().await.unwrap();
+        catch_up(&watcher).await;
+    }
+    assert_eq!((claimable().await.0, world.status().alarm), (withdrawn().await + entry.amount.0, None));
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]

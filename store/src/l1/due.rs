@@ -2,10 +2,10 @@
 
 use crate::rows::{count, int, unreadable, word, words};
 use sheaf_protocol::field::Word;
-use sheaf_protocol::header::{QueueEntry, QueueKind};
+use sheaf_protocol::header::{Choice, QueueEntry};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgTransaction, Row};
+use sqlx::{AssertSqlSafe, PgConnection, PgTransaction, Row};
 
 /// How far batches are ready for L1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,7 +16,9 @@ pub struct Ready {
     pub provable: u64,
     /// Batches with withdrawals or exits whose credits are not all on L1, in order; the first [`MAX_UNSETTLED`].
     pub unsettled: Vec<u64>,
-    /// Highest batch up to which every credit is on L1, in blocks up to the asked one.
+    /// Batches with queue entries to give back that are not given back on L1, in order; the first [`MAX_UNSETTLED`].
+    pub unrefunded: Vec<u64>,
+    /// Highest batch up to which every credit and refund is on L1, in blocks up to the asked one.
     pub settled: u64,
 }
 
@@ -54,6 +56,30 @@ pub struct ProofInput {
     pub opening: [Word; 2],
 }
 
+/// Most queue entries in one `settleRefunds` call: far below what a block holds, at about 35,000 gas each.
+pub const MAX_REFUND_RUN: usize = 100;
+
+/// An entry that is given back and not yet by a block up to `$3`, of batch b.
+const OPEN_REFUND: &str = "EXISTS (SELECT 1 FROM queue_taken q WHERE q.batch_number = b.number AND q.slot IS NULL AND q.entry ->> 'kind' = 'deposit'
+    AND NOT EXISTS (SELECT 1 FROM l1_events e WHERE e.kind = 'refunded' AND e.queue_index = q.queue_index AND e.block_number <= $3))";
+
+/// Everything of a `settleRefunds` call.
+#[derive(Clone, Debug)]
+pub struct RefundInput {
+    /// The committed record.
+    pub record: RecordWords,
+    /// What the operator chose for each queue entry.
+    pub choices: Vec<Word>,
+    /// Used words of P_ops in order.
+    pub words: Vec<Word>,
+    /// Index of the batch's last queue entry.
+    pub last_entry: u64,
+    /// Index of the first entry of the run.
+    pub first: u64,
+    /// A run of the batch's entries, from the first to the last to give back, at most [`MAX_REFUND_RUN`].
+    pub entries: Vec<QueueEntry>,
+}
+
 /// Everything of a `settle` call.
 #[derive(Clone, Debug)]
 pub struct SettleInput {
@@ -63,8 +89,8 @@ pub struct SettleInput {
     pub choices: Vec<Word>,
     /// Used words of P_ops in order.
     pub words: Vec<Word>,
-    /// Withdrawals, then exits, to credit.
-    pub credits: u64,
+    /// Withdrawals, then exits: what there is to credit, those that pay nothing included.
+    pub items: u64,
 }
 
 /// How far batches are ready, given that L1 has proven `proven`, that nothing up to `settled` is left to credit, and that no block up to
@@ -73,20 +99,24 @@ pub struct SettleInput {
 /// # Errors
 /// [`sqlx::Error`].
 pub async fn ready(tx: &mut PgTransaction<'_>, proven: u64, settled: u64, final_block: u64) -> Result<Ready, sqlx::Error> {
-    let query = "WITH last AS (SELECT coalesce(max(number), 0) AS number FROM batches)
+    let query = format!(
+        "WITH last AS (SELECT coalesce(max(number), 0) AS number FROM batches)
         SELECT coalesce((SELECT min(number) - 1 FROM batches WHERE computed_at IS NULL), last.number) AS committable,
                coalesce((SELECT min(b.number) - 1 FROM batches b LEFT JOIN proofs p ON p.batch_number = b.number
                          WHERE b.number > $1 AND p.batch_number IS NULL), last.number) AS provable,
-               coalesce((SELECT min(b.number) - 1 FROM batches b WHERE b.number > $2 AND b.number <= $1 AND b.credits > (
-                             SELECT count(*) FROM l1_events e WHERE e.kind = 'credited' AND e.batch_number = b.number AND e.block_number <= $3)),
+               coalesce((SELECT min(b.number) - 1 FROM batches b WHERE b.number > $2 AND b.number <= $1 AND (b.credits > (
+                             SELECT count(*) FROM l1_events e WHERE e.kind = 'credited' AND e.batch_number = b.number AND e.block_number <= $3)
+                             OR {OPEN_REFUND})),
                         greatest($1, $2)) AS settled
-        FROM last";
-    let row = sqlx::query(query).bind(int(proven)).bind(int(settled)).bind(int(final_block)).fetch_one(&mut **tx).await?;
+        FROM last"
+    );
+    let row = sqlx::query(AssertSqlSafe(query)).bind(int(proven)).bind(int(settled)).bind(int(final_block)).fetch_one(&mut **tx).await?;
     Ok(Ready {
         committable: count(&row, "committable")?,
         provable: count(&row, "provable")?,
         settled: count(&row, "settled")?,
         unsettled: unsettled(tx, proven, settled).await?,
+        unrefunded: unrefunded(tx, proven, settled).await?,
     })
 }
 
@@ -99,23 +129,29 @@ async fn unsettled(tx: &mut PgTransaction<'_>, proven: u64, settled: u64) -> Res
     rows.iter().map(|row| count(row, "number")).collect()
 }
 
+/// Batches above `settled`, up to `proven`, with entries to give back that L1 has not given back.
+async fn unrefunded(tx: &mut PgTransaction<'_>, proven: u64, settled: u64) -> Result<Vec<u64>, sqlx::Error> {
+    let query = format!("SELECT number FROM batches b WHERE number > $2 AND number <= $1 AND {OPEN_REFUND} ORDER BY number LIMIT $4");
+    let query = sqlx::query(AssertSqlSafe(query)).bind(int(proven)).bind(int(settled)).bind(i64::MAX).bind(MAX_UNSETTLED);
+    query.fetch_all(&mut **tx).await?.iter().map(|row| count(row, "number")).collect()
+}
+
 /// Everything of the `commit` call of a batch, `None` if its committer has not finished.
 ///
 /// # Errors
 /// [`sqlx::Error`].
 pub async fn commit_input(tx: &mut PgTransaction<'_>, number: u64) -> Result<Option<CommitInput>, sqlx::Error> {
-    let query = "SELECT record, choices, ops_words, credits::bigint, posted_data FROM batches WHERE number = $1 AND computed_at IS NOT NULL";
+    let query = "SELECT record, choices, ops_words, posted_data FROM batches WHERE number = $1 AND computed_at IS NOT NULL";
     let Some(row) = sqlx::query(query).bind(int(number)).fetch_optional(&mut **tx).await? else { return Ok(None) };
     let query = "SELECT entry FROM queue_taken WHERE batch_number = $1 ORDER BY queue_index";
     let taken = sqlx::query_scalar::<_, Json<QueueEntry>>(query).bind(int(number)).fetch_all(&mut **tx).await?;
     let ops_words = words(&row, "ops_words")?;
     let choices = words(&row, "choices")?;
-    let exits = choices.iter().filter(|choice| choice[31] == QueueKind::Exit as u8).count();
-    let credits = count(&row, "credits")? as usize;
+    let withdrawals = Items::of(&choices, ops_words.len()).withdrawals;
     Ok(Some(CommitInput {
         record: exactly(&row, "record")?,
         taken: taken.into_iter().map(|entry| entry.0).collect(),
-        withdrawals: ops_words.as_chunks::<3>().0.iter().take(credits.saturating_sub(exits)).copied().collect(),
+        withdrawals: ops_words.as_chunks::<3>().0.iter().take(withdrawals).copied().collect(),
         choices,
         data: row.try_get("posted_data")?,
     }))
@@ -152,14 +188,53 @@ fn proof_input(row: &PgRow) -> Result<ProofInput, sqlx::Error> {
 /// # Errors
 /// [`sqlx::Error`].
 pub async fn settle_input(connection: &mut PgConnection, number: u64) -> Result<Option<SettleInput>, sqlx::Error> {
-    let query = "SELECT record, choices, ops_words, credits::bigint FROM batches WHERE number = $1 AND computed_at IS NOT NULL";
+    let query = "SELECT record, choices, ops_words FROM batches WHERE number = $1 AND computed_at IS NOT NULL";
     let Some(row) = sqlx::query(query).bind(int(number)).fetch_optional(connection).await? else { return Ok(None) };
-    Ok(Some(SettleInput {
-        record: exactly(&row, "record")?,
-        choices: words(&row, "choices")?,
-        words: words(&row, "ops_words")?,
-        credits: count(&row, "credits")?,
+    let (choices, words) = (words(&row, "choices")?, words(&row, "ops_words")?);
+    let Items { withdrawals, exits } = Items::of(&choices, words.len());
+    Ok(Some(SettleInput { record: exactly(&row, "record")?, items: (withdrawals + exits) as u64, choices, words }))
+}
+
+/// Everything of the next `settleRefunds` call of a batch, `None` if nothing of it is left to give back.
+///
+/// # Errors
+/// [`sqlx::Error`].
+pub async fn refund_input(connection: &mut PgConnection, number: u64) -> Result<Option<RefundInput>, sqlx::Error> {
+    let query = "SELECT queue_index, entry, slot IS NULL AND entry ->> 'kind' = 'deposit' AND NOT EXISTS (
+                     SELECT 1 FROM l1_events e WHERE e.kind = 'refunded' AND e.queue_index = q.queue_index) AS due
+                 FROM queue_taken q WHERE batch_number = $1 ORDER BY queue_index";
+    let entries = sqlx::query(query).bind(int(number)).fetch_all(&mut *connection).await?;
+    let due: Vec<bool> = entries.iter().map(|row| row.try_get("due")).collect::<Result<_, _>>()?;
+    let (Some(from), Some(last)) = (due.iter().position(|due| *due), entries.last()) else { return Ok(None) };
+    let Some(settle) = settle_input(connection, number).await? else { return Ok(None) };
+    let run = &entries[from..entries.len().min(from + MAX_REFUND_RUN)];
+    let length = due[from..from + run.len()].iter().rposition(|due| *due).map_or(0, |place| place + 1);
+    let entry = |row: &PgRow| Ok(row.try_get::<Json<QueueEntry>, _>("entry")?.0);
+    Ok(Some(RefundInput {
+        record: settle.record,
+        choices: settle.choices,
+        words: settle.words,
+        last_entry: count(last, "queue_index")?,
+        first: count(&entries[from], "queue_index")?,
+        entries: run[..length].iter().map(entry).collect::<Result<_, sqlx::Error>>()?,
     }))
+}
+
+/// How many items of a batch `settle` looks at.
+struct Items {
+    withdrawals: usize,
+    exits: usize,
+}
+
+impl Items {
+    /// By its choices and the number of its used `P_ops` words: three for a withdrawal, exit or rotation, four for a deposit.
+    fn of(choices: &[Word], words: usize) -> Self {
+        let known = || choices.iter().filter_map(Choice::from_word);
+        let deposits = known().filter(|choice| matches!(choice, Choice::Deposit(_))).count();
+        let exits = known().filter(|choice| matches!(choice, Choice::Exit(..))).count();
+        let rotations = known().filter(|choice| matches!(choice, Choice::Rotation(_))).count();
+        Self { withdrawals: words.saturating_sub(4 * deposits + 3 * (exits + rotations)) / 3, exits }
+    }
 }
 
 fn exactly<const N: usize>(row: &PgRow, column: &str) -> Result<[Word; N], sqlx::Error> {

@@ -22,6 +22,8 @@ pub enum TxKind {
     Prove,
     /// Credits one batch's withdrawals.
     Settle,
+    /// Gives queue entries of one batch back.
+    Refund,
     /// Uses up a nonce; about no batch.
     Cancel,
 }
@@ -33,12 +35,16 @@ impl TxKind {
             Self::Commit => "commit",
             Self::Prove => "prove",
             Self::Settle => "settle",
+            Self::Refund => "refund",
             Self::Cancel => "cancel",
         }
     }
 
     fn parse(name: &str) -> Result<Self, sqlx::Error> {
-        [Self::Commit, Self::Prove, Self::Settle, Self::Cancel].into_iter().find(|kind| kind.name() == name).ok_or_else(|| unreadable("kind"))
+        [Self::Commit, Self::Prove, Self::Settle, Self::Refund, Self::Cancel]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| unreadable("kind"))
     }
 }
 
@@ -147,7 +153,7 @@ pub async fn live_transactions(
                         max_fee_per_gas::text AS max_fee, max_priority_fee_per_gas::text AS tip,
                         state, sent_at IS NOT NULL AS sent, block_number, block_hash, gas_used, effective_gas_price::text AS gas_price
                  FROM l1_transactions
-                 WHERE sender = $1 AND state <> 'dropped' AND kind IN ('commit', 'prove', 'settle', 'cancel') AND nonce IN (
+                 WHERE sender = $1 AND state <> 'dropped' AND kind IN ('commit', 'prove', 'settle', 'refund', 'cancel') AND nonce IN (
                      SELECT nonce FROM l1_transactions WHERE sender = $1 AND state IN ('signed', 'sent') UNION ALL
                      SELECT nonce FROM l1_transactions WHERE sender = $1 AND state IN ('mined', 'failed') AND block_number > $2 UNION ALL
                      SELECT nonce FROM l1_transactions WHERE sender = $1 AND state IN ('mined', 'failed') AND nonce >= $3)
@@ -331,17 +337,19 @@ pub struct GasTotal {
     pub calldata: u64,
     /// The rest, without the fixed 21,000 of each.
     pub execution: u64,
+    /// What was paid, in wei.
+    pub wei: u128,
 }
 
-/// Gas of all mined transactions by kind.
+/// Gas of all mined transactions by kind, those that reverted included: they are paid for too.
 ///
 /// # Errors
 /// [`sqlx::Error`].
 pub async fn gas_totals(connection: &mut PgConnection) -> Result<Vec<GasTotal>, sqlx::Error> {
     let query = "SELECT kind, count(*) AS transactions, sum(gas_used)::bigint AS used, sum(calldata)::bigint AS calldata,
-                        sum(gas_used - 21000 - calldata)::bigint AS execution
-                 FROM (SELECT kind, gas_used, CASE WHEN gas_used = 21000 + calldata_gas * 5 / 2 THEN gas_used - 21000 ELSE calldata_gas END AS calldata
-                       FROM l1_transactions WHERE state IN ('mined', 'failed') AND kind IN ('commit', 'prove', 'settle')) mined
+                        sum(gas_used - 21000 - calldata)::bigint AS execution, sum(gas_used * effective_gas_price)::text AS wei
+                 FROM (SELECT kind, gas_used, effective_gas_price, CASE WHEN gas_used = 21000 + calldata_gas * 5 / 2 THEN gas_used - 21000 ELSE calldata_gas END AS calldata
+                       FROM l1_transactions WHERE state IN ('mined', 'failed') AND kind IN ('commit', 'prove', 'settle', 'refund')) mined
                  GROUP BY kind ORDER BY kind";
     let rows = sqlx::query(query).fetch_all(connection).await?;
     rows.iter().map(gas_total).collect()
@@ -354,9 +362,10 @@ fn gas_total(row: &PgRow) -> Result<GasTotal, sqlx::Error> {
         used: count(row, "used")?,
         calldata: count(row, "calldata")?,
         execution: count(row, "execution")?,
+        wei: wei(row, "wei")?,
     })
 }
 
-fn wei(row: &PgRow, column: &str) -> Result<u128, sqlx::Error> {
+pub(crate) fn wei(row: &PgRow, column: &str) -> Result<u128, sqlx::Error> {
     row.try_get::<&str, _>(column)?.parse().map_err(|_| unreadable(column))
 }
