@@ -58,9 +58,10 @@ async fn batches(pool: &PgPool, last: i64, withdrawals: i32) {
     let query = "INSERT INTO batches (number, circuit, seal_reason, computed_at, record, new_root, opening, claim_e, claim_z, claim_delta,
                      posted_data, choices, ops_words, input)
                  SELECT n, 1, 'size', now(), w(n) || w(1) || zeros(9) || w(2) || zeros(6), w(0), zeros(2), w(0), w(0), w(0), zeros(1),
-                     w(257) || w(1), zeros(3 * $2 + 4), '{}' FROM generate_series(1, $1) n";
+                     w(257) || w(1), ones(3 * $2 + 4), '{}' FROM generate_series(1, $1) n";
     let helpers = "CREATE FUNCTION w(i bigint) RETURNS bytea LANGUAGE sql AS $$ SELECT decode(lpad(to_hex(i), 64, '0'), 'hex') $$;
-                   CREATE FUNCTION zeros(n integer) RETURNS bytea LANGUAGE sql AS $$ SELECT decode(repeat('00', 32 * n), 'hex') $$;";
+                   CREATE FUNCTION zeros(n integer) RETURNS bytea LANGUAGE sql AS $$ SELECT decode(repeat('00', 32 * n), 'hex') $$;
+                   CREATE FUNCTION ones(n integer) RETURNS bytea LANGUAGE sql AS $$ SELECT decode(repeat(lpad('1', 64, '0'), n), 'hex') $$;";
     sqlx::raw_sql(helpers).execute(pool).await.unwrap();
     sqlx::query(query).bind(last).bind(withdrawals).execute(pool).await.unwrap();
 }
@@ -123,6 +124,29 @@ async fn block(pool: &PgPool, number: u64, events: Vec<Event>) {
 
 fn credited(batch: u64) -> Event {
     Event::Credited(batch, Credited { to: OPERATOR, token: NATIVE, amount: Amount(1) })
+}
+
+/// Withdrawals, a deposit, exits and a rotation: whoever gets nothing is credited by no event, so none is waited for.
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn what_pays_nothing_is_not_waited_for(pool: PgPool) {
+    batches(&pool, 1, 0).await;
+    let counts = async |choices: &str, words: &str| {
+        let set = format!(
+            "UPDATE batches SET record = overlay(record PLACING w(octet_length({choices}) / 32) FROM 353 FOR 32), choices = {choices}, ops_words = {words}"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(set)).execute(&pool).await.unwrap();
+        let credits: i32 = sqlx::query_scalar("SELECT credits FROM batches").fetch_one(&pool).await.unwrap();
+        let settle = l1::settle_input(&mut pool.acquire().await.unwrap(), 1).await.unwrap().unwrap();
+        let commit = l1::commit_input(&mut pool.begin().await.unwrap(), 1).await.unwrap().unwrap();
+        (credits, settle.items, commit.withdrawals.len())
+    };
+    let (deposit, refund, exit, rotation) = ("w(257)", "w(1)", "w(258)", "w(259)");
+    assert_eq!(counts(refund, "ones(6)").await, (2, 2, 2));
+    assert_eq!(counts(refund, "ones(3) || w(1) || w(0) || w(1)").await, (1, 2, 2), "a withdrawal of nothing");
+    let all = [deposit, exit, refund, rotation, exit].join(" || ");
+    let words = "ones(3) || ones(4) || ones(3) || w(1) || w(1) || w(0) || ones(3)";
+    assert_eq!(counts(&all, words).await, (2, 3, 1), "one withdrawal, one exit that pays and one that does not");
+    assert_eq!(counts(rotation, "ones(3)").await, (0, 0, 0));
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]

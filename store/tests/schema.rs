@@ -63,8 +63,8 @@ async fn a_transaction_says_only_what_its_record_says(pool: PgPool) {
     let rows = sqlx::query("SELECT op_tag, from_slot, to_slot, nonce FROM transactions ORDER BY seq").fetch_all(&pool).await.unwrap();
     let read: Vec<(i16, i32, Option<i32>, i64)> = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
     assert_eq!(read, [(1, 7, Some(9), 5), (2, 7, None, 6)]);
-    refused(&pool, "INSERT INTO transactions (hash, seq, record) VALUES (w(3), 3, transfer(7) || '\\x00')", "record_is_transfer_or_withdraw").await;
-    refused(&pool, "INSERT INTO transactions (hash, seq, record) VALUES (w(3), 3, '\\x03')", "record_is_transfer_or_withdraw").await;
+    refused(&pool, "INSERT INTO transactions (hash, seq, record) VALUES (w(3), 3, transfer(7) || '\\x00')", "record_is_an_operation").await;
+    refused(&pool, "INSERT INTO transactions (hash, seq, record) VALUES (w(3), 3, '\\x03')", "record_is_an_operation").await;
     assert!(sqlx::query("INSERT INTO transactions (hash, seq, record, nonce) VALUES (w(3), 3, transfer(7), 8)").execute(&pool).await.is_err());
 }
 
