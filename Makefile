@@ -14,7 +14,7 @@ SHEAF := $(CARGO) run --quiet --locked --bin sheaf --
 ARGS ?=
 WHAT ?= circuit prove commit load
 
-.PHONY: help demo dev test storm check bench walkaway contracts keys tools clean sheaf
+.PHONY: help demo dev test storm check bench walkaway contracts invariants mutants slither keys tools clean sheaf
 
 help: ## this list
 	@echo "make TARGET [ARGS='options of the sheaf command']    make bench [WHAT=prove] [ARGS=..]"
@@ -49,6 +49,15 @@ contracts: tools ## build and test the contracts, renew their fixtures, the comm
 	@$(CARGO) run -p sheaf-circuits --example contract_fixtures --locked
 	@cd contracts && $(FORGE) build && FORGE_SNAPSHOT_CHECK=false FORGE_SNAPSHOT_EMIT=true $(FORGE) test
 	@tools/artifacts
+
+invariants: tools ## the contracts' invariants at 256 runs x 500 calls, for each chain of fixtures: most of an hour
+	@cd contracts && FOUNDRY_INVARIANT_RUNS=256 FOUNDRY_INVARIANT_DEPTH=500 $(FORGE) test --match-path test/Invariant.t.sol
+
+mutants: tools ## how many small errors in the contracts their tests notice; ARGS='--count 25 --seed 1' for a sample, hours without
+	@exec tools/mutants $(ARGS)
+
+slither: tools ## slither's findings about the contracts, against the reviewed ones in contracts/SLITHER.md; installs it from PyPI
+	@exec tools/slither
 
 keys: tools sheaf ## make the development keys (INSECURE) that demo and dev use
 	@exec $(SHEAF) keys make $(ARGS)

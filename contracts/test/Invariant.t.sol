@@ -153,9 +153,7 @@ contract Town is Fixture {
         (idx, key) = (1 + idx % 4, 1 + key % (R - 1));
         bool may = rollup.openRequest(kind, idx, sender) == 0;
         vm.deal(sender, sender.balance + QUEUE_FEE);
-        bytes memory call = kind == Operations.EXIT
-            ? abi.encodeCall(IRollup.requestExit, (idx))
-            : abi.encodeCall(IRollup.requestRotation, (idx, key));
+        bytes memory call = kind == Operations.EXIT ? abi.encodeCall(IRollup.requestExit, (idx)) : abi.encodeCall(IRollup.requestRotation, (idx, key));
         vm.prank(sender);
         (bool ok,) = address(rollup).call{value: QUEUE_FEE}(call);
         if (ok != may) ++faults;

@@ -87,12 +87,8 @@ contract OperationsTest is Fixture {
     }
 
     function test_each_kind_over_its_own_capacity() public {
-        bytes4[4] memory errors = [
-            ILedger.TooManyWithdrawals.selector,
-            ILedger.TooManyDeposits.selector,
-            ILedger.TooManyExits.selector,
-            ILedger.TooManyRotations.selector
-        ];
+        bytes4[4] memory errors =
+            [ILedger.TooManyWithdrawals.selector, ILedger.TooManyDeposits.selector, ILedger.TooManyExits.selector, ILedger.TooManyRotations.selector];
         uint256[4] memory used = [uint256(2), 2, 2, 2];
         ILedger.Commit memory batch = mixed();
         batch.taken[3] = batch.taken[0];

@@ -167,7 +167,9 @@ contract RequestsTest is Fixture {
     function test_a_choice_of_another_kind() public {
         queueTwo();
         for (uint256 kind; kind < 5; ++kind) {
-            if (kind != EXIT && kind != ROTATION) refuses(1 << 8 | kind, EXIT, abi.encodeWithSelector(ILedger.WrongChoiceKind.selector, 1 << 8 | kind, ROTATION));
+            if (kind != EXIT && kind != ROTATION) {
+                refuses(1 << 8 | kind, EXIT, abi.encodeWithSelector(ILedger.WrongChoiceKind.selector, 1 << 8 | kind, ROTATION));
+            }
             // no request can be refunded, whatever the kind that says so
             if (kind != EXIT && kind != ROTATION) {
                 refuses(ROTATION, kind, abi.encodeWithSelector(ILedger.WrongChoiceKind.selector, kind, EXIT));

@@ -10,7 +10,7 @@ use std::path::Path;
 fn the_contracts_fixtures_are_of_these_circuits() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/test/fixtures");
     let digests = [1, 2].map(|id| to_hex(&Circuit::new(by_name("test").unwrap().shape, id).unwrap().digest()));
-    for file in ["batches.json", "k17.json"] {
+    for file in ["batches.json", "requests.json", "k17.json"] {
         let json: Value = serde_json::from_slice(&std::fs::read(fixtures.join(file)).unwrap()).unwrap();
         assert_eq!(
             json["circuitDigests"],

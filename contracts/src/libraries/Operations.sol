@@ -86,11 +86,7 @@ library Operations {
     // ---- building ----
 
     /// @notice Checks withdrawals and choices against the circuit and the protocol's bounds; the entries were compared with the queue.
-    function build(ILedger.Commit calldata batch, uint256 shape, uint256 k)
-        internal
-        pure
-        returns (uint256[] memory words, Counts memory counts)
-    {
+    function build(ILedger.Commit calldata batch, uint256 shape, uint256 k) internal pure returns (uint256[] memory words, Counts memory counts) {
         if (batch.choices.length != batch.taken.length) revert ILedger.WrongChoiceCount(batch.choices.length, batch.taken.length);
         counts.withdrawals = batch.withdrawals.length;
         countChoices(counts, batch.choices);

@@ -62,17 +62,70 @@ library Words {
         uint256 r = Bn254.R;
         assembly ("memory-safe") {
             function ten(at, sum, z, m) -> out {
-                out :=
-                    add(shr(48, calldataload(at)), mulmod(z,
-                    add(shr(48, calldataload(add(at, 26))), mulmod(z,
-                    add(shr(48, calldataload(add(at, 52))), mulmod(z,
-                    add(shr(48, calldataload(add(at, 78))), mulmod(z,
-                    add(shr(48, calldataload(add(at, 104))), mulmod(z,
-                    add(shr(48, calldataload(add(at, 130))), mulmod(z,
-                    add(shr(48, calldataload(add(at, 156))), mulmod(z,
-                    add(shr(48, calldataload(add(at, 182))), mulmod(z,
-                    add(shr(48, calldataload(add(at, 208))), mulmod(z,
-                    add(shr(48, calldataload(add(at, 234))), mulmod(z, sum, m)), m)), m)), m)), m)), m)), m)), m)), m)), m))
+                out := add(
+                    shr(48, calldataload(at)),
+                    mulmod(
+                        z,
+                        add(
+                            shr(48, calldataload(add(at, 26))),
+                            mulmod(
+                                z,
+                                add(
+                                    shr(48, calldataload(add(at, 52))),
+                                    mulmod(
+                                        z,
+                                        add(
+                                            shr(48, calldataload(add(at, 78))),
+                                            mulmod(
+                                                z,
+                                                add(
+                                                    shr(48, calldataload(add(at, 104))),
+                                                    mulmod(
+                                                        z,
+                                                        add(
+                                                            shr(48, calldataload(add(at, 130))),
+                                                            mulmod(
+                                                                z,
+                                                                add(
+                                                                    shr(48, calldataload(add(at, 156))),
+                                                                    mulmod(
+                                                                        z,
+                                                                        add(
+                                                                            shr(48, calldataload(add(at, 182))),
+                                                                            mulmod(
+                                                                                z,
+                                                                                add(
+                                                                                    shr(48, calldataload(add(at, 208))),
+                                                                                    mulmod(
+                                                                                        z,
+                                                                                        add(shr(48, calldataload(add(at, 234))), mulmod(z, sum, m)),
+                                                                                        m
+                                                                                    )
+                                                                                ),
+                                                                                m
+                                                                            )
+                                                                        ),
+                                                                        m
+                                                                    )
+                                                                ),
+                                                                m
+                                                            )
+                                                        ),
+                                                        m
+                                                    )
+                                                ),
+                                                m
+                                            )
+                                        ),
+                                        m
+                                    )
+                                ),
+                                m
+                            )
+                        ),
+                        m
+                    )
+                )
             }
             function run(first, at, z, m) -> sum {
                 if lt(at, first) {
@@ -125,11 +178,7 @@ library Words {
     // ---- built ----
 
     /// @notice Evaluates the words that L1 builds: used slots only, kind after kind.
-    function built(uint256[] memory words, Operations.Counts memory counts, uint256 shape, uint256 zeta)
-        internal
-        pure
-        returns (uint256 y)
-    {
+    function built(uint256[] memory words, Operations.Counts memory counts, uint256 shape, uint256 zeta) internal pure returns (uint256 y) {
         if (words.length == 0) return 0;
         (uint256 deposits, uint256 exits, uint256 rotations) =
             (Operations.depositsAt(counts), Operations.exitsAt(counts), Operations.rotationsAt(counts));

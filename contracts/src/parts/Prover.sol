@@ -87,16 +87,8 @@ abstract contract Prover is Ledger, IRollup {
         // every batch pushes one pair
         uint256 i = p.pairs.count;
         setChallenge(p.challenge, checkBatch(p, batch, ++p.at.proven, p.at.committed), batch);
-        uint256[8] memory inputs = [
-            p.challenge.rho,
-            p.challenge.zeta,
-            batch.record.header.h,
-            batch.e,
-            batch.z,
-            batch.delta,
-            batch.record.yDa,
-            batch.record.yOps
-        ];
+        uint256[8] memory inputs =
+            [p.challenge.rho, p.challenge.zeta, batch.record.header.h, batch.e, batch.z, batch.delta, batch.record.yDa, batch.record.yOps];
         uint256 weight = i == 0 ? 1 : Challenges.weight(p.seed, 2 * i);
         Groth16.add(p.circuits[batch.record.header.circuit - 1], p.pairs, batch.groth16, inputs, weight);
         Kzg.add(p.kzg, before, batch, p.challenge, Challenges.weight(p.seed, 2 * i + 1));

@@ -12,7 +12,7 @@ interface IErc20 {
 
 /// @title What users do most: deposit and claim
 abstract contract Users is Queue, IRollup {
-        function deposit(uint256 key, address owner) external payable nonReentrant {
+    function deposit(uint256 key, address owner) external payable nonReentrant {
         if (msg.value < queueFee) revert WrongFee(msg.value, queueFee);
         enqueueDeposit(NATIVE, msg.value - queueFee, key, owner);
     }
