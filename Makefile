@@ -14,7 +14,7 @@ SHEAF := $(CARGO) run --quiet --locked --bin sheaf --
 ARGS ?=
 WHAT ?= circuit prove commit load
 
-.PHONY: help demo dev test check bench contracts keys tools clean sheaf
+.PHONY: help demo dev test check bench ceremony contracts keys tools clean sheaf
 
 help: ## this list
 	@echo "make TARGET [ARGS='options of the sheaf command']    make bench [WHAT=prove] [ARGS=..]"
@@ -38,6 +38,9 @@ check: tools ## formatting, lints as errors, dependency rules, committed contrac
 
 bench: tools sheaf ## figures of docs/performance.md: circuit, prove, commit, load, or only WHAT
 	@for what in $(WHAT); do $(SHEAF) bench $$what $(ARGS) || exit 1; done
+
+ceremony: tools sheaf ## phase 2 of the shape `test` by our commands and by snarkjs, point by point (some twenty minutes)
+	@$(CARGO) test --workspace --locked --test snarkjs_setup --test ceremony_whole
 
 contracts: tools ## build and test the contracts, renew their fixtures, the committed artifacts and the gas snapshot
 	@$(CARGO) run -p sheaf-circuits --example contract_fixtures --locked

@@ -52,7 +52,7 @@ pub(super) async fn run(options: &SettlementOptions, pool: PgPool, files: &Files
     let _ends = stop.clone().drop_guard();
     let key = options.operator_key()?.context("no operator key: set SHEAF_OPERATOR_KEY or name a file with --operator-key-file")?;
     let url = options.l1_url.as_deref().unwrap_or(DEFAULT_L1_URL);
-    let service = ServiceOptions::new(url, files.deployment.deployment.clone());
+    let service = ServiceOptions::new(url, files.deployment.deployment.clone(), files.manifest.clone());
     let mut failures = 0;
     while !stop.is_cancelled() {
         let failed = match Service::start(pool.clone(), key.clone(), service.clone(), board.clone()).await {
