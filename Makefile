@@ -14,7 +14,7 @@ SHEAF := $(CARGO) run --quiet --locked --bin sheaf --
 ARGS ?=
 WHAT ?= circuit prove commit load
 
-.PHONY: help demo dev test storm check bench walkaway contracts invariants mutants slither keys tools clean sheaf
+.PHONY: help demo dev test storm check bench walkaway ceremony contracts invariants mutants slither keys tools clean sheaf
 
 help: ## this list
 	@echo "make TARGET [ARGS='options of the sheaf command']    make bench [WHAT=prove] [ARGS=..]"
@@ -44,6 +44,9 @@ bench: tools sheaf ## figures of docs/performance.md: circuit, prove, commit, lo
 
 walkaway: tools sheaf ## N accounts (1000 unless told) leave without the operator, its database and its workers; prints what was paid
 	@SHEAF_WALKAWAY_ACCOUNTS=$(or $(N),1000) $(CARGO) test --workspace --locked --test exit -- --nocapture
+
+ceremony: tools sheaf ## phase 2 of the shape `test` by our commands and by snarkjs, point by point (some twenty minutes)
+	@$(CARGO) test --workspace --locked --test snarkjs_setup --test ceremony_whole
 
 contracts: tools ## build and test the contracts, renew their fixtures, the committed artifacts and the gas snapshot
 	@$(CARGO) run -p sheaf-circuits --example contract_fixtures --locked

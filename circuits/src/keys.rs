@@ -6,7 +6,7 @@
 //! Integers big-endian; the body is ark-serialize's uncompressed `ProvingKey`. Digests are sha256, that of the key over the
 //! whole file; `sheaf_protocol::artifact` says when it is computed and when its receipt is trusted. The header is checked at
 //! every load. A wrong digest, header, circuit or verifying key is refused by name.
-//! Keys of the development set-up carry INSECURE in origin and file name.
+//! Keys of the development set-up carry INSECURE in origin and file name; a manifest of a ceremony takes none of them, nor the other way round.
 
 use crate::batch::Circuit;
 use crate::setup::{self, SetupError, Toxic};
@@ -18,13 +18,14 @@ use sha2::{Digest, Sha256};
 use sheaf_protocol::artifact::{Artifact, ArtifactError, OpenArtifact};
 use sheaf_protocol::batch::PUBLIC_INPUTS;
 use sheaf_protocol::field::{Word, g1_words, g2_words};
-use sheaf_protocol::manifest::{CircuitEntry, HexWord};
+use sheaf_protocol::kzg::Origin;
+use sheaf_protocol::manifest::{CircuitEntry, HexWord, Setup};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"SHEAFKEY";
 const VERSION: u32 = 1;
-const ORIGIN: &[u8; 32] = b"INSECURE development\0\0\0\0\0\0\0\0\0\0\0\0";
+const ORIGINS: [Origin; 2] = [Origin::InsecureDevelopment, Origin::Ceremony];
 const HEADER_BYTES: usize = 8 + 4 + 32 + 32 + 32 + 8;
 
 /// Why a key is refused.
@@ -52,6 +53,16 @@ pub enum KeyError {
         expected: HexWord,
         /// Found.
         got: HexWord,
+    },
+    /// A development key under a manifest of a ceremony, or the other way round.
+    #[error("{path} is of the origin \"{}\", the manifest's keys are \"{}\"; fetch the key that the manifest was made with", found.label(), expected.label())]
+    Origin {
+        /// The file.
+        path: PathBuf,
+        /// By the file.
+        found: Origin,
+        /// By the manifest.
+        expected: Origin,
     },
     /// The body does not decode.
     #[error("{path} holds no proving key; delete it and make or fetch it again")]
@@ -82,7 +93,7 @@ impl KeyError {
         match self {
             Self::Artifact(error) => error.is_missing() || error.is_damage(),
             Self::Missing { .. } | Self::Header { .. } | Self::Digest { .. } | Self::Body { .. } | Self::Verifying(_) => true,
-            Self::Setup(_) => false,
+            Self::Setup(_) | Self::Origin { .. } => false,
         }
     }
 }
@@ -140,13 +151,20 @@ pub struct Keys {
     pub circuit: Word,
     /// Digest of its file.
     pub digest: Word,
+    /// Who knows its secrets.
+    pub origin: Origin,
 }
 
 impl Keys {
-    /// File name of a development key: `<shape>-<id>-<start of the circuit digest>-INSECURE.pk`.
-    pub fn file_name(name: &str, circuit: &Circuit) -> String {
+    /// File name of a key: `<shape>-<id>-<start of the circuit digest>.pk`, with `-INSECURE` before the dot if it is of the development set-up.
+    pub fn file_name(name: &str, circuit: &Circuit, origin: Origin) -> String {
         let digest = hex::encode(&circuit.digest()[..8]);
-        format!("{name}-{}-{digest}-INSECURE.pk", circuit.id())
+        let label = if origin == Origin::InsecureDevelopment { "-INSECURE" } else { "" };
+        format!("{name}-{}-{digest}{label}.pk", circuit.id())
+    }
+
+    fn insecure_dev_artifact(directory: &Path, name: &str, circuit: &Circuit, seed: &str) -> Artifact {
+        Artifact::insecure(directory, seed, &Self::file_name(name, circuit, Origin::InsecureDevelopment))
     }
 
     /// The INSECURE development key from the cache directory, or a fresh one put there. `progress` hears (points made, points in
@@ -166,12 +184,13 @@ impl Keys {
             Err(error) if error.asks_for_a_new_file() => Ok(None),
             Err(error) => Err(error),
         };
-        Artifact::insecure(directory, seed, &Self::file_name(name, circuit)).made_once(found, |locked| {
+        Self::insecure_dev_artifact(directory, name, circuit, seed).made_once(found, |locked| {
             let digest = circuit.digest();
             let proving = setup::proving_key(circuit, &Toxic::insecure(seed, &digest), progress)?;
             check_verifying_key(&proving.vk)?;
-            let HexWord(saved) = locked.write(|out| write(out, &proving, &digest))?;
-            Ok(Self { proving, circuit: digest, digest: saved })
+            let origin = Origin::InsecureDevelopment;
+            let HexWord(saved) = locked.write(|out| write(out, &proving, &digest, origin))?;
+            Ok(Self { proving, circuit: digest, digest: saved, origin })
         })
     }
 
@@ -180,7 +199,37 @@ impl Keys {
     /// # Errors
     /// [`KeyError::Missing`] if it is not there, [`KeyError`] if it is not whole.
     pub fn open_insecure_dev(directory: &Path, name: &str, circuit: &Circuit, seed: &str) -> Result<Self, KeyError> {
-        Self::find(&Artifact::insecure(directory, seed, &Self::file_name(name, circuit)), circuit)
+        Self::find(&Self::insecure_dev_artifact(directory, name, circuit, seed), circuit)
+    }
+
+    /// Writes the key of a ceremony into the folder of keys, where [`Keys::open`] finds it. The same key again is no change.
+    ///
+    /// # Errors
+    /// [`KeyError`]; also if the key must not be used.
+    pub fn save_ceremony(directory: &Path, name: &str, circuit: &Circuit, proving: ProvingKey<Bn254>) -> Result<Self, KeyError> {
+        check_verifying_key(&proving.vk)?;
+        let (origin, digest) = (Origin::Ceremony, circuit.digest());
+        let file = Artifact::at(directory.join(Self::file_name(name, circuit, origin)));
+        let HexWord(saved) = file.write(|out| write(out, &proving, &digest, origin))?;
+        Ok(Self { proving, circuit: digest, digest: saved, origin })
+    }
+
+    /// Where the key of a manifest's circuit lies in the folder of keys.
+    pub fn path_of(directory: &Path, setup: &Setup, name: &str, circuit: &Circuit) -> PathBuf {
+        match setup {
+            Setup::InsecureDevelopment { seed } => Self::insecure_dev_path(directory, name, circuit, seed),
+            Setup::Ceremony { .. } => directory.join(Self::file_name(name, circuit, Origin::Ceremony)),
+        }
+    }
+
+    /// The key of this digest that a manifest of this set-up names, from the folder of keys.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn open(directory: &Path, setup: &Setup, name: &str, circuit: &Circuit, digest: &Word) -> Result<Self, KeyError> {
+        let (path, expected) = (Self::path_of(directory, setup, name, circuit), Origin::from(setup));
+        let keys = Self::load(&path, circuit, digest)?;
+        if keys.origin == expected { Ok(keys) } else { Err(KeyError::Origin { path, found: keys.origin, expected }) }
     }
 
     fn find(artifact: &Artifact, circuit: &Circuit) -> Result<Self, KeyError> {
@@ -193,7 +242,7 @@ impl Keys {
 
     /// Where [`Keys::insecure_dev`] keeps the key of this seed.
     pub fn insecure_dev_path(directory: &Path, name: &str, circuit: &Circuit, seed: &str) -> PathBuf {
-        Artifact::insecure(directory, seed, &Self::file_name(name, circuit)).path().to_owned()
+        Self::insecure_dev_artifact(directory, name, circuit, seed).path().to_owned()
     }
 
     /// Loads the key file that must have this digest and be for this circuit. See the module's text for what is checked when.
@@ -212,7 +261,7 @@ impl Keys {
         let proving = read_body(path, file)?;
         compare(path, "verifying key", &header.verifying_key, &verifying_key_digest(&proving.vk))?;
         check_verifying_key(&proving.vk)?;
-        Ok(Self { proving, circuit: header.circuit, digest })
+        Ok(Self { proving, circuit: header.circuit, digest, origin: header.origin })
     }
 
     /// The verifying key.
@@ -239,6 +288,7 @@ impl Keys {
 }
 
 struct Header {
+    origin: Origin,
     circuit: Word,
     verifying_key: Word,
 }
@@ -254,15 +304,13 @@ impl Header {
         if bytes[..8] != MAGIC[..] || bytes[8..12] != VERSION.to_be_bytes() {
             return Err(refuse("wrong magic or version"));
         }
-        if bytes[12..44] != ORIGIN[..] {
-            return Err(refuse("unknown origin"));
-        }
+        let origin = ORIGINS.into_iter().find(|origin| bytes[12..44] == origin.bytes()).ok_or_else(|| refuse("unknown origin"))?;
         let word = |at: usize| -> Word { std::array::from_fn(|i| bytes[at + i]) };
         let body = bytes[108..].iter().fold(0u64, |length, byte| length << 8 | u64::from(*byte));
         if body.checked_add(HEADER_BYTES as u64) != Some(file.length()?) {
             return Err(refuse("wrong length"));
         }
-        Ok(Self { circuit: word(44), verifying_key: word(76) })
+        Ok(Self { origin, circuit: word(44), verifying_key: word(76) })
     }
 }
 
@@ -277,10 +325,10 @@ fn io_error(path: &Path, source: io::Error) -> KeyError {
     Artifact::at(path).io(source).into()
 }
 
-fn write(mut out: &mut dyn Write, key: &ProvingKey<Bn254>, circuit: &Word) -> io::Result<()> {
+fn write(mut out: &mut dyn Write, key: &ProvingKey<Bn254>, circuit: &Word, origin: Origin) -> io::Result<()> {
     out.write_all(MAGIC)?;
     out.write_all(&VERSION.to_be_bytes())?;
-    out.write_all(ORIGIN)?;
+    out.write_all(&origin.bytes())?;
     out.write_all(circuit)?;
     out.write_all(&verifying_key_digest(&key.vk))?;
     out.write_all(&(key.uncompressed_size() as u64).to_be_bytes())?;

@@ -1,15 +1,16 @@
-//! The R1CS twins of `sheaf-protocol`: the batch circuit, its development keys, proving and verifying. No network, no database.
+//! The R1CS twins of `sheaf-protocol`: the batch circuit, its keys (development or of a ceremony), proving and verifying. No network, no database.
 //!
 //! ```text
 //! builder ── poseidon, float, signature ── slots/* ── batch ── witness
-//!                                              ├── evaluate (tests)
-//!                               keys ── prove ─┴── export (snarkjs)
+//!                                                     ├── evaluate (tests)
+//!            setup | ceremony ── keys ── prove ───────┴── export (snarkjs)
 //! ```
 //!
 //! Statement, names and order are those of `docs/protocol.md`, section 5.
 
 pub mod batch;
 pub mod builder;
+pub mod ceremony;
 pub mod counts;
 pub mod evaluate;
 pub mod export;

@@ -8,8 +8,8 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use sheaf_protocol::amount::Address;
 use sheaf_protocol::kzg::Srs;
-use sheaf_protocol::manifest::{Manifest, Setup};
-use sheaf_settlement::deploy::{DEFAULT_TIMEOUT_S, DeployOptions, Deployment, check_setup, deploy};
+use sheaf_protocol::manifest::Manifest;
+use sheaf_settlement::deploy::{DEFAULT_TIMEOUT_S, DeployOptions, Deployment, deploy};
 use sheaf_settlement::key::L1Key;
 use sheaf_settlement::rpc::{Rpc, RpcOptions};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 /// `sheaf deploy`
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Example:\n  sheaf keys list --json > manifest.json\n  SHEAF_DEPLOYER_KEY=0x.. sheaf deploy --l1-url http://127.0.0.1:8545 --operator 0x.. --manifest manifest.json --out deployment\n\nThen: sheaf sequencer --deployment deployment/deployment.json, and likewise every other role."
+    after_help = "Example:\n  sheaf keys list --json > manifest.json      # development; with real money `sheaf ceremony finalize` writes it\n  SHEAF_DEPLOYER_KEY=0x.. sheaf deploy --l1-url http://127.0.0.1:8545 --operator 0x.. --manifest manifest.json --out deployment\n\nThen: sheaf sequencer --deployment deployment/deployment.json, and likewise every other role."
 )]
 pub struct DeployArgs {
     /// JSON-RPC of the L1 node.
@@ -27,7 +27,7 @@ pub struct DeployArgs {
     /// L1 address that may commit batches: that of the settlement role's key. It cannot be changed later.
     #[arg(long, value_parser = address)]
     operator: Address,
-    /// Circuits and keys, as `sheaf keys list --json` prints them.
+    /// Circuits, keys and contract, as `sheaf keys list --json` prints or `sheaf ceremony finalize` writes them.
     #[arg(long, env = "SHEAF_MANIFEST")]
     manifest: PathBuf,
     /// Folder of the SRS.
@@ -65,9 +65,9 @@ pub async fn run(args: DeployArgs) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}; choose another folder with --out", args.out.display()))?;
     let (payer, options) = (args.payer()?, args.options());
     let rpc = Rpc::connect(&args.l1_url, RpcOptions::default()).await.context("no L1 node; name it with --l1-url")?;
-    check_setup(&manifest.setup, rpc.chain_id())?;
+    manifest.setup.check_chain(rpc.chain_id())?;
     check_balance(&rpc, &payer).await?;
-    let srs = load_srs(&args.keys_dir, &manifest)?;
+    let srs = Srs::open(&args.keys_dir, &manifest)?;
     let deployment = deploy(&rpc, &payer, &manifest, &srs.tau_powers, &options).await?;
     report(&deployment, &files, &manifest)
 }
@@ -106,13 +106,6 @@ async fn check_balance(rpc: &Rpc, payer: &L1Key) -> anyhow::Result<()> {
     let balance = rpc.balance(payer.address()).await?;
     ensure!(balance > 0, "the deployer {} has nothing on chain {}; send it ether", payer.address(), rpc.chain_id());
     Ok(())
-}
-
-fn load_srs(keys_dir: &Path, manifest: &Manifest) -> anyhow::Result<Srs> {
-    let Setup::InsecureDevelopment { seed } = &manifest.setup;
-    let path = Srs::insecure_dev_path(keys_dir, manifest.srs.k, seed);
-    let missing = || format!("no SRS at {}; make it with `sheaf keys make`, or name its folder with --keys-dir", path.display());
-    Srs::load(&path, &manifest.srs.digest).with_context(missing)
 }
 
 fn report(deployment: &Deployment, files: &[PathBuf; 2], manifest: &Manifest) -> anyhow::Result<()> {

@@ -1,18 +1,22 @@
-//! `sheaf keys`: development keys and SRS, their cache and their manifest.
+//! `sheaf keys`: development keys and SRS, their cache and their manifest; and the SRS of public powers of tau.
 //!
-//! Everything here is made from a public seed and labelled INSECURE: file names, manifest and output say so.
+//! What `make` makes is from a public seed and labelled INSECURE: file names, manifest and output say so. What `import` makes is not; its
+//! proving keys come from `sheaf ceremony`.
 
 use crate::progress::Progress;
 use anyhow::{Context, bail};
 use clap::{Args, Command, FromArgMatches, Subcommand};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::keys::Keys;
 use sheaf_circuits::prove::Prover;
 use sheaf_protocol::artifact::Artifact;
 use sheaf_protocol::field::g2_words;
-use sheaf_protocol::kzg::Srs;
+use sheaf_protocol::kzg::{MAX_K, Ptau, PtauFault, Srs};
 use sheaf_protocol::manifest::{HexWord, Manifest, Setup};
 use sheaf_protocol::shape;
+use sheaf_settlement::deploy::contract_digest;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -66,6 +70,21 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Make the SRS of a deployment from powers of tau, every point of which is checked.
+    #[command(
+        after_help = "A deployment needs powers up to 2^24, whatever its k: L1 holds one point for each size that the state may grow to.\n\nExample:\n  sheaf keys import --ptau powersOfTau28_hez_final_24.ptau --k 20"
+    )]
+    Import {
+        /// Powers of tau in the public format of snarkjs, at least 2^24.
+        #[arg(long)]
+        ptau: PathBuf,
+        /// The state has 2^k slots, 16 to 24.
+        #[arg(long, env = "SHEAF_K", default_value_t = 20, value_parser = clap::value_parser!(u32).range(16..=24))]
+        k: u32,
+        /// Folder of keys and SRS.
+        #[arg(long, env = "SHEAF_KEYS", default_value = ".sheaf/keys")]
+        keys_dir: PathBuf,
+    },
     /// Recompute the digest of every cached file and compare it with its receipt.
     Verify(KeyOptions),
 }
@@ -88,6 +107,7 @@ pub struct KeySet {
 pub fn run(args: &KeysArgs) -> anyhow::Result<()> {
     match &args.verb {
         Verb::Verify(options) => verify_cache(&options.keys_dir),
+        Verb::Import { ptau, k, keys_dir } => import(ptau, *k, keys_dir),
         Verb::List { options, json: true } => {
             println!("{}", serde_json::to_string_pretty(&prepare(options)?.manifest)?);
             Ok(())
@@ -113,7 +133,7 @@ pub fn prepare(options: &KeyOptions) -> anyhow::Result<KeySet> {
     Ok(KeySet { manifest, srs: Arc::new(srs), provers: provers.into_iter().map(Arc::new).collect() })
 }
 
-fn circuit(name: &str, id: u32) -> anyhow::Result<Circuit> {
+pub(crate) fn circuit(name: &str, id: u32) -> anyhow::Result<Circuit> {
     let names: Vec<&str> = shape::SHAPES.iter().map(|s| s.name).collect();
     let named = shape::by_name(name).with_context(|| format!("unknown shape {name}; --shapes takes {}", names.join(", ")))?;
     Ok(Circuit::new(named.shape, id)?)
@@ -135,11 +155,27 @@ fn manifest(options: &KeyOptions, srs: &Srs, digest: HexWord, provers: &[Prover]
     let vk = first.keys().verifying();
     Ok(Manifest {
         setup: Setup::InsecureDevelopment { seed: options.seed.clone() },
+        contract: contract_digest(),
         srs: srs.entry(digest),
         alpha: sheaf_protocol::field::g1_words(&vk.alpha_g1).map(HexWord),
         beta: g2_words(&vk.beta_g2).map(HexWord),
         circuits: options.shapes.iter().zip(provers).map(|(name, prover)| prover.keys().entry(name, prover.circuit())).collect(),
     })
+}
+
+/// Checks powers of tau and writes the SRS that they give.
+fn import(ptau: &Path, k: u32, keys_dir: &Path) -> anyhow::Result<()> {
+    let file = Ptau::open(ptau)?;
+    if file.power() < MAX_K {
+        return Err(file.refused(PtauFault::Power { power: file.power(), needed: MAX_K }).into());
+    }
+    let mut progress = Progress::new(format!("checking powers of tau and making the SRS of 2^{k} slots"));
+    let (srs, powers) = Srs::from_ptau(&file, k, &mut StdRng::from_entropy(), &mut |done, all| progress.step(done, all))?;
+    let path = keys_dir.join(Srs::file_name(k, srs.origin));
+    let digest = srs.save(&path)?;
+    println!("powers of tau          {}", powers.digest());
+    println!("srs 2^{k}               {digest}  {}", path.display());
+    Ok(())
 }
 
 /// Recomputes the sha256 of every cached file that has a receipt.

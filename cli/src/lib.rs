@@ -3,6 +3,7 @@
 //! `main.rs` only parses and dispatches; whole-stack tests use the same [`dev`], [`process`] and [`client`].
 
 pub mod bench;
+pub mod ceremony;
 pub mod client;
 pub mod demo;
 pub mod deploy;

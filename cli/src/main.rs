@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use sheaf_cli::{bench, demo, deploy, doctor, exit, guard, keys, node, replay, restore, wallet, worker};
+use sheaf_cli::{bench, ceremony, demo, deploy, doctor, exit, guard, keys, node, replay, restore, wallet, worker};
 use std::io::IsTerminal;
 
 /// Sheaf: a ZK-rollup for payments with real proofs on a laptop.
@@ -31,8 +31,10 @@ enum Command {
     Settlement(Box<node::SettlementArgs>),
     /// Create the contract of a manifest on L1.
     Deploy(Box<deploy::DeployArgs>),
-    /// Development keys, SRS and their manifest.
+    /// Development keys, SRS and their manifest; import of powers of tau.
     Keys(keys::KeysArgs),
+    /// Proving keys for real money, made by many people.
+    Ceremony(ceremony::CeremonyArgs),
     /// Figures of docs/performance.md.
     Bench(bench::BenchArgs),
     /// The main job once, with real proofs and a crash half-way.
@@ -82,6 +84,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Settlement(args) => node::run_settlement(*args).await,
         Command::Deploy(args) => deploy::run(*args).await,
         Command::Keys(args) => keys::run(&args),
+        Command::Ceremony(args) => ceremony::run(&args),
         Command::Bench(args) => bench::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Wallet(args) => wallet::run(args).await,

@@ -1,4 +1,4 @@
-//! The manifest: every circuit, key and SRS of a deployment by digest, with the words that L1 needs of them.
+//! The manifest: every circuit, key, SRS and contract of a deployment by digest, with the words that L1 needs of them.
 //!
 //! A service whose manifest differs from the deployment's refuses to start. Words are as the EVM sees them: G1 points as
 //! (x, y), G2 points as (x.c1, x.c0, y.c1, y.c0).
@@ -33,6 +33,26 @@ pub enum Setup {
         /// The seed.
         seed: String,
     },
+    /// Made by many: powers of tau, then a ceremony for each circuit.
+    Ceremony {
+        /// Digest of the powers of tau, [`crate::kzg::Powers::digest`].
+        powers: HexWord,
+        /// Digest of each circuit's transcript, in the order of the circuits.
+        transcripts: Vec<HexWord>,
+    },
+}
+
+/// Chain id of every development chain, the only one for development keys.
+pub const DEV_CHAIN_ID: u64 = 31_337;
+
+/// Development keys where money is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "INSECURE development keys are refused on chain {chain_id}: anybody could forge proofs; they are for chain 31337 only, make others with `sheaf ceremony`"
+)]
+pub struct InsecureSetup {
+    /// Where.
+    pub chain_id: u64,
 }
 
 impl Setup {
@@ -40,8 +60,28 @@ impl Setup {
     pub fn label(&self) -> &'static str {
         match self {
             Setup::InsecureDevelopment { .. } => "INSECURE-DEV",
+            Setup::Ceremony { .. } => "ceremony",
         }
     }
+
+    /// Refuses development keys on any chain but the development chain.
+    ///
+    /// # Errors
+    /// [`InsecureSetup`].
+    pub fn check_chain(&self, chain_id: u64) -> Result<(), InsecureSetup> {
+        match self {
+            Setup::InsecureDevelopment { .. } => check_development_chain(chain_id),
+            Setup::Ceremony { .. } => Ok(()),
+        }
+    }
+}
+
+/// Refuses any chain but the development chain, for whoever holds development keys.
+///
+/// # Errors
+/// [`InsecureSetup`].
+pub fn check_development_chain(chain_id: u64) -> Result<(), InsecureSetup> {
+    if chain_id == DEV_CHAIN_ID { Ok(()) } else { Err(InsecureSetup { chain_id }) }
 }
 
 /// The state vector's structured reference string.
@@ -83,6 +123,8 @@ pub struct CircuitEntry {
 pub struct Manifest {
     /// Where the keys come from.
     pub setup: Setup,
+    /// keccak256 of the contract's creation code, without its parameters: those follow from the rest.
+    pub contract: HexWord,
     /// The SRS.
     pub srs: SrsEntry,
     /// `alpha`, shared by all circuits.

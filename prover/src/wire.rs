@@ -13,6 +13,7 @@
 //! Lease times travel as durations: the clocks of workers and database need not agree.
 
 use serde::{Deserialize, Serialize};
+use sheaf_protocol::amount::Address;
 use sheaf_protocol::batch::{PUBLIC_INPUTS, ProverInput, PublicInputs};
 use sheaf_protocol::field::{from_word, to_word};
 use sheaf_protocol::manifest::HexWord;
@@ -64,6 +65,11 @@ pub struct Job {
     pub batch: u64,
     /// Circuit id.
     pub circuit: u32,
+    /// Chain of the deployment.
+    pub chain_id: u64,
+    /// Contract of the deployment: with the chain it makes the first public input, so that a worker can check both.
+    #[schema(value_type = String)]
+    pub contract: Address,
     /// Digest of the verifying key that the proof must satisfy.
     #[schema(value_type = String)]
     pub verifying_key: HexWord,

@@ -354,6 +354,32 @@ async fn a_batch_that_has_no_witness_is_given_back_with_the_reason(pool: PgPool)
     assert_eq!(honest.await.unwrap().failed, 1);
 }
 
+/// The worker learns the chain with its first job; its keys, not the gateway, say that they are for development.
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_worker_with_development_keys_ends_where_money_is(pool: PgPool) {
+    let server = Server::start(&pool, 1, usual).await;
+    sqlx::query("UPDATE deployment SET chain_id = 1").execute(&pool).await.unwrap();
+    let error = worker(&server, "careless", &server.token).run(&CancellationToken::new()).await.unwrap_err();
+    assert!(matches!(&error, WorkerError::InsecureKeys(insecure) if insecure.chain_id == 1), "{error}");
+    assert!(server.proofs().await.is_empty() && server.job_state(1).await == "queued");
+}
+
+/// Chain and contract make the first public input: a gateway cannot name a chain and hand out the work of another.
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_job_whose_chain_is_not_the_one_proved_is_given_back(pool: PgPool) {
+    let server = Server::start(&pool, 1, usual).await;
+    sqlx::query("UPDATE deployment SET contract = decode(repeat('07', 20), 'hex')").execute(&pool).await.unwrap();
+    let stop = CancellationToken::new();
+    let (honest, stopped) = (worker(&server, "honest", &server.token), stop.clone());
+    let honest = tokio::spawn(async move { honest.run(&stopped).await.unwrap() });
+    let failed =
+        || async { sqlx::query_scalar::<_, String>("SELECT reason FROM proof_attempts WHERE reason IS NOT NULL").fetch_all(&pool).await.unwrap() };
+    until("a failure", || async { failed().await == ["witness"] }).await;
+    stop.cancel();
+    assert_eq!(honest.await.unwrap().accepted, 0);
+    assert!(server.proofs().await.is_empty());
+}
+
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn the_openapi_document_names_every_route_and_the_token(pool: PgPool) {
     let server = Server::start(&pool, 0, usual).await;

@@ -16,9 +16,9 @@ use ethers_core::abi::{Tokenizable, encode};
 use ethers_core::types::{H160, U256};
 use serde::{Deserialize, Serialize};
 use sheaf_protocol::amount::{Address, Amount, TokenId};
-use sheaf_protocol::field::{Fr, G1Affine, G2Affine, g1_from_words, g2_from_words};
+use sheaf_protocol::field::{Fr, G1Affine, G2Affine, g1_from_words, g2_from_words, keccak};
 use sheaf_protocol::kzg::{MAX_K, MIN_K, SIZES};
-use sheaf_protocol::manifest::{CircuitEntry, HexWord, Manifest, Setup};
+use sheaf_protocol::manifest::{CircuitEntry, HexWord, InsecureSetup, Manifest, Setup};
 
 /// What the manifest does not say.
 #[derive(Clone, Copy, Debug)]
@@ -112,14 +112,33 @@ pub enum ManifestError {
     /// There is no circuit.
     #[error("the manifest names no circuit")]
     NoCircuit,
+    /// Not the contract of this program.
+    #[error("the manifest names the contract with digest {found}, this program has {expected}; use the version that the manifest was made with")]
+    Contract {
+        /// This program's.
+        expected: HexWord,
+        /// The manifest's.
+        found: HexWord,
+    },
+    /// Not one transcript a circuit.
+    #[error("{transcripts} transcripts of ceremonies for {circuits} circuits; run `sheaf ceremony finalize` again")]
+    Transcripts {
+        /// How many.
+        transcripts: usize,
+        /// For how many.
+        circuits: usize,
+    },
 }
 
 /// Why nothing was deployed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     /// Development keys on a real chain.
-    #[error("INSECURE development keys are refused on chain {chain_id}: anybody could forge proofs; they are for chain 31337 only")]
-    InsecureKeys {
+    #[error(transparent)]
+    InsecureKeys(InsecureSetup),
+    /// A test token on a real chain.
+    #[error("the test token, which anybody may mint, is for chain 31337 only; this is chain {chain_id}")]
+    TestToken {
         /// Where.
         chain_id: u64,
     },
@@ -142,6 +161,14 @@ pub enum DeployError {
 /// # Errors
 /// [`ManifestError`], the first thing wrong.
 pub fn check_manifest(manifest: &Manifest, tau_powers: &[G1Affine; SIZES]) -> Result<(), ManifestError> {
+    if manifest.contract != contract_digest() {
+        return Err(ManifestError::Contract { expected: contract_digest(), found: manifest.contract });
+    }
+    if let Setup::Ceremony { transcripts, .. } = &manifest.setup
+        && transcripts.len() != manifest.circuits.len()
+    {
+        return Err(ManifestError::Transcripts { transcripts: transcripts.len(), circuits: manifest.circuits.len() });
+    }
     if !(MIN_K..=MAX_K).contains(&manifest.srs.k) {
         return Err(ManifestError::Size(manifest.srs.k));
     }
@@ -207,15 +234,9 @@ fn g2(name: &str, words: &[HexWord; 4]) -> Result<G2Affine, ManifestError> {
     point.ok_or_else(|| ManifestError::Point { name: name.to_owned() })
 }
 
-/// Refuses development keys on any chain but the development chain.
-///
-/// # Errors
-/// [`DeployError::InsecureKeys`].
-pub fn check_setup(setup: &Setup, chain_id: u64) -> Result<(), DeployError> {
-    match setup {
-        Setup::InsecureDevelopment { .. } if chain_id != DEV_CHAIN_ID => Err(DeployError::InsecureKeys { chain_id }),
-        Setup::InsecureDevelopment { .. } => Ok(()),
-    }
+/// keccak256 of the contract's creation code without its parameters: what a manifest names the contract by.
+pub fn contract_digest() -> HexWord {
+    HexWord(keccak(&abi::ROLLUPCONTRACT_BYTECODE))
 }
 
 /// Checks the manifest and creates the contract, paid by `payer`.
@@ -229,7 +250,7 @@ pub async fn deploy(
     tau_powers: &[G1Affine; SIZES],
     options: &DeployOptions,
 ) -> Result<Deployment, DeployError> {
-    check_setup(&manifest.setup, rpc.chain_id())?;
+    manifest.setup.check_chain(rpc.chain_id()).map_err(DeployError::InsecureKeys)?;
     check_manifest(manifest, tau_powers).map_err(DeployError::Manifest)?;
     let code = creation_code(manifest, options);
     let (_, receipt) = send(rpc, payer, None, U256::zero(), code.into()).await.map_err(DeployError::Send)?;
@@ -248,17 +269,25 @@ pub fn creation_code(manifest: &Manifest, options: &DeployOptions) -> Vec<u8> {
 
 fn params(manifest: &Manifest, options: &DeployOptions) -> abi::Params {
     abi::Params {
-        k: manifest.srs.k.into(),
         operator: H160(options.operator.0),
         listing_fee: options.listing_fee_wei.into(),
         queue_fee: options.queue_fee_wei.into(),
         force_timeout: options.force_timeout_s.into(),
         prove_timeout: options.prove_timeout_s.into(),
+        ..params_of(manifest)
+    }
+}
+
+/// What follows from the manifest; the rest is 0.
+pub(crate) fn params_of(manifest: &Manifest) -> abi::Params {
+    abi::Params {
+        k: manifest.srs.k.into(),
         alpha: manifest.alpha.map(uint),
         beta: manifest.beta.map(uint),
         tau: manifest.srs.tau.map(uint),
         l_0: flatten(&manifest.srs.l0),
         circuits: manifest.circuits.iter().map(verifying_key).collect(),
+        ..abi::Params::default()
     }
 }
 
@@ -304,7 +333,7 @@ pub struct TestToken {
 pub async fn deploy_test_token(rollup: &Rollup, payer: &L1Key, supply: Amount) -> Result<TestToken, DeployError> {
     let chain_id = rollup.rpc().chain_id();
     if chain_id != DEV_CHAIN_ID {
-        return Err(DeployError::InsecureKeys { chain_id });
+        return Err(DeployError::TestToken { chain_id });
     }
     let code = abi::TESTTOKEN_BYTECODE.clone();
     let (_, receipt) = send(rollup.rpc(), payer, None, U256::zero(), code).await.map_err(DeployError::Send)?;

@@ -6,7 +6,7 @@
 //!                                     └──── receipts, progress ────┘        lead: one process writes, fenced by an epoch
 //! ```
 //!
-//! `deploy` and `rollup` serve people and tools: one transaction, waited for. `anvil` starts a development chain. `history` reads
+//! `provenance` shows that a contract was made of a manifest. `deploy` and `rollup` serve people and tools: one transaction, waited for. `anvil` starts a development chain. `history` reads
 //! what L1 keeps of every batch. `status` is what the loops know of themselves. `ethers` types stay inside.
 
 mod abi;
@@ -20,6 +20,7 @@ pub mod history;
 pub mod key;
 pub mod lead;
 mod policy;
+pub mod provenance;
 pub mod revert;
 pub mod rollup;
 pub mod rpc;

@@ -100,10 +100,20 @@ pub(crate) struct FeeHistory {
     pub(crate) reward: Option<Vec<Vec<U256>>>,
 }
 
-/// A transaction, as far as history needs it.
+/// A transaction, as far as history and provenance need it.
 #[derive(Clone, Debug, Deserialize)]
 struct Transaction {
+    hash: H256,
     input: Bytes,
+    /// Nobody: it creates a contract.
+    #[serde(default)]
+    to: Option<H160>,
+}
+
+/// A block's transactions.
+#[derive(Clone, Debug, Deserialize)]
+struct BlockBody {
+    transactions: Vec<Transaction>,
 }
 
 /// A call that is only simulated.
@@ -336,6 +346,13 @@ impl Rpc {
     /// Calldata of a transaction.
     pub(crate) async fn transaction_input(&self, hash: H256) -> Result<Option<Bytes>, RpcError> {
         Ok(self.read::<Option<Transaction>>("eth_getTransactionByHash", vec![json(&hash)]).await?.map(|found| found.input))
+    }
+
+    /// Hash and calldata of every transaction of a block that creates a contract; none if the node does not hold the block.
+    pub(crate) async fn creations(&self, block: u64) -> Result<Vec<(H256, Bytes)>, RpcError> {
+        let body: Option<BlockBody> = self.read("eth_getBlockByNumber", vec![json(&U64::from(block)), json(&true)]).await?;
+        let transactions = body.into_iter().flat_map(|body| body.transactions);
+        Ok(transactions.filter(|found| found.to.is_none()).map(|found| (found.hash, found.input)).collect())
     }
 
     /// Number of transactions of `account` up to a block: its next nonce, if none is waiting.

@@ -3,12 +3,14 @@
 use crate::deploy::Deployment;
 use crate::key::L1Key;
 use crate::lead::Lead;
+use crate::provenance::{self, ProvenanceError};
 use crate::rollup::{Rollup, ViewError};
 use crate::rpc::{Rpc, RpcError, RpcOptions, sites};
 use crate::status::Board;
 use crate::submitter::{Submitter, SubmitterOptions};
 use crate::watcher::{Watcher, WatcherOptions};
 use sheaf_protocol::amount::Address;
+use sheaf_protocol::manifest::Manifest;
 use sqlx::PgPool;
 use std::fmt;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,8 @@ pub struct ServiceOptions {
     pub l1_url: String,
     /// Which contract.
     pub deployment: Deployment,
+    /// What it must have been made of.
+    pub manifest: Manifest,
     /// Name of this process, for people.
     pub holder: String,
     /// How long a silent leader is waited for.
@@ -34,7 +38,7 @@ pub struct ServiceOptions {
 
 impl fmt::Debug for ServiceOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { l1_url, deployment, holder, lease_ms, rpc, watcher, submitter } = self;
+        let Self { l1_url, deployment, manifest: _, holder, lease_ms, rpc, watcher, submitter } = self;
         let mut shown = f.debug_struct("ServiceOptions");
         shown.field("l1_url", &sites(l1_url)).field("deployment", deployment).field("holder", holder).field("lease_ms", lease_ms);
         shown.field("rpc", rpc).field("watcher", watcher).field("submitter", submitter).finish()
@@ -43,7 +47,7 @@ impl fmt::Debug for ServiceOptions {
 
 impl ServiceOptions {
     /// Defaults for the deployment's chain.
-    pub fn new(l1_url: &str, deployment: Deployment) -> Self {
+    pub fn new(l1_url: &str, deployment: Deployment, manifest: Manifest) -> Self {
         let chain_id = deployment.chain_id;
         let (lease_ms, lag_patience_ms) = if chain_id == crate::anvil::DEV_CHAIN_ID { (3_000, 2_000) } else { (15_000, 60_000) };
         Self {
@@ -54,6 +58,7 @@ impl ServiceOptions {
             watcher: WatcherOptions::new(chain_id, deployment.block),
             submitter: SubmitterOptions::new(chain_id),
             deployment,
+            manifest,
         }
     }
 }
@@ -67,6 +72,9 @@ pub enum StartError {
     /// There is no such contract.
     #[error(transparent)]
     View(ViewError),
+    /// The contract is not the one of the manifest, or the manifest's keys must not be used here.
+    #[error(transparent)]
+    Provenance(ProvenanceError),
     /// The contract takes commits from somebody else.
     #[error("the contract's operator is {expected}, the key given is for {found}")]
     NotOperator {
@@ -83,6 +91,7 @@ impl StartError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Rpc(error) | Self::View(ViewError::Rpc(error)) => error.is_transient(),
+            Self::Provenance(error) => error.is_transient(),
             Self::View(_) | Self::NotOperator { .. } => false,
         }
     }
@@ -97,18 +106,19 @@ pub struct Service {
 }
 
 impl Service {
-    /// Connects and checks chain, contract and key. What happens later is shown on `board`.
+    /// Connects and checks chain, contract, manifest and key. What happens later is shown on `board`.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(pool: PgPool, key: L1Key, options: ServiceOptions, board: Board) -> Result<Self, StartError> {
         let deployment = &options.deployment;
         let rpc = Rpc::connect_to(&options.l1_url, deployment.chain_id, options.rpc).await.map_err(StartError::Rpc)?;
-        let rollup = Rollup::at(rpc, deployment.contract);
+        let rollup = Rollup::at(rpc.clone(), deployment.contract);
         let expected = rollup.operator().await.map_err(StartError::View)?;
         if expected != key.address() {
             return Err(StartError::NotOperator { expected, found: key.address() });
         }
+        provenance::check(&rpc, deployment, &options.manifest).await.map_err(StartError::Provenance)?;
         let lead = Lead::new(pool, &options.holder, options.lease_ms);
         let watcher = Watcher::new(rollup.clone(), lead.clone(), options.watcher, board.clone());
         let submitter = Submitter::new(rollup, key, lead.clone(), options.submitter, board);

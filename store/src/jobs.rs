@@ -12,6 +12,7 @@
 //! lease has expired as long as nobody else has claimed the job. A proof may be stored under any lease that ever was.
 //! Whether a proof is valid is the caller's business.
 
+use sheaf_protocol::amount::Address;
 use sheaf_protocol::batch::ProverInput;
 use sheaf_protocol::field::Word;
 use sqlx::postgres::PgRow;
@@ -39,6 +40,10 @@ pub struct ClaimRules<'a> {
 pub struct JobStatement {
     /// Circuit id.
     pub circuit: u32,
+    /// The deployment's chain.
+    pub chain_id: u64,
+    /// The deployment's contract.
+    pub contract: Address,
     /// The deployment's domain.
     pub domain: Word,
     /// The committed record.
@@ -223,7 +228,7 @@ pub async fn extend(conn: &mut PgConnection, beat: &Beat<'_>, duration: Duration
 /// Only those of the database.
 pub async fn statement(conn: &mut PgConnection, batch: u64) -> Result<Option<JobStatement>, sqlx::Error> {
     let row = sqlx::query(
-        "SELECT b.circuit, d.domain, b.record, b.claim_e, b.claim_z, b.claim_delta
+        "SELECT b.circuit, d.chain_id, d.contract, d.domain, b.record, b.claim_e, b.claim_z, b.claim_delta
          FROM proof_jobs j JOIN batches b ON b.number = j.batch_number CROSS JOIN deployment d
          WHERE j.batch_number = $1 AND b.record IS NOT NULL",
     )
@@ -236,6 +241,8 @@ pub async fn statement(conn: &mut PgConnection, batch: u64) -> Result<Option<Job
 fn read_statement(row: &PgRow) -> Result<JobStatement, sqlx::Error> {
     Ok(JobStatement {
         circuit: row.try_get::<i32, _>("circuit")?.cast_unsigned(),
+        chain_id: row.try_get::<i64, _>("chain_id")?.cast_unsigned(),
+        contract: Address(row.try_get::<&[u8], _>("contract")?.try_into().map_err(|_| unreadable("contract"))?),
         domain: word(row, "domain")?,
         record: record(row)?,
         claims: [word(row, "claim_e")?, word(row, "claim_z")?, word(row, "claim_delta")?],

@@ -7,7 +7,6 @@ use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::keys::Keys;
 use sheaf_protocol::artifact::Artifact;
 use sheaf_protocol::kzg::Srs;
-use sheaf_protocol::manifest::Setup;
 use sheaf_protocol::shape;
 use sheaf_prover::worker::KeyCache;
 use sheaf_settlement::rollup::Rollup;
@@ -50,9 +49,8 @@ pub(super) fn keys(args: &DoctorArgs) -> anyhow::Result<String> {
 pub(super) fn srs(args: &DoctorArgs) -> anyhow::Result<String> {
     let directory = &args.keys.keys_dir;
     if let Some(manifest) = args.manifest()? {
-        let Setup::InsecureDevelopment { seed } = &manifest.setup;
-        let path = Srs::insecure_dev_path(directory, manifest.srs.k, seed);
-        let missing = || "the sequencer cannot start without its SRS; make it with `sheaf keys make`, or name its folder with --keys-dir";
+        let path = Srs::path_of(directory, &manifest);
+        let missing = || "the sequencer cannot start without its SRS; make it with `sheaf keys make` or `sheaf keys import`, or name its folder with --keys-dir";
         Artifact::at(&path).open().and_then(|file| file.check(&manifest.srs.digest)).with_context(missing)?;
         return Ok(format!("2^{} slots, {} is the deployment's", manifest.srs.k, path.display()));
     }

@@ -59,7 +59,7 @@ pub(crate) struct Files {
     pub(crate) eth_usd: Option<f64>,
 }
 
-/// Reads both files and checks that they belong together.
+/// Reads both files and checks that they belong together, and that the keys may be used on the chain.
 pub(crate) fn read(role: &RoleArgs) -> anyhow::Result<Files> {
     let missing = || {
         format!("no {DEFAULT_DEPLOYMENT} here; name the deployment file with --deployment, make one with `sheaf deploy`, or use `sheaf node --dev`")
@@ -68,6 +68,7 @@ pub(crate) fn read(role: &RoleArgs) -> anyhow::Result<Files> {
     let manifest: Manifest = read_json(&role.manifest_file().with_context(missing)?, "--manifest")?;
     let (expected, found) = (deployment.deployment.manifest, manifest.digest());
     ensure!(expected == found, "the manifest has digest {found}, the contract was deployed with {expected}; use the manifest of this deployment");
+    manifest.setup.check_chain(deployment.deployment.chain_id)?;
     Ok(Files { deployment, manifest, eth_usd: role.eth_usd })
 }
 
@@ -97,4 +98,47 @@ pub(crate) async fn open_database(role: &RoleArgs, files: &Files) -> anyhow::Res
     };
     sheaf_store::deployment::bind(&mut *pool.acquire().await?, &bound).await?;
     Ok(pool)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use sheaf_protocol::amount::Address;
+    use sheaf_protocol::manifest::{HexWord, Setup, SrsEntry};
+    use sheaf_settlement::deploy::Deployment;
+
+    fn manifest(setup: Setup) -> Manifest {
+        let zero = HexWord([0; 32]);
+        let srs = SrsEntry { k: 16, digest: zero, tau: [zero; 4], l0: [[zero; 2]; 9] };
+        Manifest { setup, contract: zero, srs, alpha: [zero; 2], beta: [zero; 4], circuits: vec![] }
+    }
+
+    /// What every role says of these two files.
+    fn refusal(chain_id: u64, named: HexWord, manifest: &Manifest) -> Option<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let deployment = Deployment { chain_id, contract: Address([1; 20]), block: 5, k: 16, manifest: named };
+        let files = ["deployment.json", "manifest.json"].map(|name| folder.path().join(name));
+        std::fs::write(&files[0], serde_json::to_vec(&DevDeployment { deployment, test_token: None }).unwrap()).unwrap();
+        std::fs::write(&files[1], serde_json::to_vec(manifest).unwrap()).unwrap();
+        let role = RoleArgs { database_url: None, deployment: Some(files[0].clone()), manifest: None, eth_usd: None };
+        read(&role).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn no_role_starts_with_development_keys_where_money_is() {
+        let development = manifest(Setup::InsecureDevelopment { seed: "s".into() });
+        assert_eq!(refusal(31_337, development.digest(), &development), None);
+        let refused = refusal(1, development.digest(), &development).unwrap();
+        assert!(refused.contains("INSECURE") && refused.contains("chain 1") && refused.contains("sheaf ceremony"), "{refused}");
+        let ceremony = manifest(Setup::Ceremony { powers: HexWord([1; 32]), transcripts: vec![] });
+        assert_eq!(refusal(1, ceremony.digest(), &ceremony), None);
+    }
+
+    #[test]
+    fn no_role_starts_with_the_manifest_of_another_deployment() {
+        let ours = manifest(Setup::InsecureDevelopment { seed: "s".into() });
+        let refused = refusal(31_337, HexWord([7; 32]), &ours).unwrap();
+        assert!(refused.contains(&ours.digest().to_string()), "{refused}");
+    }
 }

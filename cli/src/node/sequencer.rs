@@ -15,7 +15,7 @@ use clap::Args;
 use sheaf_protocol::amount::{Address, Amount};
 use sheaf_protocol::field::{Fr, from_hex, from_word};
 use sheaf_protocol::kzg::Srs;
-use sheaf_protocol::manifest::{Manifest, Setup};
+use sheaf_protocol::manifest::Manifest;
 use sheaf_prover::gateway::{Gateway, GatewayConfig, Verifier};
 use sheaf_sequencer::config::{FeeAccount, RateConfig};
 use sheaf_sequencer::{Config, Deployment, Front, RecoveryError, RenderMetrics, Sequencer, StartError, serve};
@@ -285,13 +285,7 @@ impl End {
 
 /// Reads the reference string off the async threads: it is large.
 pub(crate) async fn load_srs(keys_dir: PathBuf, manifest: Manifest) -> anyhow::Result<Arc<Srs>> {
-    let load = move || {
-        let Setup::InsecureDevelopment { seed } = &manifest.setup;
-        let path = Srs::insecure_dev_path(&keys_dir, manifest.srs.k, seed);
-        let missing = || format!("no SRS at {}; make it with `sheaf keys make`, or name its folder with --keys-dir", path.display());
-        Srs::load(&path, &manifest.srs.digest).map(Arc::new).with_context(missing)
-    };
-    tokio::task::spawn_blocking(load).await?
+    Ok(tokio::task::spawn_blocking(move || Srs::open(&keys_dir, &manifest).map(Arc::new)).await??)
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

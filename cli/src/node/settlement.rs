@@ -59,7 +59,7 @@ impl SettlementOptions {
 pub(super) async fn run(options: &SettlementOptions, pool: PgPool, files: &Files, board: Board, stop: CancellationToken) -> anyhow::Result<()> {
     let _ends = stop.clone().drop_guard();
     let key = options.operator_key()?.context("no operator key: set SHEAF_OPERATOR_KEY or name a file with --operator-key-file")?;
-    let mut service = ServiceOptions::new(&options.l1_urls().join(","), files.deployment.deployment.clone());
+    let mut service = ServiceOptions::new(&options.l1_urls().join(","), files.deployment.deployment.clone(), files.manifest.clone());
     service.rpc.agree = options.l1_agree;
     service.submitter.eth_usd = files.eth_usd;
     let mut failures = 0;

@@ -11,7 +11,7 @@ use super::srs::{Origin, SetupError, Srs};
 use super::{MAX_K, SIZES};
 use crate::artifact::{Artifact, ArtifactError, OpenArtifact, digest_of};
 use crate::field::{Fq, G1Affine, G2Affine, Word, g1_words, g2_words};
-use crate::manifest::{HexWord, SrsEntry};
+use crate::manifest::{HexWord, Manifest, Setup, SrsEntry};
 use ark_bn254::Fq2;
 use ark_ff::{BigInt, PrimeField};
 use rayon::prelude::*;
@@ -26,6 +26,8 @@ const ORIGIN_BYTES: usize = 32;
 const HEADER_BYTES: usize = 8 + 4 + 4 + ORIGIN_BYTES;
 /// Bytes in front of the Lagrange points.
 const FRONT_BYTES: usize = HEADER_BYTES + G2_BYTES + 2 * SIZES * G1_BYTES;
+/// How a reference string of a ceremony is had.
+const IMPORT: &str = "make it with `sheaf keys import`";
 /// Points read or written at a time.
 const CHUNK: usize = 1 << 14;
 
@@ -49,6 +51,24 @@ pub enum SrsFileError {
         /// The file.
         path: PathBuf,
     },
+    /// There is no such file, and whoever asks does not make it.
+    #[error("no SRS at {path}; {remedy}, or name its folder with --keys-dir")]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// How to get it.
+        remedy: &'static str,
+    },
+    /// A development file under a manifest of a ceremony, or the other way round.
+    #[error("{path} is of the origin \"{found}\", the manifest's keys are \"{expected}\"; fetch the SRS that the manifest was made with")]
+    Origin {
+        /// The file.
+        path: PathBuf,
+        /// By the file.
+        found: &'static str,
+        /// By the manifest.
+        expected: &'static str,
+    },
     /// The development set-up failed.
     #[error("set-up: {0}")]
     Setup(#[from] SetupError),
@@ -59,21 +79,32 @@ impl SrsFileError {
     fn asks_for_a_new_file(&self) -> bool {
         match self {
             Self::Artifact(error) => error.is_missing() || error.is_damage(),
-            Self::Header { .. } | Self::Coordinate { .. } => true,
-            Self::Setup(_) => false,
+            Self::Header { .. } | Self::Coordinate { .. } | Self::Missing { .. } => true,
+            Self::Setup(_) | Self::Origin { .. } => false,
+        }
+    }
+}
+
+impl From<&Setup> for Origin {
+    fn from(setup: &Setup) -> Self {
+        match setup {
+            Setup::InsecureDevelopment { .. } => Self::InsecureDevelopment,
+            Setup::Ceremony { .. } => Self::Ceremony,
         }
     }
 }
 
 impl Origin {
-    fn label(self) -> &'static str {
+    /// What files and messages say.
+    pub fn label(self) -> &'static str {
         match self {
             Origin::InsecureDevelopment => "INSECURE development",
             Origin::Ceremony => "ceremony",
         }
     }
 
-    fn bytes(self) -> [u8; ORIGIN_BYTES] {
+    /// The label as headers of keys and reference strings hold it.
+    pub fn bytes(self) -> [u8; ORIGIN_BYTES] {
         let mut bytes = [0; ORIGIN_BYTES];
         bytes[..self.label().len()].copy_from_slice(self.label().as_bytes());
         bytes
@@ -136,6 +167,46 @@ impl Srs {
     /// Where [`Srs::insecure_dev_in`] keeps the reference string of this seed.
     pub fn insecure_dev_path(directory: &Path, k: u32, seed: &str) -> PathBuf {
         Artifact::insecure(directory, seed, &Self::file_name(k, Origin::InsecureDevelopment)).path().to_owned()
+    }
+
+    /// Where the reference string of a manifest lies in the folder of keys.
+    pub fn path_of(directory: &Path, manifest: &Manifest) -> PathBuf {
+        match &manifest.setup {
+            Setup::InsecureDevelopment { seed } => Self::insecure_dev_path(directory, manifest.srs.k, seed),
+            Setup::Ceremony { .. } => directory.join(Self::file_name(manifest.srs.k, Origin::Ceremony)),
+        }
+    }
+
+    /// The reference string that a manifest names, from the folder of keys.
+    ///
+    /// # Errors
+    /// [`SrsFileError`].
+    pub fn open(directory: &Path, manifest: &Manifest) -> Result<Self, SrsFileError> {
+        let (path, expected) = (Self::path_of(directory, manifest), Origin::from(&manifest.setup));
+        let remedy = match expected {
+            Origin::InsecureDevelopment => "make it with `sheaf keys make`",
+            Origin::Ceremony => IMPORT,
+        };
+        let srs = Self::load(&path, &manifest.srs.digest).map_err(|error| match error {
+            SrsFileError::Artifact(error) if error.is_missing() => SrsFileError::Missing { path: path.clone(), remedy },
+            error => error,
+        })?;
+        if srs.origin == expected { Ok(srs) } else { Err(SrsFileError::Origin { path, found: srs.origin.label(), expected: expected.label() }) }
+    }
+
+    /// The imported reference string of `2^k` slots in the folder of keys, with its digest.
+    ///
+    /// # Errors
+    /// [`SrsFileError`].
+    pub fn find_ceremony(directory: &Path, k: u32) -> Result<(Self, HexWord), SrsFileError> {
+        let artifact = Artifact::at(directory.join(Self::file_name(k, Origin::Ceremony)));
+        let file = artifact.open().map_err(|error| match error {
+            error if error.is_missing() => SrsFileError::Missing { path: artifact.path().to_owned(), remedy: IMPORT },
+            error => error.into(),
+        })?;
+        let (srs, digest) = Self::read(artifact.path(), &file, || file.check_own())?;
+        let (found, expected) = (srs.origin.label(), Origin::Ceremony.label());
+        if found == expected { Ok((srs, digest)) } else { Err(SrsFileError::Origin { path: artifact.path().to_owned(), found, expected }) }
     }
 
     /// Writes the file (all of it or nothing) and its receipt, and returns the digest for the manifest.
@@ -343,6 +414,37 @@ mod tests {
         let (_folder, path, _, digest) = saved();
         File::options().write(true).open(&path).unwrap().set_len(10_000).unwrap();
         assert!(matches!(Srs::load(&path, &digest).unwrap_err(), SrsFileError::Header { reason: "wrong length", .. }));
+    }
+
+    fn manifest_of(srs: &Srs, digest: HexWord, setup: Setup) -> Manifest {
+        let zero = HexWord([0; 32]);
+        Manifest { setup, contract: zero, srs: srs.entry(digest), alpha: [zero; 2], beta: [zero; 4], circuits: vec![] }
+    }
+
+    /// Where it is looked for follows from the manifest, and so does who may know its tau.
+    #[test]
+    fn the_string_of_a_manifest_is_opened_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ceremony, development) =
+            (Setup::Ceremony { powers: HexWord([0; 32]), transcripts: vec![] }, Setup::InsecureDevelopment { seed: "file".into() });
+        let (srs, digest) = Srs::insecure_dev_in(folder.path(), 5, "file", |_, _| {}).unwrap();
+        let opened = Srs::open(folder.path(), &manifest_of(&srs, digest, development)).unwrap();
+        assert_eq!((opened.lagrange, opened.origin), (srs.lagrange.clone(), Origin::InsecureDevelopment));
+
+        let of_ceremony = manifest_of(&srs, digest, ceremony.clone());
+        let missing = Srs::open(folder.path(), &of_ceremony).unwrap_err();
+        assert!(matches!(missing, SrsFileError::Missing { .. }) && missing.to_string().contains("sheaf keys import"), "{missing}");
+        let place = Srs::path_of(folder.path(), &of_ceremony);
+        fs::copy(Srs::insecure_dev_path(folder.path(), 5, "file"), &place).unwrap();
+        for refused in [Srs::open(folder.path(), &of_ceremony).unwrap_err(), Srs::find_ceremony(folder.path(), 5).unwrap_err()] {
+            assert!(matches!(refused, SrsFileError::Origin { found: "INSECURE development", .. }), "{refused}");
+        }
+        let imported = Srs { origin: Origin::Ceremony, ..srs };
+        let digest = imported.save(&place).unwrap();
+        assert_eq!(Srs::open(folder.path(), &manifest_of(&imported, digest, ceremony.clone())).unwrap().origin, Origin::Ceremony);
+        assert_eq!(Srs::find_ceremony(folder.path(), 5).unwrap().1, digest);
+        let other = Srs::open(folder.path(), &manifest_of(&imported, HexWord([9; 32]), ceremony)).unwrap_err();
+        assert!(matches!(other, SrsFileError::Artifact(ArtifactError::Digest { .. })), "{other}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! public names slots.
 //!
 //! ```text
-//!             Srs (srs, file)
+//!             Srs (srs, file; ptau -> import)
 //!               |
 //!  StateVector (vector): prepare(touched) -> Step, C'        header, rho
 //!                        quotient(step, rho) -> C_q          zeta, claims, gamma
@@ -22,13 +22,17 @@
 //! Failure: wrong input is refused by name (`PrepareError`, `OpenError`, `SrsFileError`); a false statement has no opening.
 
 mod file;
+mod import;
 mod open;
+mod ptau;
 mod quotient;
 mod srs;
 mod vector;
 
 pub use file::SrsFileError;
+pub use import::{lagrange_g1, lagrange_g2, lagrange_steps};
 pub use open::{Claims, OpeningKey, SlotStatement, Statement};
+pub use ptau::{Powers, Ptau, PtauError, PtauFault, Section, weights};
 pub use srs::{Origin, SetupError, Srs};
 pub use vector::{OpenError, PrepareError, Quotient, StateVector, Step, TouchedSlot};
 

@@ -1,6 +1,6 @@
 //! The structured reference string: a Lagrange basis of commitments, and what L1 needs of it.
 //!
-//! States: made (here, or by a ceremony's importer), saved, loaded ([`super::file`]). The development set-up derives its secret
+//! States: made (here, or from powers of tau by [`super::import`]), saved, loaded ([`super::file`]). The development set-up derives its secret
 //! from a public seed: everybody can forge openings under it, so its origin is part of the bytes and of the file name.
 
 use super::open::OpeningKey;

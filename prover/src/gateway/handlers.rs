@@ -18,7 +18,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use sheaf_protocol::field::Word;
 use sheaf_protocol::manifest::HexWord;
-use sheaf_store::jobs::{self, Beat, ClaimRules, Claimed, NewFailure, NewProof, Stored};
+use sheaf_store::jobs::{self, Beat, ClaimRules, Claimed, JobStatement, NewFailure, NewProof, Stored};
 use sqlx::PgTransaction;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -236,12 +236,12 @@ impl Gateway {
         let input = jobs::input(transaction, batch).await.map_err(GatewayError::reading(batch))?;
         let statement = jobs::statement(transaction, batch).await.map_err(GatewayError::reading(batch))?;
         let statement = statement.ok_or(GatewayError::Corrupt(batch))?;
-        let circuit = statement.circuit;
+        let JobStatement { circuit, chain_id, contract, .. } = statement;
         let (Some(verifying_key), Some(inputs)) = (self.shared.verifier.digest(circuit), public_inputs(&statement)) else {
             return Err(GatewayError::Corrupt(batch));
         };
         let (lease_ms, public_inputs) = (self.shared.config.lease_ms, PublicWords::from(&inputs));
-        Ok(Job { batch, circuit, verifying_key, lease, lease_ms, input, public_inputs })
+        Ok(Job { batch, circuit, chain_id, contract, verifying_key, lease, lease_ms, input, public_inputs })
     }
 
     /// Verifies the words for the batch's public inputs, off the async threads and not more at once than there are cores.

@@ -29,6 +29,7 @@ pub(crate) fn public_inputs(statement: &JobStatement) -> Option<PublicInputs> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use sheaf_protocol::amount::Address;
     use sheaf_protocol::batch::PublicInput;
     use sheaf_protocol::field::{Fr, G1Affine};
     use sheaf_protocol::header::{Header, Record, zeta};
@@ -52,7 +53,14 @@ mod tests {
     fn challenges_are_those_of_the_protocol() {
         let (record, domain) = (record(), Fr::from(31_337u64));
         let claims = [1u64, 2, 3].map(|claim| to_word(Fr::from(claim)));
-        let statement = JobStatement { circuit: 1, domain: to_word(domain), record: record.words().try_into().unwrap(), claims };
+        let statement = JobStatement {
+            circuit: 1,
+            chain_id: 31_337,
+            contract: Address([1; 20]),
+            domain: to_word(domain),
+            record: record.words().try_into().unwrap(),
+            claims,
+        };
         let inputs = public_inputs(&statement).unwrap();
         let rho = record.header.rho(domain);
         let expected = [

@@ -4,8 +4,11 @@ use crate::metrics;
 use crate::wire::{FailureReason, Job, Phase, Timings};
 use crate::worker::keys::KeyCache;
 use sheaf_circuits::prove::{ProveError, Prover, proof_words, verify};
-use sheaf_protocol::batch::PublicInputs;
+use sheaf_protocol::batch::{PublicInput, PublicInputs};
 use sheaf_protocol::field::Word;
+use sheaf_protocol::header::domain;
+use sheaf_protocol::kzg::Origin;
+use sheaf_protocol::manifest::{InsecureSetup, check_development_chain};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -15,6 +18,8 @@ use tokio::sync::watch;
 pub(crate) enum EngineError {
     #[error("no key for circuit {0}, or not the one that the job asks for")]
     Key(u32),
+    #[error(transparent)]
+    InsecureKeys(InsecureSetup),
     #[error("the batch's public inputs are not the job's")]
     PublicInputs,
     #[error("{0}")]
@@ -28,7 +33,7 @@ pub(crate) enum EngineError {
 impl EngineError {
     pub(crate) fn reason(&self) -> FailureReason {
         match self {
-            Self::Key(_) => FailureReason::Key,
+            Self::Key(_) | Self::InsecureKeys(_) => FailureReason::Key,
             Self::PublicInputs | Self::Prove(ProveError::Circuit(_) | ProveError::Unsatisfied(_)) => FailureReason::Witness,
             Self::Prove(ProveError::Groth16(_)) | Self::Panicked => FailureReason::Prove,
             Self::SelfCheck => FailureReason::SelfCheck,
@@ -64,6 +69,9 @@ impl Engine {
     /// Proves a job and checks the proof; `phase` follows.
     pub(crate) async fn prove(&self, job: Job, phase: watch::Sender<Phase>) -> Result<Proven, EngineError> {
         let prover = self.keys.prover(&job).ok_or(EngineError::Key(job.circuit))?;
+        if prover.keys().origin == Origin::InsecureDevelopment {
+            check_development_chain(job.chain_id).map_err(EngineError::InsecureKeys)?;
+        }
         let pool = self.pool.clone();
         let task = tokio::task::spawn_blocking(move || pool.install(|| prove(&prover, &job, &phase)));
         task.await.unwrap_or(Err(EngineError::Panicked))
@@ -72,6 +80,10 @@ impl Engine {
 
 fn prove(prover: &Prover, job: &Job, phase: &watch::Sender<Phase>) -> Result<Proven, EngineError> {
     let inputs = job.public_inputs.decode().ok_or(EngineError::PublicInputs)?;
+    // binds the chain that the job names to what is proved
+    if inputs[PublicInput::Domain as usize] != domain(job.chain_id, &job.contract) {
+        return Err(EngineError::PublicInputs);
+    }
     let (assignment, witness) = timed(Phase::Witness, phase, || assignment(prover, job, &inputs));
     let assignment = assignment?;
     let (proof, proving) = timed(Phase::Prove, phase, || prover.prove_assignment(&assignment, &mut rand::rngs::OsRng));

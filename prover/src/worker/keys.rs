@@ -111,10 +111,9 @@ impl Entry {
         if ours != entry.circuit {
             return Err(KeyCacheError::OtherCircuit { name: name.clone(), ours, manifest: entry.circuit });
         }
-        let Setup::InsecureDevelopment { seed } = setup;
-        let path = Keys::insecure_dev_path(directory, name, &circuit, seed);
+        let path = Keys::path_of(directory, setup, name, &circuit);
         let refused = |source| KeyCacheError::Key { name: name.clone(), path: path.clone(), source: Box::new(source) };
-        let keys = Keys::load(&path, &circuit, &entry.proving_key.0).map_err(refused)?;
+        let keys = Keys::open(directory, setup, name, &circuit, &entry.proving_key.0).map_err(refused)?;
         let verifying_key = verifying_key_of(&keys);
         if verifying_key != entry.verifying_key {
             return Err(KeyCacheError::VerifyingKey(name.clone()));

@@ -11,7 +11,7 @@
 //! - The gateway is away: claims and submissions are repeated with growing pauses; a submission whose answer got lost is simply repeated.
 //! - The lease is lost: the proof is finished and submitted all the same, it may be the first.
 //! - The job cannot be proved: it is given back with the reason.
-//! - The token or the keys are wrong: the worker ends with an error, for nothing it does could succeed.
+//! - The token or the keys are wrong, or the keys are INSECURE and the chain is not 31337: the worker ends with an error, for nothing it does could succeed.
 //! - It is told to stop: no more claims; the running job is finished, or given back when the grace period is over.
 
 mod client;
@@ -24,8 +24,8 @@ pub use keys::{KeyCache, KeyCacheError};
 use crate::metrics;
 use crate::wire::{Claim, Failure, FailureReason, Heartbeat, Job, MAX_DETAIL_BYTES, Outcome, Phase, Submission};
 use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
-use engine::{Engine, Proven};
-use sheaf_protocol::manifest::HexWord;
+use engine::{Engine, EngineError, Proven};
+use sheaf_protocol::manifest::{HexWord, InsecureSetup};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -68,6 +68,9 @@ pub enum WorkerError {
     /// No threads.
     #[error("the prover's threads cannot be started")]
     Threads(#[source] rayon::ThreadPoolBuildError),
+    /// Development keys for a chain where money is.
+    #[error(transparent)]
+    InsecureKeys(InsecureSetup),
     /// The gateway will never serve this worker: wrong token, other keys, or no gateway at that address.
     #[error("this worker cannot work for this gateway")]
     Unwelcome(#[source] ClientError),
@@ -103,12 +106,12 @@ impl Worker {
     /// Works until `stop` is cancelled, then finishes the running job.
     ///
     /// # Errors
-    /// [`WorkerError::Unwelcome`].
+    /// [`WorkerError::Unwelcome`], [`WorkerError::InsecureKeys`].
     pub async fn run(&self, stop: &CancellationToken) -> Result<Summary, WorkerError> {
         let mut summary = Summary::default();
         while let Some(job) = self.next_job(stop).await? {
             let batch = job.batch;
-            let accepted = self.work(job, stop).await;
+            let accepted = self.work(job, stop).await?;
             *(if accepted { &mut summary.accepted } else { &mut summary.failed }) += 1;
             tracing::debug!(batch, accepted, "job done");
         }
@@ -139,8 +142,8 @@ impl Worker {
         Claim { worker: self.config.name.clone(), circuits: self.engine.keys().offers(), wait_s: self.config.wait_s }
     }
 
-    /// Proves a job under heartbeats; true if the gateway accepted the proof.
-    async fn work(&self, job: Job, stop: &CancellationToken) -> bool {
+    /// Proves a job under heartbeats; true if the gateway accepted the proof. Keys that must not be used for it end the worker.
+    async fn work(&self, job: Job, stop: &CancellationToken) -> Result<bool, WorkerError> {
         let (phase, watching) = watch::channel(Phase::Witness);
         let (batch, lease) = (job.batch, job.lease);
         let beats = self.beat(batch, lease, job.lease_ms, watching);
@@ -148,11 +151,11 @@ impl Worker {
             let proven = self.engine.prove(job, phase.clone()).await;
             phase.send_replace(Phase::Submit);
             match proven {
-                Ok(proven) => self.submit(batch, lease, proven).await,
+                Ok(proven) => Ok(self.submit(batch, lease, proven).await),
                 Err(error) => {
                     self.give_back(batch, lease, error.reason(), &error.to_string()).await;
                     metrics::worker_job("failed");
-                    false
+                    if let EngineError::InsecureKeys(error) = error { Err(WorkerError::InsecureKeys(error)) } else { Ok(false) }
                 }
             }
         };
@@ -161,7 +164,7 @@ impl Worker {
             () = self.grace(stop) => {
                 self.give_back(batch, lease, FailureReason::Drained, "the worker is stopping").await;
                 metrics::worker_job("lost");
-                false
+                Ok(false)
             }
             never = beats => match never {},
         }

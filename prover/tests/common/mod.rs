@@ -55,6 +55,7 @@ pub(crate) fn manifest() -> Manifest {
     let vk = prover.keys().verifying();
     Manifest {
         setup: Setup::InsecureDevelopment { seed: SEED.into() },
+        contract: zero,
         srs: SrsEntry { k: 16, digest: zero, tau: [zero; 4], l0: [[zero; 2]; 9] },
         alpha: g1_words(&vk.alpha_g1).map(HexWord),
         beta: g2_words(&vk.beta_g2).map(HexWord),
@@ -62,8 +63,10 @@ pub(crate) fn manifest() -> Manifest {
     }
 }
 
+const CONTRACT: Address = Address([1; 20]);
+
 pub(crate) fn domain() -> Fr {
-    Fr::from(31_337u64)
+    sheaf_protocol::header::domain(31_337, &CONTRACT)
 }
 
 fn key(n: u32) -> SecretKey {
@@ -136,7 +139,7 @@ pub(crate) async fn deploy(pool: &PgPool) {
         "INSERT INTO deployment (chain_id, contract, domain, deploy_block, manifest_digest, k, finality_depth)
          VALUES (31337, $1, $2, 0, $3, 16, 1)",
     )
-    .bind([1u8; 20].as_slice())
+    .bind(CONTRACT.0.as_slice())
     .bind(to_word(domain()).as_slice())
     .bind(manifest().digest().0.as_slice())
     .execute(pool)

@@ -9,7 +9,7 @@ use sheaf_protocol::kzg::{SIZES, Srs};
 use sheaf_protocol::manifest::{CircuitEntry, HexWord, Manifest, Setup, SrsEntry};
 use sheaf_protocol::shape::by_name;
 use sheaf_settlement::anvil::{Anvil, AnvilOptions, DEV_KEYS, Mining};
-use sheaf_settlement::deploy::{DeployOptions, Deployment, deploy};
+use sheaf_settlement::deploy::{DeployOptions, Deployment, contract_digest, deploy};
 use sheaf_settlement::key::L1Key;
 use sheaf_settlement::lead::Lead;
 use sheaf_settlement::rollup::{Rollup, TxReceipt};
@@ -71,6 +71,7 @@ pub(crate) fn manifest(srs: &Srs) -> Manifest {
     };
     Manifest {
         setup: Setup::InsecureDevelopment { seed: "settlement tests".into() },
+        contract: contract_digest(),
         srs: SrsEntry { k: 16, digest, tau: g2_words(&srs.tau_g2).map(HexWord), l0: srs.l0.map(|point| g1_words(&point).map(HexWord)) },
         alpha: g1(2),
         beta: g2(3),
@@ -88,6 +89,7 @@ pub(crate) struct World {
     pub(crate) rpc: Rpc,
     pub(crate) rollup: Rollup,
     pub(crate) deployment: Deployment,
+    pub(crate) manifest: Manifest,
     pub(crate) pool: PgPool,
     pub(crate) lead: Lead,
     pub(crate) board: Board,
@@ -102,12 +104,12 @@ impl World {
         let anvil = Anvil::start(options).await.unwrap();
         let rpc = Rpc::connect(anvil.url(), RPC).await.unwrap();
         let srs = srs();
-        let options = DeployOptions::new(operator().address());
-        let deployment = deploy(&rpc, &operator(), &manifest(&srs), &tau_powers(&srs), &options).await.unwrap();
+        let (manifest, options) = (manifest(&srs), DeployOptions::new(operator().address()));
+        let deployment = deploy(&rpc, &operator(), &manifest, &tau_powers(&srs), &options).await.unwrap();
         let lead = Lead::new(pool.clone(), "test", 60_000);
         assert!(lead.keep().await.unwrap());
         let rollup = Rollup::at(rpc.clone(), deployment.contract);
-        Self { anvil, rpc, rollup, deployment, pool, lead, board: Board::default() }
+        Self { anvil, rpc, rollup, deployment, manifest, pool, lead, board: Board::default() }
     }
 
     pub(crate) fn watcher(&self, edit: impl FnOnce(&mut WatcherOptions)) -> Watcher {

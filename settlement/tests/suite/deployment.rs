@@ -6,8 +6,8 @@ use serde_json::json;
 use sheaf_protocol::amount::{Address, Amount, NATIVE};
 use sheaf_protocol::field::{g2_words, word_u128};
 use sheaf_protocol::header::domain;
-use sheaf_protocol::manifest::{HexWord, Setup};
-use sheaf_settlement::deploy::{DeployError, ManifestError, check_manifest, check_setup, deploy_test_token};
+use sheaf_protocol::manifest::{HexWord, InsecureSetup, Setup};
+use sheaf_settlement::deploy::{ManifestError, check_manifest, contract_digest, deploy_test_token};
 use sheaf_settlement::rollup::{Rollup, SendError, ViewError, token_balance};
 use sheaf_settlement::rpc::Rpc;
 use sqlx::PgPool;
@@ -104,8 +104,10 @@ async fn a_node_that_freezes_while_a_deposit_waits_is_waited_for(pool: PgPool) {
 #[test]
 fn development_keys_stay_on_the_development_chain() {
     let setup = Setup::InsecureDevelopment { seed: "s".into() };
-    assert!(check_setup(&setup, 31_337).is_ok());
-    assert!(matches!(check_setup(&setup, 1), Err(DeployError::InsecureKeys { chain_id: 1 })));
+    assert_eq!(setup.check_chain(31_337), Ok(()));
+    assert_eq!(setup.check_chain(1), Err(InsecureSetup { chain_id: 1 }));
+    let ceremony = Setup::Ceremony { powers: HexWord([1; 32]), transcripts: vec![] };
+    assert_eq!(ceremony.check_chain(1), Ok(()));
 }
 
 #[test]
@@ -141,6 +143,19 @@ fn a_manifest_with_a_wrong_point_is_refused() {
     let mut disordered = good.clone();
     disordered.circuits[0].id = 2;
     assert_eq!(check_manifest(&disordered, &powers), Err(ManifestError::CircuitId { expected: 1, found: 2 }));
+
+    let mut other_version = good.clone();
+    other_version.contract = HexWord([4; 32]);
+    assert_eq!(check_manifest(&other_version, &powers), Err(ManifestError::Contract { expected: contract_digest(), found: HexWord([4; 32]) }));
+
+    let mut ceremony = good.clone();
+    ceremony.setup = Setup::Ceremony { powers: HexWord([1; 32]), transcripts: vec![] };
+    assert_eq!(check_manifest(&ceremony, &powers), Err(ManifestError::Transcripts { transcripts: 0, circuits: 1 }));
+    ceremony.setup = Setup::Ceremony { powers: HexWord([1; 32]), transcripts: vec![HexWord([2; 32])] };
+    assert_eq!(check_manifest(&ceremony, &powers), Ok(()));
+    // of a file with too few powers: L_0 of the sizes beyond it is unknown
+    ceremony.srs.l0[8] = [HexWord([0; 32]); 2];
+    assert!(matches!(check_manifest(&ceremony, &powers), Err(ManifestError::Point { .. })));
 
     let empty = sheaf_protocol::manifest::Manifest { circuits: vec![], ..good };
     assert_eq!(check_manifest(&empty, &powers), Err(ManifestError::NoCircuit));

@@ -223,7 +223,7 @@ async fn a_gas_limit_that_the_node_does_not_take_is_found_again(pool: PgPool) {
 /// The whole role in the background, with short time-outs.
 async fn service(world: &World, cancel: &CancellationToken) -> tokio::task::JoinHandle<()> {
     world.lead.release().await;
-    let mut options = ServiceOptions::new(world.anvil.url(), world.deployment.clone());
+    let mut options = ServiceOptions::new(world.anvil.url(), world.deployment.clone(), world.manifest.clone());
     options.rpc = RPC;
     options.submitter.finality_depth = 64;
     let service = Service::start(world.pool.clone(), operator(), options, world.board.clone()).await.unwrap();

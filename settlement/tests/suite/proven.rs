@@ -12,7 +12,7 @@ use sheaf_protocol::header::QueueEntry;
 use sheaf_protocol::manifest::{CircuitEntry, HexWord, Manifest, Setup, SrsEntry};
 use sheaf_protocol::shape::by_name;
 use sheaf_settlement::anvil::AnvilOptions;
-use sheaf_settlement::deploy::{DeployOptions, Deployment, creation_code, deploy_test_token};
+use sheaf_settlement::deploy::{DeployOptions, Deployment, contract_digest, creation_code, deploy_test_token};
 use sheaf_settlement::rollup::{Exit, Rollup, SendError, TxReceipt, mint_test_token};
 use sheaf_store::batches::{self, Computed, Seal};
 use sheaf_store::jobs::{ClaimRules, NewProof, claim, store_proof};
@@ -37,6 +37,7 @@ impl Fixture {
         let (params, digest) = (&self.0["params"], HexWord([0; 32]));
         Manifest {
             setup: Setup::InsecureDevelopment { seed: "fixtures".into() },
+            contract: contract_digest(),
             srs: SrsEntry { k: 16, digest, tau: array(&params["tau"]), l0: pairs(&params["l0"]) },
             alpha: array(&params["alpha"]),
             beta: array(&params["beta"]),
