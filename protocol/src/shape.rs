@@ -42,12 +42,12 @@ pub const SHAPES: &[NamedShape] = &[
     // a little of everything
     named("test", [4, 2, 1], 8, 2, [2, 1, 1]),
     // one domain of 2^18, for payers and receivers that differ, and for traffic among few
-    named("small", [102, 3, 2], 204, 4, [12, 2, 2]),
-    named("small-hot", [140, 3, 2], 70, 4, [12, 2, 2]),
+    named("small", [104, 3, 2], 208, 4, [10, 2, 2]),
+    named("small-hot", [144, 3, 2], 72, 4, [12, 2, 2]),
     // 2^21
-    named("large", [860, 16, 8], 1720, 8, [32, 8, 8]),
+    named("large", [864, 6, 4], 1728, 4, [16, 8, 8]),
     // 2^20: clears a flood of requests on L1
-    named("l1heavy", [4, 4, 2], 1232, 2, [400, 400, 400]),
+    named("l1heavy", [4, 4, 2], 1573, 2, [521, 521, 521]),
 ];
 
 /// The shape of that name.

@@ -9,4 +9,5 @@ mod keys;
 mod ladder;
 mod perturbation;
 mod snarkjs;
+mod soundness;
 mod world;

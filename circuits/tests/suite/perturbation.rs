@@ -1,8 +1,8 @@
-//! Every single witness variable of the `test` circuit, perturbed in several ways while all others stay, on a batch with unused slots
+//! Every single witness variable of the `test` circuit, perturbed in several ways while all others stay, on batches with unused slots
 //! and on one without: no change may go unnoticed, outside a reviewed list of free variables.
 
 use crate::counts::golden;
-use crate::world::{full_batch, rich_witness, test_circuit};
+use crate::world::{full_batch, requests_batch, rich_batch, test_circuit};
 use ark_bn254::Fr;
 use ark_ff::{Field, UniformRand};
 use rand::SeedableRng;
@@ -58,10 +58,11 @@ fn free_variables(name: &str, honest: &[Fr], rows: &[Vec<usize>]) -> String {
 fn no_variable_is_free_outside_the_reviewed_list() {
     let rows = rows_by_variable();
     let mut list = String::from("# Variables whose change alone goes unnoticed: inverses that a zero makes free and that enter nothing else.\n");
-    list +=
-        "# Slot: group, and place in the group. transfer, withdraw, deposit: u of an unused slot; account: u where neither c nor is_new is set.\n";
-    let (full, challenges) = full_batch();
-    for (name, witness) in [("rich batch", rich_witness().1), ("full batch", test_circuit().witness(&full, &challenges).unwrap())] {
+    list += "# Slot: group, and place in the group. every kind but fee and account: u of an unused slot; register: v of an unused\n\
+         # slot; exit, rotate: v where the owner asks, or own = req = 0 in an unused slot; account: u where neither c nor is_new is set.\n";
+    let ((_, rich, first), (full, second), (_, requests, third)) = (rich_batch(), full_batch(), requests_batch());
+    for (name, batch, challenges) in [("rich batch", rich, first), ("full batch", full, second), ("requests batch", requests, third)] {
+        let witness = test_circuit().witness(&batch, &challenges).unwrap();
         list += &free_variables(name, &test_circuit().assign(&witness).unwrap(), &rows);
     }
     golden("tests/suite/free.txt", &list);

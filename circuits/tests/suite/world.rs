@@ -23,10 +23,17 @@ pub(crate) fn shape(name: &str) -> Shape {
     by_name(name).unwrap().shape
 }
 
+/// Makes something that others wait for, with threads of its own: a thread of the common pool that waits for a part of it would meanwhile take
+/// up other work, which may wait for the whole.
+pub(crate) fn apart<T: Send>(make: impl FnOnce() -> T + Send) -> T {
+    let pool = rayon::ThreadPoolBuilder::new().build().unwrap();
+    std::thread::scope(|scope| scope.spawn(|| pool.install(make)).join().unwrap())
+}
+
 /// The `test` circuit, made once per test binary.
 pub(crate) fn test_circuit() -> &'static Circuit {
     static CIRCUIT: OnceLock<Circuit> = OnceLock::new();
-    CIRCUIT.get_or_init(|| Circuit::new(shape("test"), ID).unwrap())
+    CIRCUIT.get_or_init(|| apart(|| Circuit::new(shape("test"), ID).unwrap()))
 }
 
 /// Key holders with funded slots 1..=n: odd slots hold the native coin, even ones token 2.
@@ -154,7 +161,11 @@ impl World {
     }
 
     pub(crate) fn assemble_all(&self, operations: Operations) -> Result<Batch, BatchError> {
-        Batch::assemble(&self.ledger, (ID, shape("test")), self.domain, operations, |token| Some(Self::fee_slot(token)))
+        self.assemble_in(shape("test"), operations)
+    }
+
+    pub(crate) fn assemble_in(&self, shape: Shape, operations: Operations) -> Result<Batch, BatchError> {
+        Batch::assemble(&self.ledger, (ID, shape), self.domain, operations, |token| Some(Self::fee_slot(token)))
     }
 }
 
@@ -186,6 +197,39 @@ pub(crate) fn requests_batch() -> (World, Batch, Challenges) {
         ..Operations::default()
     };
     let batch = world.assemble_all(operations).unwrap();
+    let challenges = world.challenges();
+    (world, batch, challenges)
+}
+
+fn twofold_shape() -> Shape {
+    Shape { transfers: 1, withdrawals: 1, registers: 2, exits: 2, rotations: 2, ..shape("test") }
+}
+
+/// A circuit with two slots of what the `test` circuit has one of.
+pub(crate) fn twofold_circuit() -> &'static Circuit {
+    static CIRCUIT: OnceLock<Circuit> = OnceLock::new();
+    CIRCUIT.get_or_init(|| apart(|| Circuit::new(twofold_shape(), ID).unwrap()))
+}
+
+/// Two registers, the second of what slot 3 holds; the owner of 6 leaves, and a stranger asks for that as well; so for the rotation of 5.
+pub(crate) fn twofold_batch() -> (World, Batch, Challenges) {
+    let mut world = World::new(5, 6);
+    let key = |key: u32| world.keys[key as usize].public().0;
+    let operations = Operations {
+        registers: vec![world.register(2, 0, 7, 9), world.register(2, 1, 3, 4)],
+        exits: vec![World::request(6, 6), World::request(3, 6)],
+        rotations: vec![(World::request(5, 5), key(0)), (World::request(3, 5), key(8))],
+        ..Operations::default()
+    };
+    let batch = world.assemble_in(twofold_shape(), operations).unwrap();
+    let challenges = world.challenges();
+    (world, batch, challenges)
+}
+
+/// Every slot of every kind is unused, and the state is empty.
+pub(crate) fn idle_batch() -> (World, Batch, Challenges) {
+    let mut world = World::new(7, 0);
+    let batch = world.assemble_all(Operations::default()).unwrap();
     let challenges = world.challenges();
     (world, batch, challenges)
 }

@@ -6,12 +6,12 @@ use ark_bn254::Fr;
 use rand::Rng;
 use rayon::prelude::*;
 use sheaf_protocol::amount::{Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
-use sheaf_protocol::batch::{AccountSlot, Batch, BatchError, Challenges, Signed};
-use sheaf_protocol::ops::{Transfer, Withdraw};
+use sheaf_protocol::batch::{AccountSlot, Batch, BatchError, Challenges, Exit, Operations, Rotation, Signed};
+use sheaf_protocol::ops::{Register, Transfer, Withdraw};
 use std::collections::BTreeMap;
 
 /// Changed batches of each kind of change.
-const CASES: usize = 16;
+const CASES: usize = 12;
 
 /// Where a kind of change happens, another place in every case; `by` is 0, which mostly changes nothing, in one case of four.
 struct Change<'a> {
@@ -47,9 +47,28 @@ impl Change<'_> {
         self.batch.withdrawals[which] = self.world.sign_withdrawal(op, op.from.0);
     }
 
-    fn deposited(&mut self) -> &mut AccountSlot {
-        let slot = self.batch.deposits[self.which % 2].slot;
+    /// Changes the register, and signs it again.
+    fn register(&mut self, change: impl FnOnce(&mut Register)) {
+        let registered = &mut self.batch.registers[0];
+        let mut op = registered.signed.op;
+        change(&mut op);
+        *registered = self.world.sign_register(op, registered.new, op.from.0);
+    }
+
+    fn exit(&mut self) -> &mut Exit {
+        &mut self.batch.exits[0]
+    }
+
+    fn rotation(&mut self) -> &mut Rotation {
+        &mut self.batch.rotations[0]
+    }
+
+    fn at(&mut self, slot: SlotId) -> &mut AccountSlot {
         self.batch.accounts.iter_mut().find(|account| account.id == slot).unwrap()
+    }
+
+    fn deposited(&mut self) -> &mut AccountSlot {
+        self.at(self.batch.deposits[self.which % 2].slot)
     }
 }
 
@@ -85,6 +104,9 @@ fn kinds_of_accounts() -> Vec<Kind> {
         }),
         ("signatures counted", ByRows, |c| c.account().signed += c.by as u16),
         ("openings counted", ByRows, |c| c.account().opens += c.by as u8),
+        ("reads counted", ByRows, |c| c.account().reads += c.by as u8),
+        ("mark of an exit", ByRows, |c| c.account().exits ^= c.by % 2 == 1),
+        ("mark of a rotation", ByRows, |c| c.account().rotates ^= c.by % 2 == 1),
         ("openness", ByRows, |c| c.account().is_new ^= c.by % 2 == 1),
         ("new key", ByRows, |c| {
             let by = Fr::from(c.by);
@@ -230,7 +252,116 @@ fn kinds_of_others() -> Vec<Kind> {
     ]
 }
 
-/// Slots 1 to 4 hold something, slot 5 is opened, paid and spent from in one batch, 6 to 8 pad. At the edges slot 1 signs its last
+fn kinds_of_registers() -> Vec<Kind> {
+    use Refused::{ByRows, ForWantOfASignature};
+    vec![
+        ("register's nonce", ByRows, |c| {
+            let by = c.by;
+            c.register(|op| op.nonce.0 ^= by);
+        }),
+        ("register's token", ByRows, |c| {
+            let by = c.by as u16;
+            c.register(|op| op.token.0 ^= by);
+        }),
+        ("register's fee", ByRows, |c| {
+            let by = u128::from(c.by);
+            c.register(|op| op.fee = FeeFloat::from_amount(Amount(op.fee.amount().0 + by)).unwrap());
+        }),
+        ("register's sponsor", ByRows, |c| {
+            let by = c.by;
+            c.register(|op| op.from.0 = (op.from.0 + by - 1) % 4 + 1);
+        }),
+        ("key of a register's account", ByRows, |c| {
+            let by = Fr::from(c.by);
+            c.register(|op| op.account.key += by);
+        }),
+        ("owner of a register's account", ByRows, |c| {
+            let by = c.by as u8;
+            c.register(|op| op.account.owner.0[7] ^= by);
+        }),
+        ("token of a register's account", ByRows, |c| {
+            let by = c.by as u16;
+            c.register(|op| op.account.token.0 ^= by);
+        }),
+        ("slot that a register opens", ByRows, |c| c.batch.registers[0].new.0 += c.by),
+        ("register's signer", ByRows, |c| {
+            let (by, world) = (c.by, c.world);
+            let registered = &mut c.batch.registers[0];
+            *registered = world.sign_register(registered.signed.op, registered.new, (registered.signed.op.from.0 + by - 1) % 4 + 1);
+        }),
+        ("account under a register's signature", ForWantOfASignature, |c| c.batch.registers[0].signed.op.account.owner.0[0] ^= c.by as u8),
+        ("number of registers", ByRows, |c| c.batch.registers.truncate(1 - (c.by % 2) as usize)),
+    ]
+}
+
+fn kinds_of_requests() -> Vec<Kind> {
+    use Refused::ByRows;
+    vec![
+        ("who asks for an exit", ByRows, |c| c.exit().found.requester.0[2] ^= c.by as u8),
+        ("who asks for an exit, and what it does", ByRows, |c| {
+            // by 1, consistently: a stranger's exit does nothing; by 2, the amount stays
+            let (by, id) = (c.by, c.exit().found.slot);
+            c.exit().found.requester.0[2] ^= by as u8;
+            if by == 1 {
+                let left = std::mem::take(&mut c.exit().amount);
+                let account = c.at(id);
+                (account.exits, account.new.balance) = (false, left);
+            }
+        }),
+        ("exit's amount", ByRows, |c| c.exit().amount.0 += u128::from(c.by)),
+        ("exit's amount and what it leaves", ByRows, |c| {
+            let (by, id) = (u128::from(c.by), c.exit().found.slot);
+            c.exit().amount.0 -= by;
+            c.at(id).new.balance.0 += by;
+        }),
+        ("exit's amount and what was there", ByRows, |c| {
+            // by 3, more was there than leaves
+            let (by, id) = (u128::from(c.by), c.exit().found.slot);
+            c.exit().amount.0 += by;
+            c.at(id).old.balance.0 += if by == 3 { 4 } else { by };
+        }),
+        ("owner that an exit finds", ByRows, |c| c.exit().found.triple.owner.0[1] ^= c.by as u8),
+        ("key that an exit finds", ByRows, |c| {
+            let by = Fr::from(c.by);
+            c.exit().found.triple.key += by;
+        }),
+        ("token that an exit finds", ByRows, |c| c.exit().found.triple.token.0 ^= c.by as u16),
+        ("exit's slot", ByRows, |c| c.exit().found.slot.0 += c.by),
+        ("number of exits", ByRows, |c| c.batch.exits.truncate(1 - (c.by % 2) as usize)),
+        ("who asks for a rotation", ByRows, |c| c.rotation().found.requester.0[2] ^= c.by as u8),
+        ("who asks for a rotation, and what it does", ByRows, |c| {
+            // by 1, consistently: a stranger's rotation does nothing; by 2, the key changes all the same
+            let (by, id) = (c.by, c.rotation().found.slot);
+            c.rotation().found.requester.0[2] ^= by as u8;
+            if by == 1 {
+                let account = c.at(id);
+                (account.rotates, account.new.triple.key) = (false, account.key);
+            }
+        }),
+        ("rotation's key", ByRows, |c| {
+            let by = Fr::from(c.by);
+            c.rotation().new_key += by;
+        }),
+        ("rotation's key and the state's", ByRows, |c| {
+            // by 3, the state's is another
+            let (by, id) = (Fr::from(c.by), c.rotation().found.slot);
+            c.rotation().new_key += by;
+            let others = if c.by == 3 { by + by } else { by };
+            c.at(id).new.triple.key += others;
+        }),
+        ("owner that a rotation finds", ByRows, |c| c.rotation().found.triple.owner.0[1] ^= c.by as u8),
+        ("key that a rotation finds", ByRows, |c| {
+            let by = Fr::from(c.by);
+            c.rotation().found.triple.key += by;
+        }),
+        ("token that a rotation finds", ByRows, |c| c.rotation().found.triple.token.0 ^= c.by as u16),
+        ("rotation's slot", ByRows, |c| c.rotation().found.slot.0 += c.by),
+        ("number of rotations", ByRows, |c| c.batch.rotations.truncate(1 - (c.by % 2) as usize)),
+    ]
+}
+
+/// Slots 1 to 4 hold something, slot 5 is opened, paid and spent from in one batch, the sponsor 4 opens 6 and leaves, slot 3 takes another key,
+/// 7 and 8 pad. At the edges slot 1 signs its last
 /// nonces, and the deposits fill slot 3 up to 2^120 - 1.
 fn batch(seed: u64, at_the_edges: bool) -> (World, Batch) {
     let mut world = World::new(seed, 4);
@@ -249,7 +380,15 @@ fn batch(seed: u64, at_the_edges: bool) -> (World, Batch) {
     ];
     let withdrawals = vec![world.withdrawal(2, 1, small[2], 5), world.withdrawal(4, 0, 20, 0)];
     let deposits = vec![world.deposit(3, 60), world.deposit(5, 1_000)];
-    let batch = world.assemble(transfers, withdrawals, deposits).unwrap();
+    let operations = Operations {
+        transfers,
+        withdrawals,
+        registers: vec![world.register(4, 1, 6, 3)],
+        deposits,
+        exits: vec![World::request(4, 4)],
+        rotations: vec![(World::request(3, 3), world.keys[0].public().0)],
+    };
+    let batch = world.assemble_all(operations).unwrap();
     assert_eq!(batch.fees.iter().map(|fee| fee.token).collect::<Vec<TokenId>>(), [NATIVE, TOKEN]);
     assert!(!at_the_edges || batch.accounts.iter().any(|account| account.id == SlotId(3) && account.new.balance.0 == (1 << 120) - 1));
     assert!(!at_the_edges || batch.accounts.iter().any(|account| account.id == SlotId(1) && account.new.nonce.0 == u32::MAX));
@@ -279,7 +418,8 @@ fn verdicts_agree(&(name, refused, change): &Kind, case: usize, Base { world, ba
 
 #[test]
 fn native_rules_and_circuit_agree_on_changed_batches() {
-    let kinds: Vec<Kind> = [kinds_of_accounts(), kinds_of_transfers(), kinds_of_others()].into_iter().flatten().collect();
+    let kinds: Vec<Kind> =
+        [kinds_of_accounts(), kinds_of_transfers(), kinds_of_others(), kinds_of_registers(), kinds_of_requests()].into_iter().flatten().collect();
     let bases: Vec<Base> = (0..CASES).map(base).collect();
     let cases: Vec<(&Kind, usize)> = kinds.iter().flat_map(|kind| (0..CASES).map(move |case| (kind, case))).collect();
     assert!(cases.len() >= 300, "{} cases", cases.len());

@@ -1,15 +1,16 @@
 //! The exceptions that `Batch::check` lists, each with who refuses it. What only L1 refuses is named by the contract's error.
 
-use crate::world::{Verdict, World, rich_batch, rich_witness, test_circuit, verdict};
+use crate::forgery::{Base, Forge};
+use crate::world::{Verdict, World, requests_batch, rich_batch, rich_witness, test_circuit, verdict};
 use ark_bn254::Fr;
 use ark_ec::{CurveGroup, PrimeGroup};
 use ark_ff::{BigInteger, Field, PrimeField};
 use sheaf_protocol::amount::{Address, Amount, NATIVE, SlotId, TokenId};
-use sheaf_protocol::batch::{AccountSlot, Batch, BatchError, Challenges, PublicInput, account_pole};
-use sheaf_protocol::field::from_word;
+use sheaf_protocol::batch::{AccountSlot, Batch, BatchError, Challenges, Found, PublicInput, account_pole};
+use sheaf_protocol::field::{from_word, pow2};
 use sheaf_protocol::kzg::{OpenError, PrepareError, Srs, StateVector, domain_point};
-use sheaf_protocol::ledger::Triple;
-use sheaf_protocol::ops::{OpTag, Transfer, Withdraw};
+use sheaf_protocol::ledger::{Slot, Triple};
+use sheaf_protocol::ops::{OpTag, Register, Transfer, Withdraw};
 use sheaf_protocol::schnorr::{self, Check, Projective, Scalar, Signature};
 use std::sync::Arc;
 
@@ -20,6 +21,13 @@ fn account(batch: &mut Batch, slot: u32) -> &mut AccountSlot {
 /// [`rich_batch`] after a change: what the native rules and the circuit say.
 fn verdicts(change: impl FnOnce(&World, &mut Batch)) -> (Result<(), BatchError>, Verdict) {
     let (world, mut batch, challenges) = rich_batch();
+    change(&world, &mut batch);
+    (batch.check(), verdict(&batch, &challenges))
+}
+
+/// [`requests_batch`] after a change.
+fn verdicts_of_requests(change: impl FnOnce(&World, &mut Batch)) -> (Result<(), BatchError>, Verdict) {
+    let (world, mut batch, challenges) = requests_batch();
     change(&world, &mut batch);
     (batch.check(), verdict(&batch, &challenges))
 }
@@ -42,6 +50,47 @@ fn an_amount_of_2_to_the_112_is_left_to_l1() {
     assert_eq!(deposited, (Err(BatchError::Range("deposit amount")), Verdict::Satisfied));
 }
 
+/// L1 refuses it at the commit: the amount of an exit is below 2^112. The caps keep every balance below that.
+#[test]
+fn an_exit_of_2_to_the_112_is_left_to_l1() {
+    let exit = verdicts_of_requests(|_, batch| {
+        batch.exits[0].amount = Amount(1 << 112);
+        account(batch, 6).old.balance = Amount(1 << 112);
+    });
+    assert_eq!(exit, (Err(BatchError::Range("exit amount")), Verdict::Satisfied));
+}
+
+/// The load-bearing check of L1: the circuit proves an exit of -990 from a slot that spent 990 more than it had. As a word that is r - 990,
+/// which L1 refuses at the commit like any amount of 2^112 or more; so nobody is ever credited what it would be worth.
+#[test]
+fn an_exit_of_less_than_nothing_is_left_to_l1() {
+    let mut forge = Forge::on(Base::Requests);
+    let (held, spent) = (forge.world.ledger.get(SlotId(6)).balance.0, forge.world.transfer(6, 2, 0, 1_000_990, 0));
+    assert_eq!(held + 990, spent.op.amount.amount().0);
+    forge.use_transfer(1, &spent);
+    forge.account(2).balance += Fr::from(1_000_990u64);
+    forge.account(6).signatures += Fr::from(1u64);
+    forge.account(6).nonce += Fr::from(1u64);
+    forge.witness.exits[0].amount = -Fr::from(990u64);
+    assert!(forge.caught_by().is_empty());
+    assert!(forge.witness.exits[0].amount.into_bigint() >= pow2(112).into_bigint(), "the word that L1 sees");
+    forge.witness.exits[0].amount = Fr::from(0u64);
+    assert!(!forge.caught_by().is_empty(), "within the range nothing balances");
+}
+
+/// L1 refuses it: `SlotOutOfRange`.
+#[test]
+fn a_request_for_slot_0_is_left_to_l1() {
+    let nothing = verdicts_of_requests(|_, batch| {
+        // a stranger's, for slot 0 and token 0: K is 0, an unused slot
+        batch.exits[0].found = Found { slot: SlotId(0), triple: Slot::EMPTY.triple, requester: Address([9; 20]) };
+        batch.exits[0].amount = Amount(0);
+        let slot = account(batch, 6);
+        (slot.reads, slot.exits, slot.new) = (0, false, slot.old);
+    });
+    assert_eq!(nothing, (Err(BatchError::Disabled), Verdict::Satisfied));
+}
+
 /// L1 refuses it: `SlotOutOfRange`.
 #[test]
 fn a_deposit_into_slot_0_is_left_to_l1() {
@@ -61,6 +110,12 @@ fn an_operation_of_slot_0_that_moves_nothing_is_an_unused_slot() {
     let nothing = Withdraw { address: Address([0xab; 20]), ..Withdraw::default() };
     let withdrawal = verdicts(|world, batch| batch.withdrawals.push(world.sign_withdrawal(nothing, 6)));
     assert_eq!(withdrawal, (Err(BatchError::Disabled), Verdict::Satisfied));
+    let nobody = verdicts(|world, batch| {
+        let account = world.triple(6);
+        let op = Register { account: Triple { token: TokenId(0), ..account }, ..Register::default() };
+        batch.registers.push(world.sign_register(op, SlotId(0), 6));
+    });
+    assert_eq!(nobody, (Err(BatchError::Disabled), Verdict::Satisfied));
     let something = Withdraw { amount: Amount(1), ..nothing };
     let withdrawal = verdicts(|world, batch| batch.withdrawals.push(world.sign_withdrawal(something, 6)));
     assert_eq!(withdrawal, (Err(BatchError::Disabled), Verdict::Violated));
@@ -191,6 +246,36 @@ fn a_deposit_without_key_owner_or_token_is_left_to_l1() {
         });
         assert_eq!(opened, (Ok(()), Verdict::Satisfied), "{triple:?}");
     }
+}
+
+/// L1 refuses each at the commit, as it does for deposits.
+#[test]
+fn a_register_without_key_owner_or_token_is_left_to_l1() {
+    let triple = requests_batch().1.registers[0].signed.op.account;
+    let without = [Triple { key: Fr::from(0u64), ..triple }, Triple { owner: Address([0; 20]), ..triple }, Triple { token: TokenId(0), ..triple }];
+    for triple in without {
+        let opened = verdicts_of_requests(|world, batch| {
+            let op = Register { account: triple, ..batch.registers[0].signed.op };
+            batch.registers[0] = world.sign_register(op, SlotId(7), 2);
+            let account = account(batch, 7);
+            (account.new.triple, account.key) = (triple, triple.key);
+        });
+        assert_eq!(opened, (Ok(()), Verdict::Satisfied), "{triple:?}");
+    }
+}
+
+/// L1 never has it: nobody sends from the zero address, which is the owner of empty slots.
+#[test]
+fn a_request_of_nobody_for_an_empty_slot_is_left_to_l1() {
+    let nobodys = verdicts_of_requests(|_, batch| {
+        batch.rotations[0].found = Found { slot: SlotId(8), triple: Slot::EMPTY.triple, requester: Address([0; 20]) };
+        let key = batch.rotations[0].new_key;
+        let slot = account(batch, 5);
+        (slot.reads, slot.rotates, slot.new) = (0, false, slot.old);
+        let empty = account(batch, 8);
+        (empty.reads, empty.rotates, empty.new.triple.key) = (1, true, key);
+    });
+    assert_eq!(nobodys, (Ok(()), Verdict::Satisfied));
 }
 
 /// What the list promises of the public inputs: only these six depend on what a prover says.

@@ -7,31 +7,71 @@
 //! lie unless L1 fixes them (*pinned*): E and Delta by the state's commitments, y_da and y_ops by the bytes it sees.
 
 mod overflow;
+mod registers;
+mod requests;
 mod signatures;
 mod slots;
 mod variables;
 
+pub(crate) use variables::ranged;
+
 use crate::counts::golden;
-use crate::world::{World, rich_witness, test_circuit};
+use crate::world::{World, apart, idle_batch, requests_batch, rich_batch, test_circuit, twofold_batch, twofold_circuit};
 use ark_bn254::Fr;
+use rayon::prelude::*;
+use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::builder::{Section, Tampering, VarIndex};
+use sheaf_circuits::evaluate::Violation;
 use sheaf_circuits::witness::BatchWitness;
 use sheaf_protocol::batch::{PUBLIC_INPUTS, PublicInput};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::OnceLock;
+
+/// The honest batch that a forgery starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// Transfers, withdrawals, a deposit: see [`rich_batch`].
+    Rich,
+    /// A register, an exit, a rotation: see [`requests_batch`].
+    Requests,
+    /// Two of each of these, of which one does nothing, in a circuit of their own: see [`twofold_batch`].
+    Twofold,
+    /// Nothing happens in a state that holds nothing.
+    Idle,
+}
+
+/// The honest batch, made once per test binary.
+fn honest(base: Base, circuit: &'static Circuit) -> &'static (World, BatchWitness) {
+    static HONEST: [OnceLock<(World, BatchWitness)>; 4] = [const { OnceLock::new() }; 4];
+    let make = || {
+        let (world, batch, challenges) = match base {
+            Base::Rich => rich_batch(),
+            Base::Requests => requests_batch(),
+            Base::Twofold => twofold_batch(),
+            Base::Idle => idle_batch(),
+        };
+        let witness = circuit.witness(&batch, &challenges).unwrap();
+        (world, witness)
+    };
+    HONEST[base as usize].get_or_init(|| apart(make))
+}
 
 /// A lie in the making, starting from an honest batch.
 pub(crate) struct Forge {
-    pub(crate) world: World,
+    pub(crate) base: Base,
+    circuit: &'static Circuit,
+    pub(crate) world: &'static World,
     pub(crate) witness: BatchWitness,
     pub(crate) tampering: Tampering,
     pinned: Vec<PublicInput>,
 }
 
 impl Forge {
-    pub(crate) fn new() -> Self {
-        let (world, witness) = rich_witness();
-        Self { world, witness, tampering: Tampering::new(), pinned: Vec::new() }
+    pub(crate) fn on(base: Base) -> Self {
+        let circuit = if base == Base::Twofold { twofold_circuit() } else { test_circuit() };
+        let (world, witness) = honest(base, circuit);
+        Self { base, circuit, world, witness: witness.clone(), tampering: Tampering::new(), pinned: Vec::new() }
     }
 
     /// Leaves a public input as L1 has it.
@@ -41,7 +81,7 @@ impl Forge {
 
     /// What the witness allocates with the lies so far.
     pub(crate) fn assignment(&self) -> Vec<Fr> {
-        test_circuit().assign_tampered(&self.witness, &self.tampering).unwrap().0
+        self.circuit.assign_tampered(&self.witness, &self.tampering).unwrap().0
     }
 
     /// The value of a variable with the lies so far.
@@ -59,10 +99,9 @@ impl Forge {
         self.set(variable, value + by);
     }
 
-    /// The groups that catch the forgery, once the forger's own public inputs fit it.
-    pub(crate) fn caught_by(&self) -> BTreeSet<String> {
-        let circuit = test_circuit();
-        let (_, computed) = circuit.assign_tampered(&self.witness, &self.tampering).unwrap();
+    /// The rows that catch the forgery, once the forger's own public inputs fit it.
+    pub(crate) fn violations(&self) -> Vec<Violation> {
+        let (mut assignment, computed) = self.circuit.assign_tampered(&self.witness, &self.tampering).unwrap();
         let [e, z, delta] = computed.claims;
         let [y_da, y_ops] = computed.words;
         let forged = [
@@ -73,14 +112,18 @@ impl Forge {
             (PublicInput::YDa, y_da),
             (PublicInput::YOps, y_ops),
         ];
-        let mut witness = self.witness.clone();
+        // nothing is computed from these inputs: they only end the sums that give them
         for (input, value) in forged {
             if !self.pinned.contains(&input) {
-                witness.inputs[input as usize] = value;
+                assignment[1 + input as usize] = value;
             }
         }
-        let (assignment, _) = circuit.assign_tampered(&witness, &self.tampering).unwrap();
-        circuit.violated_groups(&assignment)
+        self.circuit.violations(&assignment)
+    }
+
+    /// The groups of these rows.
+    pub(crate) fn caught_by(&self) -> BTreeSet<String> {
+        self.violations().into_iter().map(|violation| violation.group).collect()
     }
 }
 
@@ -94,39 +137,64 @@ pub(crate) fn variables_of(section: Section, group: &str) -> Vec<VarIndex> {
     found
 }
 
-/// A forgery by name, what it does, and the groups that must catch it, no more and no fewer.
+/// A forgery by name, what it does to which batch, and the groups that must catch it, no more and no fewer.
 pub(crate) struct Forgery {
     pub(crate) name: String,
+    pub(crate) base: Base,
     pub(crate) caught_by: Vec<String>,
-    pub(crate) forge: Box<dyn Fn(&mut Forge)>,
+    pub(crate) forge: Box<dyn Fn(&mut Forge) + Sync>,
+}
+
+impl Forgery {
+    /// The forged witness.
+    pub(crate) fn forged(&self) -> Forge {
+        let mut forge = Forge::on(self.base);
+        (self.forge)(&mut forge);
+        forge
+    }
 }
 
 /// Shorthand for the tables.
-pub(crate) fn forgery(name: &str, caught_by: &[&str], forge: impl Fn(&mut Forge) + 'static) -> Forgery {
-    Forgery { name: name.to_owned(), caught_by: caught_by.iter().map(|group| (*group).to_owned()).collect(), forge: Box::new(forge) }
+pub(crate) fn forgery_on(base: Base, name: &str, caught_by: &[&str], forge: impl Fn(&mut Forge) + Sync + 'static) -> Forgery {
+    let caught_by = caught_by.iter().map(|group| (*group).to_owned()).collect();
+    Forgery { name: name.to_owned(), base, caught_by, forge: Box::new(forge) }
 }
 
-fn all() -> Vec<Forgery> {
-    [slots::forgeries(), overflow::forgeries(), signatures::forgeries(), variables::forgeries()].into_iter().flatten().collect()
+/// On the batch of transfers, withdrawals and a deposit.
+pub(crate) fn forgery(name: &str, caught_by: &[&str], forge: impl Fn(&mut Forge) + Sync + 'static) -> Forgery {
+    forgery_on(Base::Rich, name, caught_by, forge)
+}
+
+/// On the batch of a register, an exit and a rotation.
+pub(crate) fn of_requests(name: &str, caught_by: &[&str], forge: impl Fn(&mut Forge) + Sync + 'static) -> Forgery {
+    forgery_on(Base::Requests, name, caught_by, forge)
+}
+
+/// Every forgery.
+pub(crate) fn all() -> Vec<Forgery> {
+    let stories = [slots::forgeries(), registers::forgeries(), requests::forgeries(), overflow::forgeries()];
+    stories.into_iter().chain([signatures::forgeries(), variables::forgeries()]).flatten().collect()
 }
 
 #[test]
 fn an_honest_witness_is_not_caught() {
-    assert_eq!(Forge::new().caught_by(), BTreeSet::new());
+    for base in [Base::Rich, Base::Requests, Base::Twofold, Base::Idle] {
+        assert_eq!(Forge::on(base).caught_by(), BTreeSet::new(), "{base:?}");
+    }
 }
 
 #[test]
 fn every_forgery_is_caught_by_exactly_the_groups_named() {
-    let mut wrong = Vec::new();
-    for forgery in all() {
-        let mut forge = Forge::new();
-        (forgery.forge)(&mut forge);
-        let expected: BTreeSet<String> = forgery.caught_by.into_iter().collect();
-        let caught_by = forge.caught_by();
-        if expected.is_empty() || caught_by != expected {
-            wrong.push(format!("{}: caught by {caught_by:?}, expected {expected:?}", forgery.name));
-        }
-    }
+    let verdict = |forgery: &Forgery| {
+        let expected: BTreeSet<String> = forgery.caught_by.iter().cloned().collect();
+        let caught_by = forgery.forged().caught_by();
+        let wrong = expected.is_empty() || caught_by != expected;
+        wrong.then(|| format!("{}: caught by {caught_by:?}, expected {expected:?}", forgery.name))
+    };
+    let forgeries = all();
+    let names: BTreeSet<&str> = forgeries.iter().map(|forgery| forgery.name.as_str()).collect();
+    assert!(names.len() == forgeries.len() && names.len() >= 100, "{} forgeries, {} names", forgeries.len(), names.len());
+    let wrong: Vec<String> = forgeries.par_iter().filter_map(verdict).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

@@ -1,7 +1,7 @@
 //! Forged signatures. The victim's secret key is never used, except in those forgeries where a holder answers another
 //! challenge than the one its hash demands (which would let two answers to one R be had, and so the key).
 
-use super::{Forge, Forgery, forgery, variables_of};
+use super::{Base, Forge, Forgery, forgery_on, variables_of};
 use ark_bn254::Fr;
 use ark_ec::{CurveGroup, PrimeGroup};
 use ark_ff::{AdditiveGroup, BigInt, BigInteger, BitIteratorBE, Field, MontFp, PrimeField, UniformRand, Zero};
@@ -17,7 +17,7 @@ use sheaf_protocol::schnorr::{
 };
 use std::collections::BTreeSet;
 
-/// The signature under attack: the third transfer's (2 -> 4) or the withdrawal's (from 4).
+/// The signature under attack: the third transfer's (2 -> 4), the withdrawal's (from 4) or the register's (by 2).
 struct Target {
     section: Section,
     tag: OpTag,
@@ -33,6 +33,7 @@ impl Target {
         let domain = f.world.domain;
         let (tag, slot, message) = match kind {
             "transfer" => (OpTag::Transfer, 2, f.world.transfer(2, 4, 0, 12_345, 10).op.message()),
+            "register" => (OpTag::Register, 2, f.world.register(2, 0, 7, 9).signed.op.message(domain)),
             _ => (OpTag::Withdraw, 4, f.world.withdrawal(4, 0, 777, 5).op.message(domain)),
         };
         let honest = signature(f, kind);
@@ -70,13 +71,25 @@ impl Target {
     }
 }
 
+const KINDS: [&str; 3] = ["transfer", "withdraw", "register"];
+
+/// A batch with a signature of that kind.
+fn base(kind: &str) -> Base {
+    if kind == "register" { Base::Requests } else { Base::Rich }
+}
+
 fn signature<'f>(f: &'f Forge, kind: &str) -> &'f SignatureWitness {
-    if kind == "transfer" { &f.witness.transfers[2].signature } else { &f.witness.withdrawals[0].signature }
+    match kind {
+        "transfer" => &f.witness.transfers[2].signature,
+        "register" => &f.witness.registers[0].signature,
+        _ => &f.witness.withdrawals[0].signature,
+    }
 }
 
 fn install(f: &mut Forge, target: &Target, witness: SignatureWitness) {
     match target.section.0 {
         "transfer" => f.witness.transfers[2].signature = witness,
+        "register" => f.witness.registers[0].signature = witness,
         _ => f.witness.withdrawals[0].signature = witness,
     }
 }
@@ -248,12 +261,13 @@ fn small_group(rng: &mut ChaCha20Rng) -> Vec<Option<(Fr, Fr)>> {
     }
 }
 
-/// c as a multiple of A in that group, where `(beta x, y)` is `lambda A`.
-fn challenge_in(c: Challenge, lambda: usize) -> usize {
-    (0..64).rev().fold(2 * (1 + lambda), |sum, i| {
+/// c as a multiple of A in that group, where `(beta x, y)` is `lambda A`; `None` if the ladder meets a digit or infinity, as it may there.
+fn challenge_in(c: Challenge, lambda: usize) -> Option<usize> {
+    (0..64).rev().try_fold(2 * (1 + lambda), |sum, i| {
         let digit = if c.h1 >> i & 1 == 1 { lambda } else { 1 };
         let signed = if c.h0 >> i & 1 == 1 { digit } else { SMALL_ORDER - digit };
-        (2 * sum + signed) % SMALL_ORDER
+        let (sum, next) = (sum % SMALL_ORDER, (2 * sum + signed) % SMALL_ORDER);
+        (sum != digit && sum != SMALL_ORDER - digit && next != 0).then_some(next)
     })
 }
 
@@ -273,7 +287,7 @@ fn key_off_the_curve(f: &mut Forge, mut t: Target) {
         pairs.find_map(|pair| {
             let r = pair.iter().fold(before, |sum, point| add_anywhere(sum, Some(*point)))?;
             let c = challenge(t.hash(Affine::new_unchecked(r.0, r.1)));
-            (challenge_in(c, lambda) == guess).then_some((c, pair))
+            (challenge_in(c, lambda) == Some(guess)).then_some((c, pair))
         })
     });
     let (c, pair) = found.unwrap();
@@ -301,18 +315,18 @@ pub(crate) fn forgeries() -> Vec<Forgery> {
     let of_kind = |kind: &'static str| {
         attacks.iter().map(move |(group, name, attack)| {
             let attack = *attack;
-            forgery(&format!("{kind}_{name}"), &[&format!("{kind}.signature.{group}")], move |f| {
+            forgery_on(base(kind), &format!("{kind}_{name}"), &[&format!("{kind}.signature.{group}")], move |f| {
                 let target = Target::new(f, kind);
                 attack(f, target);
             })
         })
     };
-    of_kind("transfer").chain(of_kind("withdraw")).collect()
+    KINDS.into_iter().flat_map(of_kind).collect()
 }
 
 /// What is looser in the circuit than in `verify`: nothing catches it, and nobody but the key's holder can make it.
 fn assert_provable_but_not_verified(kind: &'static str, sign: fn(&mut Forge, Target) -> Signature) {
-    let mut forge = Forge::new();
+    let mut forge = Forge::on(base(kind));
     let target = Target::new(&forge, kind);
     let (key, domain, tag, message) = (target.key.x, target.domain, target.tag as u8, target.message);
     let signature = sign(&mut forge, target);
@@ -333,7 +347,7 @@ fn second_reading(e: Fr) -> Option<BigInt<4>> {
 
 #[test]
 fn e_has_a_second_reading_that_only_the_holder_can_answer() {
-    for kind in ["transfer", "withdraw"] {
+    for kind in KINDS {
         assert_provable_but_not_verified(kind, |f, mut t| {
             let (k, r, reading) = loop {
                 let k = t.scalar();
@@ -363,7 +377,7 @@ fn a_third_of_all_hashes_has_a_second_reading() {
 
 #[test]
 fn the_holder_may_sign_for_the_other_root_of_the_key() {
-    for kind in ["transfer", "withdraw"] {
+    for kind in KINDS {
         assert_provable_but_not_verified(kind, |f, mut t| {
             let k = t.scalar();
             let r = affine(Projective::generator() * k);

@@ -34,13 +34,13 @@ impl Forge {
         self.witness.accounts.iter().position(|account| account.idx == fr(idx as i64)).unwrap()
     }
 
-    pub(super) fn account(&mut self, idx: usize) -> &mut AccountWitness {
+    pub(crate) fn account(&mut self, idx: usize) -> &mut AccountWitness {
         let position = self.position(idx);
         &mut self.witness.accounts[position]
     }
 
     /// Replaces the padding slot by `account`, in front of all others.
-    pub(super) fn replace_padding(&mut self, account: AccountWitness) {
+    pub(crate) fn replace_padding(&mut self, account: AccountWitness) {
         self.witness.accounts.pop();
         self.witness.accounts.insert(0, account);
     }
@@ -50,7 +50,7 @@ impl Forge {
         self.account(idx).balance += fr(by);
     }
 
-    pub(super) fn use_transfer(&mut self, slot: usize, signed: &Signed<Transfer>) {
+    pub(crate) fn use_transfer(&mut self, slot: usize, signed: &Signed<Transfer>) {
         self.witness.transfers[slot] = transfer_witness(signed, self.world.domain).unwrap();
     }
 
@@ -81,7 +81,7 @@ impl Forge {
     }
 
     /// Switches off a slot that is in use.
-    pub(super) fn disable(&mut self, section: Section) {
+    pub(crate) fn disable(&mut self, section: Section) {
         let [en, inverse] = variables_of(section, "enabled")[..] else { panic!("en and its inverse") };
         self.set(en, Fr::ZERO);
         self.set(inverse, Fr::ZERO);

@@ -1,15 +1,15 @@
 //! Forgeries that only touch variables: digits that are no bits but spell the same number, fractions that are wrong but cancel,
 //! inner products. They find a missing row where no story does.
 
-use super::{Forge, Forgery, forgery, variables_of};
+use super::{Base, Forge, Forgery, forgery, forgery_on, variables_of};
 use ark_bn254::Fr;
 use ark_ff::Field;
 use sheaf_circuits::builder::{Section, VarIndex};
 
 /// A ranged number that keeps its value: one digit 2 more, the next one less. Its digits start at `first` in the group.
-fn not_bits(section: Section, group: &'static str, number: &str, first: usize) -> Forgery {
+fn not_bits(base: Base, section: Section, group: &'static str, number: &str, first: usize) -> Forgery {
     let name = format!("digits_of_{}_{number}_are_not_bits", section.0);
-    forgery(&name, &[&format!("{}.{group}", section.0)], move |f| {
+    forgery_on(base, &name, &[&format!("{}.{group}", section.0)], move |f| {
         let bits = variables_of(section, group);
         f.shift(bits[first], Fr::from(2u64));
         f.shift(bits[first + 1], -Fr::ONE);
@@ -32,15 +32,17 @@ fn shifted(name: &'static str, section: Section, group: &'static str, position: 
 
 const TRANSFER: Section = ("transfer", 0);
 const WITHDRAW: Section = ("withdraw", 0);
-/// Unused slots, whose amounts and fees are 0 whatever their exponents.
-const UNUSED: [Section; 2] = [("transfer", 3), ("withdraw", 1)];
+const REGISTER: Section = ("register", 0);
+const ROTATE: Section = ("rotate", 0);
+/// Slots without use in the batch of transfers, whose amounts and fees are 0 whatever their exponents.
+const UNUSED: [Section; 3] = [("transfer", 3), ("withdraw", 1), REGISTER];
 const FEE: Section = ("fee", 0);
 /// A slot that signs and is credited.
 const ACCOUNT: Section = ("account", 1);
 const BATCH: Section = ("batch", 0);
 
 /// Numbers of a group by name and width, in order of allocation.
-type Ranged = (&'static str, &'static [(&'static str, usize)]);
+pub(crate) type Ranged = (&'static str, &'static [(&'static str, usize)]);
 
 const SIGNED: [Ranged; 5] = [
     ("token_range", &[("token", 16)]),
@@ -50,8 +52,8 @@ const SIGNED: [Ranged; 5] = [
     ("slots_range", &[("from", 24)]),
 ];
 
-/// Every ranged number of every kind of slot.
-fn ranges() -> Vec<Forgery> {
+/// The numbers of a kind of slot in groups, and the batch that uses such a slot.
+pub(crate) fn ranged() -> [(Base, Section, Vec<Ranged>); 6] {
     let of_transfers: [Ranged; 2] = [("slots_range", &[("from", 24), ("to", 24)]), ("amount_range", &[("mantissa", 36), ("exponent", 4)])];
     let of_fees: [Ranged; 3] = [("slot_range", &[("idx", 24)]), ("token_range", &[("token", 16)]), ("total_range", &[("total", 112)])];
     let of_accounts: [Ranged; 5] = [
@@ -61,18 +63,33 @@ fn ranges() -> Vec<Forgery> {
         ("balance_range", &[("balance", 120)]),
         ("counts_range", &[("signatures", 12), ("openings", 8), ("reads", 8)]),
     ];
-    let kinds: [(Section, Vec<Ranged>); 4] =
-        [(TRANSFER, [&SIGNED[..4], &of_transfers].concat()), (WITHDRAW, SIGNED.to_vec()), (FEE, of_fees.to_vec()), (ACCOUNT, of_accounts.to_vec())];
+    let of_registers: [Ranged; 2] = [("token_range", &[("token", 16), ("new_token", 16)]), ("slots_range", &[("from", 24), ("new", 24)])];
+    let of_rotations: [Ranged; 2] = [("slot_range", &[("idx", 24)]), ("token_range", &[("token", 16)])];
+    [
+        (Base::Rich, TRANSFER, [&SIGNED[..4], &of_transfers].concat()),
+        (Base::Rich, WITHDRAW, SIGNED.to_vec()),
+        (Base::Requests, REGISTER, [&SIGNED[1..4], &of_registers].concat()),
+        (Base::Requests, ROTATE, of_rotations.to_vec()),
+        (Base::Rich, FEE, of_fees.to_vec()),
+        (Base::Rich, ACCOUNT, of_accounts.to_vec()),
+    ]
+}
+
+/// Every ranged number of every kind of slot.
+fn ranges() -> Vec<Forgery> {
     let mut all = Vec::new();
-    for (section, (group, numbers)) in kinds.iter().flat_map(|(section, groups)| groups.iter().map(move |group| (*section, *group))) {
-        let widths: usize = numbers.iter().map(|(_, width)| width).sum();
-        assert_eq!(variables_of(section, group).len(), widths, "{section:?} {group} holds other numbers");
-        let mut first = 0;
-        for (number, width) in numbers {
-            // a false exponent of a used slot shows on the balance bus as well
-            let unused = UNUSED.into_iter().find(|unused| number.ends_with("exponent") && unused.0 == section.0);
-            all.push(not_bits(unused.unwrap_or(section), group, number, first));
-            first += width;
+    for (base, section, groups) in ranged() {
+        for (group, numbers) in groups {
+            let widths: usize = numbers.iter().map(|(_, width)| width).sum();
+            assert_eq!(variables_of(section, group).len(), widths, "{section:?} {group} holds other numbers");
+            let mut first = 0;
+            for (number, width) in numbers {
+                // a false exponent of a used slot shows on the balance bus as well
+                let unused = UNUSED.into_iter().find(|unused| number.ends_with("exponent") && unused.0 == section.0);
+                let (base, section) = unused.map_or((base, section), |unused| (Base::Rich, unused));
+                all.push(not_bits(base, section, group, number, first));
+                first += width;
+            }
         }
     }
     all
