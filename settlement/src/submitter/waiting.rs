@@ -11,10 +11,11 @@ use sheaf_store::l1::{self, Attempt, Mined, Transaction};
 use std::time::{Duration, Instant};
 
 impl Submitter {
-    /// Finds out what became of a transaction and moves its rows accordingly. Nothing moves while the L1 nodes contradict each other about it.
+    /// Finds out what became of a transaction and moves its rows accordingly. Nothing moves while the L1 nodes contradict each other, or
+    /// themselves, about it.
     pub(super) async fn resolve(&mut self, transaction: &Transaction, round: &Round) -> Result<(), SubmitError> {
         let found = match self.find_receipt(transaction, round).await {
-            Err(SubmitError::Rpc(error @ RpcError::Contradiction { .. })) => {
+            Err(SubmitError::Rpc(error @ (RpcError::Contradiction { .. } | RpcError::Malformed { .. }))) => {
                 self.block(error.to_string());
                 return Ok(());
             }

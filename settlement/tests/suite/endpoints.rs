@@ -154,6 +154,23 @@ async fn with_one_of_two_nodes_gone_batches_go_on_and_deposits_wait(pool: PgPool
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_node_that_failed_lately_decides_where_the_others_contradict_each_other(pool: PgPool) {
+    let world = World::new(pool).await;
+    let nonces = |call: &Value| if call["method"] == "eth_getTransactionCount" { Fate::Invented(json!("0x63")) } else { Fate::Passes };
+    let ((liar, lies), (rests, gone)) = (switched(&world, nonces).await, switched(&world, |_| Fate::Lost).await);
+    let rpc = Rpc::connect(&format!("{liar},{rests},{}", world.anvil.url()), PATIENT).await.unwrap();
+    let (watcher, mut submitter) = (watcher(&world, rpc.clone()), submitter(&world, rpc));
+    lies.store(true, Ordering::Relaxed);
+    gone.store(true, Ordering::Relaxed);
+    assert!(submitter.step().await.is_err(), "one against one");
+    gone.store(false, Ordering::Relaxed);
+    world.empty_batches(1..=1).await;
+    submitter.step().await.unwrap();
+    assert_eq!(world.rollup.progress().await.unwrap().committed, 1);
+    catch_up(&watcher).await;
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_sending_that_one_node_swallows_arrives_through_another(pool: PgPool) {
     let world = World::new(pool).await;
     let swallows = |call: &Value| if call["method"] == "eth_sendRawTransaction" { Fate::Invented(json!("0x00")) } else { Fate::Passes };

@@ -285,7 +285,7 @@ async fn assert_shares_make_the_whole(world: &World, last: u64, totals: impl Ite
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_deposit_that_a_batch_refuses_goes_back_once_and_by_itself(pool: PgPool) {
     let (world, fixture) = fixture_world(pool).await;
-    let (watcher, mut submitter) = (world.watcher(|_| {}), world.submitter(|_| {}));
+    let (watcher, mut submitter) = (world.watcher(|options| options.finality_depth = 64), world.submitter(|_| {}));
     let refused: Vec<Word> = fixture.batches().iter().flat_map(|batch| words(&batch["commit"]["choices"])).collect();
     let place = refused.iter().position(|choice| *choice == word_u128(1)).unwrap();
     let (index, entry) = world.queued().await[place];
@@ -306,8 +306,9 @@ async fn a_deposit_that_a_batch_refuses_goes_back_once_and_by_itself(pool: PgPoo
     assert_eq!(seen, [entry.amount.0.to_string()]);
 
     // L1 forgets it, and it is given back again: once
-    let depth = world.rpc.block_number().await.unwrap() - world.deployment.block - 20;
-    world.anvil("anvil_reorg", vec![json!(depth.min(8)), json!([])]).await;
+    world.anvil("anvil_reorg", vec![json!(1), json!([])]).await;
+    catch_up(&watcher).await;
+    assert_eq!(claimable().await.0, withdrawn().await, "it was sent last");
     for _ in 0..20 {
         submitter.step().await.unwrap();
         catch_up(&watcher).await;
