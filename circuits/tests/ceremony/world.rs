@@ -7,7 +7,7 @@ use rand_chacha::ChaCha20Rng;
 use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::ceremony::{Ceremony, InitialKey, Share, VerifyError, initial_key, power};
 use sheaf_protocol::amount::{Address, Amount, NATIVE, SlotId};
-use sheaf_protocol::batch::{Batch, Challenges, Deposit};
+use sheaf_protocol::batch::{Batch, Challenges, Deposit, Operations};
 use sheaf_protocol::field::Fr;
 use sheaf_protocol::kzg::{Powers, Ptau};
 use sheaf_protocol::ledger::{Ledger, Triple};
@@ -73,6 +73,8 @@ pub(crate) fn verify(ceremony: &Ceremony) -> Result<(), VerifyError> {
 pub(crate) fn batch() -> (Batch, Challenges) {
     let triple = Triple { key: Fr::from(7u64), owner: Address([9; 20]), token: NATIVE };
     let deposit = Deposit { slot: SlotId(1), triple, amount: Amount(1_000) };
-    let batch = Batch::assemble(&Ledger::new(16), (ID, SHAPE), Fr::from(11u64), vec![], vec![], vec![deposit], |_| None).unwrap();
+    let batch =
+        Batch::assemble(&Ledger::new(16), (ID, SHAPE), Fr::from(11u64), Operations { deposits: vec![deposit], ..Operations::default() }, |_| None)
+            .unwrap();
     (batch, Challenges { rho: Fr::from(1_234_567u64), zeta: Fr::from(7_654_321u64) })
 }

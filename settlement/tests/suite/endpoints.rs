@@ -188,7 +188,7 @@ async fn a_node_of_another_chain_is_refused_without_its_secrets(pool: PgPool) {
     let foreign = relay(world.anvil.port(), |call| if call["method"] == "eth_chainId" { Fate::Invented(json!("0x5")) } else { Fate::Passes }).await;
     let site = foreign.trim_start_matches("http://").to_owned();
     let urls = format!("{}, http://user:secret@{site}/secret?key=secret", world.anvil.url());
-    let mut options = ServiceOptions::new(&urls, world.deployment.clone());
+    let mut options = ServiceOptions::new(&urls, world.deployment.clone(), world.manifest.clone());
     options.rpc = RPC;
     let error = Service::start(world.pool.clone(), operator(), options, Board::default()).await.unwrap_err();
     assert!(matches!(&error, StartError::Rpc(RpcError::WrongChain { found: 5, .. })) && !error.is_transient(), "{error}");
@@ -200,7 +200,7 @@ async fn a_node_of_another_chain_is_refused_without_its_secrets(pool: PgPool) {
 async fn one_node_that_answers_is_enough_to_start(pool: PgPool) {
     let world = World::new(pool).await;
     let urls = format!("http://127.0.0.1:1,{}", world.anvil.url());
-    let mut options = ServiceOptions::new(&urls, world.deployment.clone());
+    let mut options = ServiceOptions::new(&urls, world.deployment.clone(), world.manifest.clone());
     options.rpc = RPC;
     Service::start(world.pool.clone(), operator(), options, Board::default()).await.unwrap();
 }
