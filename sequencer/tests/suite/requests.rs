@@ -231,7 +231,7 @@ async fn a_batch_derived_again_shows_what_was_changed_since(pool: PgPool) {
     let batches = seal_all(&node).await as u64;
     node.stop().await;
     let again = async |number| sheaf_sequencer::replay(&pool, srs(K), Arc::new(deployment(K)), number, |_, _| ()).await;
-    let recorded = async |number| sheaf_store::batches::computed(&mut *pool.acquire().await.unwrap(), number).await.unwrap().unwrap();
+    let recorded = async |number| sheaf_store::batches::computed(&mut pool.acquire().await.unwrap(), number).await.unwrap().unwrap();
     for number in 1..=batches {
         let (derived, stored) = (again(number).await.unwrap(), recorded(number).await);
         assert_eq!((&derived.record, derived.opening, &derived.choices), (&stored.record, stored.opening, &stored.choices));
