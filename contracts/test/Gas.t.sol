@@ -131,6 +131,56 @@ contract CommitAndProveGasTest is Measured {
     }
 }
 
+/// @dev What a transaction costs all in: a full batch of the circuit `large` beside the proof of the batch before. Circuit 2 of the fixtures under that shape.
+contract FullBatchGasTest is Measured {
+    uint256 private constant TRANSFERS = 860;
+    uint256 private constant PER_TRANSFER = 800;
+
+    function setUp() public {
+        deploy();
+        ILedger.Params memory p = params();
+        p.circuits[1].shape.transfers = uint32(TRANSFERS);
+        construct(address(rollup), p);
+        for (uint256 index = 1; index <= ENTRIES; ++index) {
+            enqueue(index);
+        }
+        commitFixtures(1, 4);
+        proveFixtures(1, 3);
+    }
+
+    /// @dev Slots below 2^20, amounts and fees of any bytes.
+    function transfers() private pure returns (bytes memory data) {
+        data = abi.encodePacked(uint16(TRANSFERS), uint16(0), uint16(0));
+        for (uint256 i; i < TRANSFERS; ++i) {
+            uint256 random = uint256(keccak256(abi.encode(i)));
+            data = bytes.concat(data, bytes13(uint104((random >> 152) & 0xffffffffffffff0fffff0fffff)));
+        }
+    }
+
+    /// @dev Of EIP-7623: calldata and execution, or the floor of calldata alone.
+    function allIn(bytes memory call, uint256 execution) private pure returns (uint256) {
+        uint256 tokens;
+        for (uint256 i; i < call.length; ++i) {
+            tokens += call[i] == 0 ? 1 : 4;
+        }
+        uint256 usual = 4 * tokens + execution;
+        return 21_000 + (usual > 10 * tokens ? usual : 10 * tokens);
+    }
+
+    function test_860_transfers() public {
+        ILedger.Commit memory batch = commitOf(5);
+        (batch.circuit, batch.data) = (2, transfers());
+        (uint256[6] memory old, ILedger.BatchProof[] memory proofs) = (oldCommitments(4), proofsOf(4, 4));
+        bytes memory call = abi.encodeCall(IRollup.commitAndProve, (batch, old, proofs));
+        vm.prank(OPERATOR, OPERATOR);
+        rollup.commitAndProve(batch, old, proofs);
+        uint256 execution = vm.snapshotGasLastCall("Rollup", "commit, 860 transfers, and prove, 1 batch");
+        uint256 each = allIn(call, execution) / TRANSFERS;
+        vm.snapshotValue("Rollup", "a transfer of 860, all in", each);
+        vm.assertLe(each, PER_TRANSFER, "all in");
+    }
+}
+
 contract RequestGasTest is Measured {
     function setUp() public {
         deployWithQueue();

@@ -47,5 +47,6 @@ interface Vm {
 
     // ---- gas ----
 
+    function snapshotValue(string calldata group, string calldata name, uint256 value) external;
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
 }
