@@ -39,7 +39,7 @@ check: tools ## formatting, lints as errors, dependency rules, committed contrac
 bench: tools sheaf ## figures of docs/performance.md: circuit, prove, commit, load, or only WHAT
 	@for what in $(WHAT); do $(SHEAF) bench $$what $(ARGS) || exit 1; done
 
-ceremony: tools sheaf ## phase 2 of the shape `test` by our commands and by snarkjs, point by point (some twenty minutes)
+ceremony: tools sheaf ## phase 2 of the shape `test` by our commands and by snarkjs, point by point (tens of minutes)
 	@$(CARGO) test --workspace --locked --test snarkjs_setup --test ceremony_whole
 
 contracts: tools ## build and test the contracts, renew their fixtures, the committed artifacts and the gas snapshot
