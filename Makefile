@@ -45,7 +45,7 @@ bench: tools sheaf ## figures of docs/performance.md: circuit, prove, commit, lo
 walkaway: tools sheaf ## N accounts (1000 unless told) leave without the operator, its database and its workers; prints what was paid
 	@SHEAF_WALKAWAY_ACCOUNTS=$(or $(N),1000) $(CARGO) test --workspace --locked --test exit -- --nocapture
 
-ceremony: tools sheaf ## phase 2 of the shape `test` by our commands and by snarkjs, point by point (some twenty minutes)
+ceremony: tools sheaf ## phase 2 of the shape `test` by our commands and by snarkjs, point by point (tens of minutes)
 	@$(CARGO) test --workspace --locked --test snarkjs_setup --test ceremony_whole
 
 contracts: tools ## build and test the contracts, renew their fixtures, the committed artifacts and the gas snapshot
