@@ -14,7 +14,7 @@ SHEAF := $(CARGO) run --quiet --locked --bin sheaf --
 ARGS ?=
 WHAT ?= circuit prove commit load
 
-.PHONY: help demo dev test check bench contracts keys tools clean sheaf
+.PHONY: help demo dev test soundness check bench contracts keys tools clean sheaf
 
 help: ## this list
 	@echo "make TARGET [ARGS='options of the sheaf command']    make bench [WHAT=prove] [ARGS=..]"
@@ -28,6 +28,9 @@ dev: tools sheaf ## a node with Postgres and Anvil of its own that stays; prints
 
 test: tools ## contract and workspace tests on real Postgres and Anvil, with a summary
 	@exec tools/test
+
+soundness: tools ## the long soundness suite of the circuits, for a nightly run: deletion score, 10,000 random batches, lies, forged proofs
+	@SHEAF_SOUNDNESS=1 $(CARGO) test --workspace --locked --test suite -- --nocapture soundness:: forgery:: equivalence:: perturbation:: counts::counts
 
 check: tools ## formatting, lints as errors, dependency rules, committed contract artifacts
 	@echo "== format" && $(CARGO) fmt --all -- --check && (cd contracts && $(FORGE) fmt --check)
