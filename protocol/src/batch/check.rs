@@ -26,7 +26,9 @@ impl Batch {
     ///   domain
     /// accepted here, provable, still no good
     ///   old contents or indices that are not the state's  the state's opening
-    ///   deposit with a zero key, owner or token           L1: it queues none
+    ///   deposit or register with a zero key, owner or     L1: it takes none
+    ///   token
+    ///   request of the zero address for an empty slot     L1: nobody sends from it
     /// ```
     ///
     /// # Errors

@@ -86,7 +86,17 @@ impl Forge {
 
     /// The value of a variable with the lies so far.
     pub(crate) fn value(&self, variable: VarIndex) -> Fr {
+        if self.tampering.is_empty() && self.witness == honest(self.base, self.circuit).1 {
+            return self.honest_value(variable);
+        }
         self.assignment()[variable as usize]
+    }
+
+    /// The value of a variable without lies.
+    pub(crate) fn honest_value(&self, variable: VarIndex) -> Fr {
+        static ASSIGNED: [OnceLock<Vec<Fr>>; 4] = [const { OnceLock::new() }; 4];
+        let make = || self.circuit.assign(&honest(self.base, self.circuit).1).unwrap();
+        ASSIGNED[self.base as usize].get_or_init(|| apart(make))[variable as usize]
     }
 
     pub(crate) fn set(&mut self, variable: VarIndex, value: Fr) {

@@ -1,6 +1,11 @@
 //! The soundness suite: short in every test run, long under `make soundness`, which sets [`LONG`]. What each test covers, and how often, is
 //! printed, with its seeds.
 
+mod holder;
+mod mutation;
+mod score;
+mod verifier;
+
 /// Set by `make soundness`.
 const LONG: &str = "SHEAF_SOUNDNESS";
 
