@@ -43,7 +43,7 @@ struct Document;
 /// What any request for data may be answered with.
 const EVERYWHERE: [Code; 6] = [Code::InvalidParameter, Code::RateLimited, Code::StorageUnavailable, Code::Standby, Code::Stopping, Code::Internal];
 /// What a submission may be answered with.
-const SUBMIT: [Code; 33] = [
+const SUBMIT: [Code; 34] = [
     Code::MalformedJson,
     Code::MalformedRecord,
     Code::UnknownField,
@@ -64,6 +64,7 @@ const SUBMIT: [Code; 33] = [
     Code::NonceTooHigh,
     Code::NonceExhausted,
     Code::InsufficientFunds,
+    Code::StateFull,
     Code::FeeTooLow,
     Code::FeeNotCollected,
     Code::ZeroAddress,
@@ -145,7 +146,7 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::json::{TRANSFER_FIELDS, WITHDRAW_FIELDS};
+    use crate::json::{REGISTER_FIELDS, TRANSFER_FIELDS, WITHDRAW_FIELDS};
     use serde_json::Value;
     use std::collections::BTreeSet;
 
@@ -183,7 +184,8 @@ mod tests {
         let document = documented();
         let variants = document["components"]["schemas"]["SignedOperation"]["oneOf"].as_array().unwrap().clone();
         let fields = |variant: &Value| variant["properties"].as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
-        let expected = [TRANSFER_FIELDS, WITHDRAW_FIELDS].map(|names| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>());
+        let expected =
+            [TRANSFER_FIELDS, WITHDRAW_FIELDS, REGISTER_FIELDS].map(|names| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>());
         assert_eq!(variants.iter().map(fields).collect::<Vec<_>>(), expected);
         let required = |variant: &Value| variant["required"].as_array().unwrap().len();
         assert_eq!(variants.iter().map(required).collect::<Vec<_>>(), expected.map(|names| names.len()));
