@@ -59,6 +59,7 @@ impl Leaver<'_> {
 async fn everybody_leaves_with_every_coin_when_the_operator_is_gone() {
     let accounts: usize = std::env::var("SHEAF_WALKAWAY_ACCOUNTS").map_or(100, |number| number.parse().unwrap());
     let mut town = Town::found(accounts).await.unwrap();
+    town.add_worker("worker-2").unwrap();
     // a batch of the smallest circuit opens two accounts
     town.people.patience += std::time::Duration::from_secs(2 * accounts as u64);
     town.people.send_transfers(8).await.unwrap();
