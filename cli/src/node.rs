@@ -16,7 +16,7 @@ pub use files::RoleArgs;
 pub use sequencer::SequencerOptions;
 pub use settlement::SettlementOptions;
 
-pub(crate) use files::{open_database, read, read_json};
+pub(crate) use files::{open_database_to_read, read, read_json};
 pub(crate) use sequencer::{DEFAULT_LISTEN, load_srs};
 pub(crate) use settlement::DEFAULT_L1_URL;
 

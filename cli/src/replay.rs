@@ -5,7 +5,7 @@
 //!                                                   └──> witness ──> every constraint of its circuit holds?
 //! ```
 
-use crate::node::{RoleArgs, load_srs, open_database, read};
+use crate::node::{RoleArgs, load_srs, open_database_to_read, read};
 use crate::progress::Progress;
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -73,7 +73,7 @@ struct Line {
 /// If the batch cannot be derived, or anything differs.
 pub async fn run(args: ReplayArgs) -> anyhow::Result<()> {
     let files = read(&args.role)?;
-    let pool = open_database(&args.role, &files).await?;
+    let pool = open_database_to_read(&args.role, &files).await?;
     let deployment = &files.deployment.deployment;
     let deployment = Arc::new(Deployment::new(deployment.chain_id, deployment.contract, &files.manifest));
     let srs = load_srs(args.keys_dir.clone(), files.manifest.clone()).await?;

@@ -164,3 +164,19 @@ fn entry(entry: &abi::QueueEntry) -> Option<QueueEntry> {
         key: from_word(&Word::from(entry.key))?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ethers_core::abi::AbiEncode;
+
+    #[test]
+    fn a_commit_is_found_alone_and_beside_proofs_and_nowhere_else() {
+        let batch = abi::Commit { number: 7.into(), data: vec![1, 2, 3].into(), ..abi::Commit::default() };
+        let alone = abi::CommitCall { batch: batch.clone() }.encode();
+        let beside = abi::CommitAndProveCall { batch: batch.clone(), old_commitments: Default::default(), batches: vec![] }.encode();
+        assert_eq!((committed(&alone), committed(&beside)), (Some(batch.clone()), Some(batch)));
+        let proofs = abi::ProveCall { old_commitments: Default::default(), batches: vec![] }.encode();
+        assert_eq!((committed(&proofs), committed(&alone[..40]), committed(&[])), (None, None, None));
+    }
+}

@@ -34,6 +34,9 @@ pub enum DeploymentError {
         /// Its chain.
         chain_id: i64,
     },
+    /// Nothing was ever written to it.
+    #[error("this database belongs to no deployment yet; point DATABASE_URL at the one of a node")]
+    Unbound,
     /// The database failed.
     #[error("reading the deployment")]
     Database(#[from] sqlx::Error),
@@ -44,13 +47,9 @@ pub enum DeploymentError {
 /// # Errors
 /// [`DeploymentError::Other`] for a database of another deployment.
 pub async fn bind(connection: &mut PgConnection, deployment: &Deployment) -> Result<(), DeploymentError> {
-    let row = sqlx::query(
-        "WITH new AS (
-            INSERT INTO deployment (chain_id, contract, domain, deploy_block, manifest_digest, k, finality_depth)
-            VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (singleton) DO NOTHING RETURNING chain_id, contract, domain, manifest_digest, k)
-         SELECT chain_id, contract, domain = $3 AND manifest_digest = $5 AND k = $6 AND chain_id = $1 AS ours
-         FROM (SELECT chain_id, contract, domain, manifest_digest, k FROM new
-               UNION ALL SELECT chain_id, contract, domain, manifest_digest, k FROM deployment) found LIMIT 1",
+    sqlx::query(
+        "INSERT INTO deployment (chain_id, contract, domain, deploy_block, manifest_digest, k, finality_depth)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (singleton) DO NOTHING",
     )
     .bind(deployment.chain_id as i64)
     .bind(deployment.contract.0.as_slice())
@@ -59,8 +58,25 @@ pub async fn bind(connection: &mut PgConnection, deployment: &Deployment) -> Res
     .bind(deployment.manifest_digest.as_slice())
     .bind(deployment.k as i16)
     .bind(deployment.finality_depth as i32)
-    .fetch_one(connection)
+    .execute(&mut *connection)
     .await?;
+    check(connection, deployment).await
+}
+
+/// Checks that a database is bound to exactly this deployment; changes nothing.
+///
+/// # Errors
+/// [`DeploymentError::Other`], or [`DeploymentError::Unbound`] for an empty one.
+pub async fn check(connection: &mut PgConnection, deployment: &Deployment) -> Result<(), DeploymentError> {
+    let query = "SELECT chain_id, contract, domain = $2 AND manifest_digest = $3 AND k = $4 AND chain_id = $1 AS ours FROM deployment";
+    let row = sqlx::query(query)
+        .bind(deployment.chain_id as i64)
+        .bind(deployment.domain.as_slice())
+        .bind(deployment.manifest_digest.as_slice())
+        .bind(deployment.k as i16)
+        .fetch_optional(connection)
+        .await?
+        .ok_or(DeploymentError::Unbound)?;
     if row.try_get("ours")? {
         return Ok(());
     }

@@ -38,6 +38,16 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("the database's schema could not be brought up to date; was it made by a newer version of this program?")]
     Migrate(#[source] sqlx::migrate::MigrateError),
+    /// The schema is not this program's, and who only reads does not change it.
+    #[error(
+        "the database has {applied} of this program's {known} migrations, or others; read it with the version that writes it, or start a role of this one first"
+    )]
+    OtherSchema {
+        /// Migrations that the database has.
+        applied: usize,
+        /// Migrations of this program.
+        known: usize,
+    },
     /// Somebody else leads: what was to be written is void.
     #[error("lost the lead of {role}: epoch {epoch} is not the present one")]
     LostLead {

@@ -5,6 +5,7 @@
 
 use crate::error::StoreError;
 pub use sqlx::PgPool;
+use sqlx::migrate::Migrate;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, Postgres};
@@ -29,6 +30,8 @@ pub const DISPOSABLE: &str = "sheaf.disposable";
 const SESSION: [(&str, &str); 1] = [("synchronous_commit", "on")];
 /// What writers ask for as well: one that vanished in the middle of a transaction must not hold its locks for ever.
 const WRITER_SESSION: [(&str, &str); 1] = [("idle_in_transaction_session_timeout", "30s")];
+/// What readers ask for: they change nothing, whatever they try.
+const READER_SESSION: [(&str, &str); 1] = [("default_transaction_read_only", "on")];
 /// Connections of one process.
 const MAX_CONNECTIONS: u32 = 20;
 /// Pause between two attempts to connect.
@@ -43,6 +46,23 @@ pub async fn connect(url: &str) -> Result<PgPool, StoreError> {
     let mut first = first_connection(&options, CONNECT_TIMEOUT).await?;
     check_server(&mut first).await?;
     MIGRATOR.run(&mut first).await.map_err(StoreError::Migrate)?;
+    first.close().await?;
+    Ok(PgPoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options))
+}
+
+/// A pool that cannot write, over the database at `url`, whose schema must be this program's already.
+///
+/// # Errors
+/// [`StoreError::Url`], [`StoreError::Connect`], [`StoreError::TooOld`], [`StoreError::NotDurable`], [`StoreError::OtherSchema`].
+pub async fn connect_to_read(url: &str) -> Result<PgPool, StoreError> {
+    let options = PgConnectOptions::from_str(url).map_err(StoreError::Url)?.application_name("sheaf").options(READER_SESSION);
+    let mut first = first_connection(&options, CONNECT_TIMEOUT).await?;
+    check_server(&mut first).await?;
+    // a database without our table has none of our migrations
+    let applied = first.list_applied_migrations("_sqlx_migrations").await.unwrap_or_default();
+    if !applied.iter().map(|migration| migration.version).eq(MIGRATOR.iter().map(|migration| migration.version)) {
+        return Err(StoreError::OtherSchema { applied: applied.len(), known: MIGRATOR.iter().count() });
+    }
     first.close().await?;
     Ok(PgPoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options))
 }

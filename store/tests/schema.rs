@@ -1,7 +1,11 @@
 //! The schema refuses what the protocol forbids, and its views derive what nobody writes.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use sqlx::{PgPool, Row};
+use sheaf_protocol::amount::Address;
+use sheaf_store::StoreError;
+use sheaf_store::deployment::{self, Deployment, DeploymentError};
+use sheaf_store::pool::connect_to_read;
+use sqlx::{ConnectOptions, PgPool, Row};
 
 /// Fails unless the database refuses the statement by the named constraint (a domain's check is named after the domain).
 async fn refused(pool: &PgPool, statement: &'static str, constraint: &str) {
@@ -187,4 +191,24 @@ async fn l1_events_name_what_they_are_about(pool: PgPool) {
     let mut erc20 = vec![0; 20];
     erc20[19] = 0xff;
     assert_eq!(tokens, [(1, None), (2, Some(erc20))]);
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn who_only_reads_changes_nothing_and_needs_this_schema_and_deployment(pool: PgPool) {
+    let url = pool.connect_options().to_url_lossy().to_string();
+    let readers = connect_to_read(&url).await.unwrap();
+    let mut reader = readers.acquire().await.unwrap();
+    let ours =
+        Deployment { chain_id: 5, contract: Address([1; 20]), domain: [2; 32], deploy_block: 3, manifest_digest: [4; 32], k: 16, finality_depth: 1 };
+    assert!(matches!(deployment::check(&mut reader, &ours).await, Err(DeploymentError::Unbound)));
+    let refused = deployment::bind(&mut reader, &ours).await.unwrap_err();
+    assert!(matches!(&refused, DeploymentError::Database(error) if error.to_string().contains("read-only")), "{refused:?}");
+    deployment::bind(&mut pool.acquire().await.unwrap(), &ours).await.unwrap();
+    deployment::check(&mut reader, &ours).await.unwrap();
+    let other = deployment::check(&mut reader, &Deployment { k: 17, ..ours }).await;
+    assert!(matches!(other, Err(DeploymentError::Other { .. })));
+    run(&pool, "DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)").await;
+    assert!(matches!(connect_to_read(&url).await, Err(StoreError::OtherSchema { .. })));
+    run(&pool, "DROP TABLE _sqlx_migrations").await;
+    assert!(matches!(connect_to_read(&url).await, Err(StoreError::OtherSchema { applied: 0, .. })), "none of ours");
 }

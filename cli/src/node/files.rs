@@ -83,21 +83,33 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path, flag: &str)
 
 /// Connects, migrates, and binds the database to the deployment: one that belongs to another is refused.
 pub(crate) async fn open_database(role: &RoleArgs, files: &Files) -> anyhow::Result<PgPool> {
-    let url = role.database_url().context("no database: set DATABASE_URL to a Postgres, or use `sheaf node --dev`")?;
-    let pool = sheaf_store::pool::connect(&url).await?;
+    let pool = sheaf_store::pool::connect(&named_database(role)?).await?;
+    sheaf_store::deployment::bind(&mut *pool.acquire().await?, &bound(files)).await?;
+    Ok(pool)
+}
+
+/// Connects to a database of this version and deployment, and cannot write to it.
+pub(crate) async fn open_database_to_read(role: &RoleArgs, files: &Files) -> anyhow::Result<PgPool> {
+    let pool = sheaf_store::pool::connect_to_read(&named_database(role)?).await?;
+    sheaf_store::deployment::check(&mut *pool.acquire().await?, &bound(files)).await?;
+    Ok(pool)
+}
+
+fn named_database(role: &RoleArgs) -> anyhow::Result<String> {
+    role.database_url().context("no database: set DATABASE_URL to a Postgres, or use `sheaf node --dev`")
+}
+
+fn bound(files: &Files) -> sheaf_store::deployment::Deployment {
     let deployment = &files.deployment.deployment;
-    let finality_depth = if deployment.chain_id == DEV_CHAIN_ID { 1 } else { 64 };
-    let bound = sheaf_store::deployment::Deployment {
+    sheaf_store::deployment::Deployment {
         chain_id: deployment.chain_id,
         contract: deployment.contract,
         domain: to_word(sheaf_protocol::header::domain(deployment.chain_id, &deployment.contract)),
         deploy_block: deployment.block,
         manifest_digest: deployment.manifest.0,
         k: deployment.k,
-        finality_depth,
-    };
-    sheaf_store::deployment::bind(&mut *pool.acquire().await?, &bound).await?;
-    Ok(pool)
+        finality_depth: if deployment.chain_id == DEV_CHAIN_ID { 1 } else { 64 },
+    }
 }
 
 #[cfg(test)]

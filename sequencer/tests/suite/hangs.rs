@@ -6,8 +6,8 @@ use serde_json::Value;
 use sheaf_sequencer::{Config, Sequencer, StartError, serve};
 use sheaf_store::StoreError;
 use sheaf_store::embedded::{Cluster, ClusterOptions, Durability};
-use sqlx::PgPool;
-use std::process::Command;
+use sqlx::{PgConnection, PgPool};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -151,11 +151,22 @@ async fn an_orderly_stop_answers_what_is_being_written_and_refuses_the_rest(pool
     assert_eq!(count(&pool, "SELECT count(*) FROM leader WHERE expires_at <= now()").await, 1, "the lease is given up");
 }
 
-/// SIGSTOP or SIGCONT to a server and its children. A child may end between its listing and its signal; the server may not.
-fn signal(cluster: &Cluster, signal: &str) {
-    let pid = cluster.pid();
-    let script = format!("kill -{signal} {pid} || exit 1; for child in $(pgrep -P {pid}); do kill -{signal} $child || true; done");
-    assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+/// Signals processes; one that has ended meanwhile is not missed.
+fn signal(signal: &str, pids: &[i32]) {
+    for pid in pids {
+        // the shell's own kill: the program of that name is not on every machine
+        Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).stderr(Stdio::null()).status().unwrap();
+    }
+}
+
+/// Stops a server and then its children, of which it can start no more; returns all of them. `connection` was made before.
+async fn freeze(cluster: &Cluster, connection: &mut PgConnection) -> Vec<i32> {
+    let server = i32::try_from(cluster.pid()).unwrap();
+    signal("STOP", &[server]);
+    let children: Vec<i32> = sqlx::query_scalar("SELECT pid FROM pg_stat_activity").fetch_all(connection).await.unwrap();
+    assert!(!children.is_empty());
+    signal("STOP", &children);
+    [vec![server], children].concat()
 }
 
 #[tokio::test]
@@ -168,7 +179,7 @@ async fn a_frozen_database_does_not_hold_up_a_stop_and_loses_nothing() {
     settings.api.read_timeout = Duration::from_millis(300);
     let node = Node::with_people(&pool, settings, 1_000).await;
     let before = node.send(&alice().sign(transfer(2, 3, 0, 100))).await;
-    signal(&cluster, "STOP");
+    let frozen = freeze(&cluster, &mut pool.acquire().await.unwrap()).await;
     let signed = alice().sign(transfer(2, 3, 1, 100));
     let (status, problem) = node.post(&body(&signed)).await;
     assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &Value::from("storage_unavailable")));
@@ -177,7 +188,7 @@ async fn a_frozen_database_does_not_hold_up_a_stop_and_loses_nothing() {
         assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &Value::from("storage_unavailable")), "{path}");
     }
     let stopped = tokio::time::timeout(Duration::from_secs(15), node.stop()).await;
-    signal(&cluster, "CONT");
+    signal("CONT", &frozen);
     stopped.expect("the stop waited for the database");
 
     let node = Node::start(&pool, config()).await;
