@@ -5,7 +5,7 @@ use super::score::Lie;
 use crate::forgery::{Forge, variables_of};
 use ark_bn254::Fr;
 use ark_ec::{CurveGroup, PrimeGroup};
-use ark_ff::{AdditiveGroup, Field, PrimeField, UniformRand};
+use ark_ff::{AdditiveGroup, BitIteratorBE, Field, PrimeField, UniformRand};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use sheaf_circuits::builder::{Builder, Num, Section, Tampering, VarIndex};
@@ -335,30 +335,111 @@ fn window_y(section: Section, i: usize) -> Lie {
     })
 }
 
+/// What stands when the sum before window `i` changes its sign and the window is left out.
+struct LeftOut {
+    /// Every window, those before `i` with the other sign.
+    windows: Vec<Affine>,
+    /// The sum before window `i`, as the circuit has it.
+    sum: Affine,
+}
+
+impl Holder {
+    fn leave_out(&mut self, nonce: &Nonce, c: Challenge, i: usize) -> Option<LeftOut> {
+        // one of the 24 digits, in the hope that it comes out
+        let unit = [Scalar::from(1u64), LAMBDA, LAMBDA.square()][self.rng.gen_range(0..3)];
+        let (a, b) = REPRESENTATIVES[self.rng.gen_range(0..REPRESENTATIVES.len())];
+        let sign = if self.rng.r#gen() { Scalar::from(1u64) } else { -Scalar::from(1u64) };
+        let left_out = sign * unit * (Scalar::from(a) + LAMBDA * Scalar::from(b)) * Scalar::from(5u64).pow([i as u64]);
+        let point = affine(Projective::generator() * left_out);
+        let start = -affine(self.key * c.scalar);
+        let mut windows = Self::windows(nonce.k + c.scalar * self.secret + left_out, start)?;
+        if windows[i] != point {
+            return None;
+        }
+        let sum = -before(start, &windows, i);
+        windows[..=i].iter_mut().for_each(|point| *point = -*point);
+        Some(LeftOut { windows, sum })
+    }
+}
+
 /// The sum before the window changes its sign, and the window is left out.
 fn window_x(section: Section, i: usize) -> Lie {
     Box::new(move |f| {
         let mut holder = Holder::of(f, section);
         holder.search(|holder, nonce| {
-            // one of the 24 digits, in the hope that it comes out
-            let unit = [Scalar::from(1u64), LAMBDA, LAMBDA.square()][holder.rng.gen_range(0..3)];
-            let (a, b) = REPRESENTATIVES[holder.rng.gen_range(0..REPRESENTATIVES.len())];
-            let sign = if holder.rng.r#gen() { Scalar::from(1u64) } else { -Scalar::from(1u64) };
-            let left_out = sign * unit * (Scalar::from(a) + LAMBDA * Scalar::from(b)) * Scalar::from(5u64).pow([i as u64]);
-            let point = affine(Projective::generator() * left_out);
             let c = challenge(nonce.e);
-            let start = -affine(holder.key * c.scalar);
-            let mut windows = Holder::windows(nonce.k + c.scalar * holder.secret + left_out, start)?;
-            if windows[i] != point {
-                return None;
-            }
-            let sum = before(start, &windows, i);
-            windows[..=i].iter_mut().for_each(|point| *point = -*point);
-            holder.install(f, c, &windows);
-            f.set(holder.variable("window_add", 3 * i + 1), sum.x);
+            let left_out = holder.leave_out(nonce, c, i)?;
+            holder.install(f, c, &left_out.windows);
+            f.set(holder.variable("window_add", 3 * i + 1), left_out.sum.x);
             Some(())
         });
     })
+}
+
+/// A row of a window's point that lies.
+#[derive(Clone, Copy, PartialEq)]
+enum PointRow {
+    YSquare,
+    XSquare,
+    XCube,
+}
+
+/// A window's point off the curve that the sum P comes back from. Any slope l leads to `(l^2 - 2 P.x, ...)`, after which the chord ends in
+/// `-P`, as if it were a tangent in P: so the window is left out and the sum changes its sign.
+fn point_off_the_curve(section: Section, i: usize, row: PointRow) -> Lie {
+    Box::new(move |f| {
+        let mut holder = Holder::of(f, section);
+        holder.search(|holder, nonce| {
+            let c = challenge(nonce.e);
+            let LeftOut { mut windows, sum } = holder.leave_out(nonce, c, i)?;
+            let points = schnorr::windows()[i].into_iter().flat_map(|point| [point, -point]);
+            let (slope, cube) = match row {
+                PointRow::YSquare => {
+                    let slopes = points.map(|point| (sum.x.double() + point.x).sqrt());
+                    (slopes.flatten().next()?, None)
+                }
+                _ => {
+                    let slopes = points.map(|point| Some((slope_to(sum, point.y)?, Some(point.x.square() * point.x))));
+                    slopes.flatten().next()?
+                }
+            };
+            let x = slope.square() - sum.x.double();
+            windows[i] = Affine::new_unchecked(x, sum.y + slope * (x - sum.x));
+            holder.install(f, c, &windows);
+            if let Some(cube) = cube {
+                let (variable, value) = if row == PointRow::XSquare { (2, cube / x) } else { (3, cube) };
+                f.set(holder.variable("window_point", 5 * i + variable), value);
+            }
+            Some(())
+        });
+    })
+}
+
+/// A slope l from `p` to a point with this y and x = `l^2 - 2 p.x`: the one root of `l^3 - 3 p.x l + p.y - y`, if it has one.
+fn slope_to(p: Affine, y: Fr) -> Option<Fr> {
+    let (linear, constant) = (p.x * Fr::from(3u64), y - p.y);
+    // modulo l^3 = linear l + constant
+    let multiply = |a: [Fr; 3], b: [Fr; 3]| {
+        let [third, fourth] = [a[1] * b[2] + a[2] * b[1], a[2] * b[2]];
+        [
+            a[0] * b[0] + third * constant,
+            a[0] * b[1] + a[1] * b[0] + third * linear + fourth * constant,
+            a[0] * b[2] + a[1] * b[1] + a[2] * b[0] + fourth * linear,
+        ]
+    };
+    let l = [Fr::ZERO, Fr::ONE, Fr::ZERO];
+    let mut power = [Fr::ONE, Fr::ZERO, Fr::ZERO];
+    for bit in BitIteratorBE::without_leading_zeros(Fr::MODULUS) {
+        power = multiply(power, power);
+        if bit {
+            power = multiply(power, l);
+        }
+    }
+    // l^r - l, whose roots are all the field, has this rest; its common root with the cubic is that of one more rest
+    let [h0, h1, h2] = [power[0], power[1] - Fr::ONE, power[2]];
+    let (h0, h1) = (h0 * h2.inverse()?, h1 * h2.inverse()?);
+    let (r0, r1) = (h0 * h1 - constant, h1.square() - h0 - linear);
+    Some(-r0 * r1.inverse()?).filter(|root| root.square() * root == linear * root + constant)
 }
 
 /// The last sum is R, whatever was added.
@@ -411,6 +492,7 @@ pub(super) fn lies() -> Vec<Lie> {
             if i + 1 < WINDOWS {
                 lies.extend([window_x(section, i), window_y(section, i)]);
             }
+            lies.extend([PointRow::YSquare, PointRow::XSquare, PointRow::XCube].map(|row| point_off_the_curve(section, i, row)));
         }
         lies.push(last_window(section));
     }
