@@ -14,11 +14,11 @@ SHEAF := $(CARGO) run --quiet --locked --bin sheaf --
 ARGS ?=
 WHAT ?= circuit prove commit load
 
-.PHONY: help demo dev test storm soundness check bench walkaway ceremony contracts invariants mutants slither keys tools clean sheaf
+.PHONY: help demo dev test storm soundness check bench walkaway ceremony contracts invariants mutants check-deploy slither keys tools clean sheaf
 
 help: ## this list
 	@echo "make TARGET [ARGS='options of the sheaf command']    make bench [WHAT=prove] [ARGS=..]"
-	@sed -n 's/^\([a-z]*\):.*## /\1:/p' Makefile | while IFS=: read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1:/p' Makefile | while IFS=: read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
 
 demo: tools sheaf ## the whole path once, with real proofs and a crash half-way; exit 0 only if every check held
 	@exec $(SHEAF) demo $(ARGS)
@@ -61,6 +61,9 @@ invariants: tools ## the contracts' invariants at 256 runs x 500 calls, for each
 
 mutants: tools ## how many small errors in the contracts their tests notice; ARGS='--count 25 --seed 1' for a sample, hours without
 	@exec tools/mutants $(ARGS)
+
+check-deploy: ## Dockerfile, compose, Kubernetes manifests, alerts and dashboard of deploy/, by tools that parse them (PyPI, npm, Debian)
+	@exec tools/check-deploy
 
 slither: tools ## slither's findings about the contracts, against the reviewed ones in contracts/SLITHER.md; installs it from PyPI
 	@exec tools/slither
