@@ -12,6 +12,7 @@ ALTER TABLE proof_attempts ADD COLUMN percent smallint CHECK (percent BETWEEN 0 
 ALTER TABLE proof_attempts DROP CONSTRAINT proof_attempts_outcome_check;
 ALTER TABLE proof_attempts ADD CONSTRAINT proof_attempts_outcome_check
     CHECK (outcome IN ('proven', 'failed', 'expired', 'released', 'cancelled'));
+CREATE INDEX proof_jobs_by_worker ON proof_jobs (worker) WHERE worker IS NOT NULL;
 CREATE INDEX proof_attempts_faults ON proof_attempts (ended_at) WHERE outcome IN ('failed', 'expired', 'cancelled');
 
 -- What operators did about a batch, and about the fleet.

@@ -116,7 +116,20 @@ impl Launcher {
     /// # Errors
     /// If the process cannot be started.
     pub fn worker(&self, gateway: &str, name: &str, threads: usize) -> anyhow::Result<Process> {
-        let mut command = self.command(name)?;
+        self.start_worker(self.command(name)?, gateway, name, threads)
+    }
+
+    /// As [`Launcher::worker`], but nothing that it writes arrives, its log included.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
+    pub fn worker_that_cannot_write(&self, gateway: &str, name: &str) -> anyhow::Result<Process> {
+        let mut command = self.command_of(Path::new("sh"), name)?;
+        command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"]).arg(&self.program);
+        self.start_worker(command, gateway, name, 1)
+    }
+
+    fn start_worker(&self, mut command: Command, gateway: &str, name: &str, threads: usize) -> anyhow::Result<Process> {
         command.args(["prover", "run", "--gateway", gateway, "--name", name, "--threads", &threads.to_string(), "--token-file"]);
         command.arg(self.token_file());
         Process::start(name, self.with_keys(&mut command), self.pids.clone())
@@ -124,9 +137,13 @@ impl Launcher {
 
     /// The program in a process group of its own, output appended to its log, settings of the caller's environment left out.
     fn command(&self, name: &str) -> anyhow::Result<Command> {
+        self.command_of(&self.program, name)
+    }
+
+    fn command_of(&self, program: &Path, name: &str) -> anyhow::Result<Command> {
         let path = self.dir.join(format!("{name}.log"));
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(program);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).kill_on_drop(true);
         for (name, _) in std::env::vars_os().filter(|(name, _)| is_stray(name)) {
             command.env_remove(name);
@@ -188,8 +205,16 @@ impl Process {
     ///
     /// # Errors
     /// If it does not end in time, or not with success.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    pub async fn stop(self) -> anyhow::Result<()> {
         self.signal(Signal::TERM)?;
+        self.ends().await
+    }
+
+    /// Waits until it ends by itself, and checks that it does so in order.
+    ///
+    /// # Errors
+    /// If it does not end in time, or not with success.
+    pub async fn ends(mut self) -> anyhow::Result<()> {
         let ending = tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await;
         let status = ending.with_context(|| format!("{} did not end in {} s", self.name, STOP_TIMEOUT.as_secs()))??;
         if status.success() { Ok(()) } else { bail!("{} ended with {status}", self.name) }

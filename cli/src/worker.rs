@@ -117,9 +117,9 @@ async fn work(args: RunArgs) -> anyhow::Result<()> {
     let config = WorkerConfig { name: name.clone(), wait_s: args.wait_s, threads: args.threads, grace_s: args.grace_s, memory_mb };
     let worker = Worker::new(client, keys, config)?;
     let stop = stop::on_signals()?;
-    eprintln!("worker {name} asks {} for work", args.gateway);
+    tracing::info!("worker {name} asks {} for work", without_secrets(&args.gateway));
     let Summary { accepted, failed } = worker.run(&stop).await?;
-    eprintln!("worker {name} ends: {accepted} proofs accepted, {failed} jobs without one");
+    tracing::info!("worker {name} ends: {accepted} proofs accepted, {failed} jobs without one");
     Ok(())
 }
 
@@ -137,7 +137,7 @@ async fn open_keys(args: &RunArgs, memory_mb: u64) -> anyhow::Result<KeyCache> {
 fn fits(name: &str, shape: &Shape, memory_mb: u64) -> bool {
     let needed_mb = memory::needed_mb(shape);
     if needed_mb > memory_mb {
-        eprintln!("circuit {name} needs {needed_mb} MB and is left to other workers; this one has {memory_mb} MB (--memory-mb)");
+        tracing::warn!("circuit {name} needs {needed_mb} MB and is left to other workers; this one has {memory_mb} MB (--memory-mb)");
     }
     needed_mb <= memory_mb
 }
@@ -167,6 +167,11 @@ fn open_development_key(options: &KeyOptions, named: &NamedShape, id: u32) -> an
     let circuit = Circuit::new(named.shape, id)?;
     let keys = Keys::open_insecure_dev(&options.keys_dir, named.name, &circuit, &options.seed)?;
     Ok(Prover::new(circuit, keys))
+}
+
+/// The address without user, password, path and query.
+fn without_secrets(gateway: &str) -> String {
+    reqwest::Url::parse(gateway).map_or_else(|_| "its gateway".to_owned(), |url| url.origin().ascii_serialization())
 }
 
 async fn serve_metrics(address: SocketAddr) -> anyhow::Result<()> {

@@ -1,17 +1,12 @@
-//! The fleet as operators see and steer it: workers, jobs with their attempts, recent faults; retry, park, cancel and drain, each with its row
-//! in the audit log, written in the same database transaction.
-//!
-//! ```text
-//!   retry:   parked ──────────────> queued      attempts so far count no longer
-//!   park:    queued, leased ──────> parked      a lease ends as cancelled
-//!   cancel:  leased ──────────────> queued      the attempt ends as cancelled
-//!   drain:   a worker that gets no more jobs, until it is resumed
-//! ```
+//! The fleet as operators see it: workers, jobs with their attempts, recent faults; what they order is in `orders`.
+
+mod orders;
+
+pub use orders::{Because, Done, Order, drain, order};
 
 use crate::rows::{count, count_or_null, rfc3339, unreadable};
-use serde_json::json;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgTransaction, Row};
+use sqlx::{PgConnection, Row};
 
 /// Jobs of one answer at most.
 pub const MAX_JOBS: u32 = 500;
@@ -126,47 +121,6 @@ pub struct ActionRow {
     pub reason: String,
 }
 
-/// An operator's order about a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Send a parked job back to work.
-    Retry,
-    /// Give the job to nobody until it is retried.
-    Park,
-    /// Take the lease from its worker; the job waits for another.
-    Cancel,
-}
-
-impl Order {
-    fn action(self) -> &'static str {
-        match self {
-            Order::Retry => "prover.retry",
-            Order::Park => "prover.park",
-            Order::Cancel => "prover.cancel",
-        }
-    }
-}
-
-/// Who orders, and why.
-#[derive(Clone, Copy, Debug)]
-pub struct Because<'a> {
-    /// Name of the operator's token.
-    pub actor: &'a str,
-    /// Why.
-    pub reason: &'a str,
-}
-
-/// What became of an order about a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Done {
-    /// As ordered.
-    Yes,
-    /// There is no such job.
-    NoSuchJob,
-    /// The job's state, in which this order means nothing; nothing changed.
-    NotNow(String),
-}
-
 /// Notes that a worker asks for work. Returns whether it is to get none.
 ///
 /// # Errors
@@ -202,6 +156,16 @@ pub async fn is_cancelled(conn: &mut PgConnection, batch: u64, lease: i64, worke
     sqlx::query_scalar(query).bind(batch.cast_signed()).bind(lease).bind(worker).fetch_one(conn).await
 }
 
+/// How many workers were seen in the last minute, and how many of these are drained.
+///
+/// # Errors
+/// Only those of the database.
+pub async fn present(conn: &mut PgConnection) -> Result<(u64, u64), sqlx::Error> {
+    let query = "SELECT count(*) AS seen, count(drain_since) AS drained FROM prover_workers WHERE last_seen > now() - interval '1 minute'";
+    let row = sqlx::query(query).fetch_one(conn).await?;
+    Ok((count(&row, "seen")?, count(&row, "drained")?))
+}
+
 /// Forgets workers that have been gone for long.
 ///
 /// # Errors
@@ -209,60 +173,6 @@ pub async fn is_cancelled(conn: &mut PgConnection, batch: u64, lease: i64, worke
 pub async fn forget(conn: &mut PgConnection) -> Result<u64, sqlx::Error> {
     let query = "DELETE FROM prover_workers WHERE drain_since IS NULL AND last_seen < now() - $1::text::interval";
     Ok(sqlx::query(query).bind(FORGET_AFTER).execute(conn).await?.rows_affected())
-}
-
-/// Does what an operator orders about a batch, and writes it into the audit log.
-///
-/// # Errors
-/// Only those of the database.
-pub async fn order(tx: &mut PgTransaction<'_>, order: Order, batch: u64, because: Because<'_>) -> Result<Done, sqlx::Error> {
-    let query = "SELECT state FROM proof_jobs WHERE batch_number = $1 FOR UPDATE";
-    let state: Option<String> = sqlx::query_scalar(query).bind(batch.cast_signed()).fetch_optional(&mut **tx).await?;
-    let Some(state) = state else { return Ok(Done::NoSuchJob) };
-    let update = match (order, state.as_str()) {
-        (Order::Retry, "parked") => "UPDATE proof_jobs SET state = 'queued', available_at = now(), forgiven = fencing_token WHERE batch_number = $1",
-        (Order::Park, "queued" | "leased") => {
-            "UPDATE proof_jobs SET state = 'parked', worker = NULL, lease_expires_at = NULL WHERE batch_number = $1"
-        }
-        (Order::Cancel, "leased") => "UPDATE proof_jobs SET state = 'queued', worker = NULL, lease_expires_at = NULL WHERE batch_number = $1",
-        _ => return Ok(Done::NotNow(state)),
-    };
-    end_lease(tx, batch, because).await?;
-    sqlx::query(update).bind(batch.cast_signed()).execute(&mut **tx).await?;
-    note(tx, order.action(), because, json!({ "batch": batch.to_string(), "state": state })).await?;
-    Ok(Done::Yes)
-}
-
-async fn end_lease(tx: &mut PgTransaction<'_>, batch: u64, because: Because<'_>) -> Result<(), sqlx::Error> {
-    let query = "UPDATE proof_attempts SET ended_at = now(), outcome = 'cancelled', reason = 'cancelled', detail = $2
-                 WHERE batch_number = $1 AND ended_at IS NULL";
-    let detail = format!("{}: {}", because.actor, because.reason);
-    sqlx::query(query).bind(batch.cast_signed()).bind(detail).execute(&mut **tx).await.map(drop)
-}
-
-/// Gives a worker no more jobs, or jobs again. False if there is no such worker; written into the audit log otherwise.
-///
-/// # Errors
-/// Only those of the database.
-pub async fn drain(tx: &mut PgTransaction<'_>, worker: &str, drain: bool, because: Because<'_>) -> Result<bool, sqlx::Error> {
-    let query = "UPDATE prover_workers SET drain_since = CASE WHEN $2 THEN coalesce(drain_since, now()) END WHERE name = $1";
-    let done = sqlx::query(query).bind(worker).bind(drain).execute(&mut **tx).await?;
-    if done.rows_affected() == 0 {
-        return Ok(false);
-    }
-    note(tx, if drain { "prover.drain" } else { "prover.resume" }, because, json!({ "worker": worker })).await?;
-    Ok(true)
-}
-
-async fn note(tx: &mut PgTransaction<'_>, action: &str, because: Because<'_>, mut detail: serde_json::Value) -> Result<(), sqlx::Error> {
-    detail["reason"] = because.reason.into();
-    sqlx::query("INSERT INTO audit_log (actor, action, detail) VALUES ($1, $2, $3::jsonb)")
-        .bind(because.actor)
-        .bind(action)
-        .bind(detail.to_string())
-        .execute(&mut **tx)
-        .await
-        .map(drop)
 }
 
 /// Workers, those seen last first.
@@ -432,6 +342,40 @@ fn read_attempt(row: &PgRow) -> Result<AttemptRow, sqlx::Error> {
         detail: row.try_get("detail")?,
         witness_ms: count_or_null(row, "witness_ms")?,
         prove_ms: count_or_null(row, "prove_ms")?,
+    })
+}
+
+/// The database's account of all jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Jobs there are.
+    pub jobs: u64,
+    /// Of these, in the state `proven`.
+    pub proven: u64,
+    /// Proofs stored.
+    pub proofs: u64,
+    /// Leases given.
+    pub attempts: u64,
+    /// Jobs of which more than one attempt ended with the proof.
+    pub proven_twice: u64,
+}
+
+/// Counts jobs, proofs and attempts.
+///
+/// # Errors
+/// Only those of the database.
+pub async fn account(conn: &mut PgConnection) -> Result<Account, sqlx::Error> {
+    let query = "SELECT (SELECT count(*) FROM proof_jobs) AS jobs, (SELECT count(*) FROM proof_jobs WHERE state = 'proven') AS proven,
+                        (SELECT count(*) FROM proofs) AS proofs, (SELECT count(*) FROM proof_attempts) AS attempts,
+                        (SELECT count(*) FROM (SELECT batch_number FROM proof_attempts WHERE outcome = 'proven'
+                                               GROUP BY batch_number HAVING count(*) > 1) twice) AS proven_twice";
+    let row = sqlx::query(query).fetch_one(conn).await?;
+    Ok(Account {
+        jobs: count(&row, "jobs")?,
+        proven: count(&row, "proven")?,
+        proofs: count(&row, "proofs")?,
+        attempts: count(&row, "attempts")?,
+        proven_twice: count(&row, "proven_twice")?,
     })
 }
 

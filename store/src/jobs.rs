@@ -59,6 +59,8 @@ pub struct Claimed {
     pub batch: u64,
     /// The fencing token.
     pub lease: i64,
+    /// True if the job was taken from a lease that had ended without a word.
+    pub expired: bool,
 }
 
 /// A verified proof.
@@ -131,39 +133,53 @@ impl Depth {
     }
 }
 
-/// Leases the oldest job that the worker may have, first of all the one that it holds already. The job's previous attempt ends as expired.
+/// Leases one of the jobs that fulfil a condition, the oldest first.
+macro_rules! claim_query {
+    ($which:literal) => {
+        concat!(
+            "UPDATE proof_jobs j SET state = 'leased', fencing_token = fencing_token + 1, worker = $1,
+                 lease_expires_at = now() + $3::bigint * interval '1 millisecond'
+             FROM (
+                 SELECT o.batch_number FROM proof_jobs o JOIN batches b ON b.number = o.batch_number
+                 WHERE ",
+            $which,
+            " AND o.available_at <= now() AND b.circuit = ANY($2) AND b.input IS NOT NULL
+                   AND NOT EXISTS (SELECT 1 FROM prover_workers w WHERE w.name = $1 AND w.drain_since IS NOT NULL)
+                   AND NOT EXISTS (
+                       SELECT 1 FROM proof_attempts a WHERE a.batch_number = o.batch_number AND a.worker = $1 AND a.fencing_token > o.forgiven
+                       AND a.outcome IN ('failed', 'cancelled') AND a.ended_at > now() - $4::bigint * interval '1 millisecond')
+                 ORDER BY o.batch_number LIMIT 1 FOR UPDATE OF o SKIP LOCKED) oldest
+             WHERE j.batch_number = oldest.batch_number
+             RETURNING j.batch_number, j.fencing_token"
+        )
+    };
+}
+
+/// Leases the job that the worker holds already, else the oldest that it may have. The job's previous attempt ends as expired.
 /// What is to be proved is read with [`input`] and [`statement`].
 ///
 /// # Errors
 /// Only those of the database.
 pub async fn claim(tx: &mut PgTransaction<'_>, rules: &ClaimRules<'_>) -> Result<Option<Claimed>, sqlx::Error> {
-    let row = sqlx::query(
-        "UPDATE proof_jobs j SET state = 'leased', fencing_token = fencing_token + 1, worker = $1,
-             lease_expires_at = now() + $3::bigint * interval '1 millisecond'
-         FROM (
-             SELECT o.batch_number FROM proof_jobs o JOIN batches b ON b.number = o.batch_number
-             WHERE o.state IN ('queued', 'leased') AND o.available_at <= now()
-               AND (o.state = 'queued' OR o.lease_expires_at <= now() OR o.worker = $1)
-               AND b.circuit = ANY($2) AND b.input IS NOT NULL
-               AND NOT EXISTS (SELECT 1 FROM prover_workers w WHERE w.name = $1 AND w.drain_since IS NOT NULL)
-               AND NOT EXISTS (
-                   SELECT 1 FROM proof_attempts a WHERE a.batch_number = o.batch_number AND a.worker = $1
-                   AND a.fencing_token > o.forgiven AND a.outcome IN ('failed', 'cancelled') AND a.ended_at > now() - $4::bigint * interval '1 millisecond')
-             ORDER BY (o.worker IS NOT DISTINCT FROM $1) DESC, o.batch_number
-             LIMIT 1 FOR UPDATE OF o SKIP LOCKED) oldest
-         WHERE j.batch_number = oldest.batch_number
-         RETURNING j.batch_number, j.fencing_token",
-    )
-    .bind(rules.worker)
-    .bind(rules.circuits.iter().map(|circuit| circuit.cast_signed()).collect::<Vec<i32>>())
-    .bind(milliseconds(rules.lease))
-    .bind(milliseconds(rules.same_worker_pause))
-    .fetch_optional(&mut **tx)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let (batch, lease): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    start_attempt(tx, batch, lease, rules.worker).await?;
-    Ok(Some(Claimed { batch: batch.cast_unsigned(), lease }))
+    let held = claim_query!("o.state = 'leased' AND o.worker = $1");
+    let oldest = claim_query!("o.state IN ('queued', 'leased') AND (o.state = 'queued' OR o.lease_expires_at <= now())");
+    for query in [held, oldest] {
+        if let Some((batch, lease)) = lease(tx, query, rules).await? {
+            let expired = start_attempt(tx, batch, lease, rules.worker).await?;
+            return Ok(Some(Claimed { batch: batch.cast_unsigned(), lease, expired }));
+        }
+    }
+    Ok(None)
+}
+
+async fn lease(tx: &mut PgTransaction<'_>, query: &'static str, rules: &ClaimRules<'_>) -> Result<Option<(i64, i64)>, sqlx::Error> {
+    sqlx::query_as(query)
+        .bind(rules.worker)
+        .bind(rules.circuits.iter().map(|circuit| circuit.cast_signed()).collect::<Vec<i32>>())
+        .bind(milliseconds(rules.lease))
+        .bind(milliseconds(rules.same_worker_pause))
+        .fetch_optional(&mut **tx)
+        .await
 }
 
 /// What the prover of a batch needs.
@@ -176,24 +192,21 @@ pub async fn input(conn: &mut PgConnection, batch: u64) -> Result<ProverInput, s
     serde_json::from_str(&input).map_err(|source| decode("input", source))
 }
 
-async fn start_attempt(tx: &mut PgTransaction<'_>, batch: i64, lease: i64, worker: &str) -> Result<(), sqlx::Error> {
-    end_open_attempts(tx, batch, "expired").await?;
-    sqlx::query("INSERT INTO proof_attempts (batch_number, fencing_token, worker) VALUES ($1, $2, $3)")
-        .bind(batch)
-        .bind(lease)
-        .bind(worker)
-        .execute(&mut **tx)
-        .await
-        .map(drop)
+/// True if another attempt was still open.
+async fn start_attempt(tx: &mut PgTransaction<'_>, batch: i64, lease: i64, worker: &str) -> Result<bool, sqlx::Error> {
+    let ended = end_open_attempts(tx, batch, "expired").await?;
+    let query = "INSERT INTO proof_attempts (batch_number, fencing_token, worker) VALUES ($1, $2, $3)";
+    sqlx::query(query).bind(batch).bind(lease).bind(worker).execute(&mut **tx).await?;
+    Ok(ended > 0)
 }
 
-async fn end_open_attempts(tx: &mut PgTransaction<'_>, batch: i64, outcome: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE proof_attempts SET ended_at = now(), outcome = $2 WHERE batch_number = $1 AND ended_at IS NULL")
+async fn end_open_attempts(tx: &mut PgTransaction<'_>, batch: i64, outcome: &str) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query("UPDATE proof_attempts SET ended_at = now(), outcome = $2 WHERE batch_number = $1 AND ended_at IS NULL")
         .bind(batch)
         .bind(outcome)
         .execute(&mut **tx)
-        .await
-        .map(drop)
+        .await?;
+    Ok(done.rows_affected())
 }
 
 /// A sign of life.

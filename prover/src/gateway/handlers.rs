@@ -242,6 +242,9 @@ impl Gateway {
         loop {
             let mut transaction = self.shared.pool.begin().await?;
             let Some(claimed) = jobs::claim(&mut transaction, &rules).await? else { return Ok(None) };
+            if claimed.expired {
+                metrics::attempt("expired");
+            }
             let job = match self.describe(&mut transaction, claimed).await {
                 Ok(job) => Some(job),
                 Err(error @ GatewayError::Corrupt(_)) => {
@@ -259,7 +262,7 @@ impl Gateway {
     }
 
     async fn park(&self, transaction: &mut PgTransaction<'_>, claimed: Claimed, worker: &str, error: &GatewayError) -> Result<(), GatewayError> {
-        let (Claimed { batch, lease }, reason) = (claimed, FailureReason::Unreadable);
+        let (Claimed { batch, lease, .. }, reason) = (claimed, FailureReason::Unreadable);
         let failure = NewFailure { batch, lease, worker, reason: reason.name(), detail: &error.to_string(), counts: true };
         jobs::park(transaction, &failure).await?;
         metrics::failed(reason);
@@ -268,7 +271,7 @@ impl Gateway {
         Ok(())
     }
 
-    async fn describe(&self, transaction: &mut PgTransaction<'_>, Claimed { batch, lease }: Claimed) -> Result<Job, GatewayError> {
+    async fn describe(&self, transaction: &mut PgTransaction<'_>, Claimed { batch, lease, .. }: Claimed) -> Result<Job, GatewayError> {
         let input = jobs::input(transaction, batch).await.map_err(GatewayError::reading(batch))?;
         let statement = jobs::statement(transaction, batch).await.map_err(GatewayError::reading(batch))?;
         let statement = statement.ok_or(GatewayError::Corrupt(batch))?;

@@ -31,6 +31,7 @@ mod operator;
 mod problem;
 mod statement;
 mod verifier;
+mod views;
 
 pub use auth::{OperatorToken, TokenHash, TokenHashError, new_token};
 pub use body::MAX_BODY_BYTES;
@@ -133,8 +134,11 @@ impl Gateway {
     }
 
     async fn look(&self) -> Result<(), sqlx::Error> {
-        let depths = sheaf_store::jobs::depths(&mut *self.shared.pool.acquire().await?).await?;
+        let mut connection = self.shared.pool.acquire().await?;
+        let depths = sheaf_store::jobs::depths(&mut connection).await?;
         metrics::queue(&self.shared.circuits, &depths);
+        let (seen, drained) = sheaf_store::fleet::present(&mut connection).await?;
+        metrics::workers(seen, drained);
         if depths.iter().any(|depth| depth.waiting + depth.expired > 0) {
             self.shared.doorbell.notify_waiters();
         }

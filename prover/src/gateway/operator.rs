@@ -227,15 +227,19 @@ impl Gateway {
     async fn order(&self, order: Order, batch: u64, Operator(actor): &Operator, reason: &Reason) -> Result<JobDetail, GatewayError> {
         check_reason(reason)?;
         let mut transaction = self.shared.pool.begin().await?;
-        match fleet::order(&mut transaction, order, batch, Because { actor, reason: &reason.reason }).await? {
-            Done::Yes => {}
+        let was_leased = match fleet::order(&mut transaction, order, batch, Because { actor, reason: &reason.reason }).await? {
+            Done::Yes { was_leased } => was_leased,
             Done::NoSuchJob => return Err(GatewayError::UnknownJob(batch)),
             Done::NotNow(state) => return Err(GatewayError::NotNow { batch, state, order }),
-        }
+        };
         transaction.commit().await?;
         tracing::warn!(batch, actor, reason = reason.reason, ?order, "an operator's order");
+        metrics::ordered(order.verb());
         if order == Order::Park {
             metrics::parked();
+        }
+        if was_leased {
+            metrics::attempt("cancelled");
         }
         self.shared.doorbell.notify_waiters();
         self.shared.shown.lock().await.take();
@@ -260,6 +264,7 @@ impl Gateway {
         }
         let worker = fleet::worker(&mut transaction, &name).await?.ok_or(GatewayError::UnknownWorker)?;
         transaction.commit().await?;
+        metrics::ordered(if drain { "drain" } else { "resume" });
         tracing::warn!(worker = name, actor, reason = reason.reason, drain, "an operator's order");
         self.shared.doorbell.notify_waiters();
         self.shared.shown.lock().await.take();

@@ -10,7 +10,6 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
-use sheaf_store::fleet::{ActionRow, AttemptRow, JobRow, WorkerRow};
 use utoipa::{IntoParams, ToSchema};
 
 /// The longest reason of an order, in bytes.
@@ -240,35 +239,6 @@ pub struct ActionView {
     pub worker: Option<String>,
     /// Why, as the operator says.
     pub reason: String,
-}
-
-impl From<WorkerRow> for WorkerView {
-    fn from(row: WorkerRow) -> Self {
-        let WorkerRow { name, memory_mb, circuits, first_seen, last_seen, silent_s, drain_since, proven, failed } = row;
-        Self { name, memory_mb, circuits, first_seen, last_seen, silent_s, drain_since, proven, failed }
-    }
-}
-
-impl From<JobRow> for JobView {
-    fn from(row: JobRow) -> Self {
-        let JobRow { batch, circuit, state, attempts, created_at, age_s, worker, lease_ms, phase, percent, heartbeat_at, last_error, .. } = row;
-        let (proven_at, proven_by) = (row.proven_at, row.proven_by);
-        Self { batch, circuit, state, attempts, created_at, age_s, worker, lease_ms, phase, percent, heartbeat_at, last_error, proven_at, proven_by }
-    }
-}
-
-impl From<AttemptRow> for AttemptView {
-    fn from(row: AttemptRow) -> Self {
-        let AttemptRow { batch, lease, worker, started_at, ended_at, outcome, phase, percent, reason, detail, witness_ms, prove_ms } = row;
-        Self { batch, lease, worker, started_at, ended_at, outcome, phase, percent, reason, detail, witness_ms, prove_ms }
-    }
-}
-
-impl From<ActionRow> for ActionView {
-    fn from(row: ActionRow) -> Self {
-        let ActionRow { at, actor, action, batch, worker, reason } = row;
-        Self { at, actor, action, batch, worker, reason }
-    }
 }
 
 #[cfg(test)]
