@@ -14,7 +14,7 @@ SHEAF := $(CARGO) run --quiet --locked --bin sheaf --
 ARGS ?=
 WHAT ?= circuit prove commit load
 
-.PHONY: help demo dev test storm soundness check bench walkaway ceremony contracts invariants mutants check-deploy slither keys tools clean sheaf
+.PHONY: help demo dev test storm chaos soundness check bench walkaway ceremony contracts invariants mutants check-deploy slither keys tools clean sheaf
 
 help: ## this list
 	@echo "make TARGET [ARGS='options of the sheaf command']    make bench [WHAT=prove] [ARGS=..]"
@@ -31,6 +31,9 @@ test: tools ## contract and workspace tests on real Postgres and Anvil, with a s
 
 storm: tools ## 200 reorgs, gas at 100 times its price, sendings without an answer, 42 lying nodes; prints what came of each
 	@SHEAF_STORM=full tools/with-postgres $(CARGO) test --workspace --locked --test suite -- --nocapture --test-threads 1 a_storm_passes every_liar
+
+chaos: tools sheaf ## workers, network, Postgres and gateway fail for MINUTES (30 unless told), bad proofs come in; prints what came of each fault
+	@SHEAF_CHAOS_MINUTES=$(or $(MINUTES),30) $(CARGO) test --workspace --locked --test chaos -- --nocapture
 
 soundness: tools ## the long soundness suite of the circuits, for a nightly run: deletion score, 10,000 random batches, lies, forged proofs
 	@SHEAF_SOUNDNESS=1 $(CARGO) test --workspace --locked --test suite -- --nocapture soundness:: forgery:: equivalence:: perturbation:: counts::counts

@@ -125,6 +125,7 @@ fn start_logs(json: bool, role: bool) {
     let default = if role { "warn,sheaf=info" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("SHEAF_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     let colours = std::io::stderr().is_terminal();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    // a log that cannot be written is no reason to stop working
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).log_internal_errors(false);
     if json { logs.json().init() } else { logs.with_target(false).init() }
 }

@@ -50,12 +50,14 @@ impl Launcher {
     /// Processes of `program`, which log and leave their files in `dir`.
     ///
     /// # Errors
-    /// If the prover token cannot be written.
+    /// If a token cannot be written.
     pub fn new(program: PathBuf, dir: PathBuf, keys: KeyOptions, guard: &Guard) -> anyhow::Result<Self> {
         let launcher = Self { program, dir, keys, node_arguments: Vec::new(), pids: guard.pids() };
-        let token = sheaf_prover::gateway::new_token();
-        let file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(launcher.token_file());
-        writeln!(file.with_context(|| format!("cannot write {}", launcher.token_file().display()))?, "{token}")?;
+        for (path, name) in [(launcher.token_file(), ""), (launcher.operator_file(), "operator ")] {
+            let token = sheaf_prover::gateway::new_token();
+            let file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path);
+            writeln!(file.with_context(|| format!("cannot write {}", path.display()))?, "{name}{token}")?;
+        }
         Ok(launcher)
     }
 
@@ -71,6 +73,11 @@ impl Launcher {
         self.dir.join("prover-tokens")
     }
 
+    /// File with the token of the operator of the prover fleet, after its name.
+    pub fn operator_file(&self) -> PathBuf {
+        self.dir.join("operator-tokens")
+    }
+
     /// Starts a node on the stack and waits until it listens; `listen` is an address, port 0 for any free one.
     ///
     /// # Errors
@@ -81,6 +88,7 @@ impl Launcher {
         let mut command = self.command("node")?;
         command.args(["node", "--listen", listen]).args(&self.node_arguments);
         command.arg("--deployment").arg(&stack.deployment_file).arg("--ready-file").arg(&ready_file).arg("--prover-tokens").arg(self.token_file());
+        command.arg("--operator-tokens").arg(self.operator_file());
         command.args(["--fee-key", &to_hex(&to_word(fee_key()?.public().0)), "--fee-owner", &operator()?.to_string()]);
         command.env("DATABASE_URL", &stack.database_url).env("SHEAF_L1_URL", &stack.l1_url).env("SHEAF_OPERATOR_KEY", DEV_KEYS[0]);
         let process = Process::start("the node", command.arg("--keys-dir").arg(&self.keys.keys_dir), self.pids.clone())?;
@@ -108,7 +116,20 @@ impl Launcher {
     /// # Errors
     /// If the process cannot be started.
     pub fn worker(&self, gateway: &str, name: &str, threads: usize) -> anyhow::Result<Process> {
-        let mut command = self.command(name)?;
+        self.start_worker(self.command(name)?, gateway, name, threads)
+    }
+
+    /// As [`Launcher::worker`], but nothing that it writes arrives, its log included.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
+    pub fn worker_that_cannot_write(&self, gateway: &str, name: &str) -> anyhow::Result<Process> {
+        let mut command = self.command_of(Path::new("sh"), name)?;
+        command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"]).arg(&self.program);
+        self.start_worker(command, gateway, name, 1)
+    }
+
+    fn start_worker(&self, mut command: Command, gateway: &str, name: &str, threads: usize) -> anyhow::Result<Process> {
         command.args(["prover", "run", "--gateway", gateway, "--name", name, "--threads", &threads.to_string(), "--token-file"]);
         command.arg(self.token_file());
         Process::start(name, self.with_keys(&mut command), self.pids.clone())
@@ -116,9 +137,13 @@ impl Launcher {
 
     /// The program in a process group of its own, output appended to its log, settings of the caller's environment left out.
     fn command(&self, name: &str) -> anyhow::Result<Command> {
+        self.command_of(&self.program, name)
+    }
+
+    fn command_of(&self, program: &Path, name: &str) -> anyhow::Result<Command> {
         let path = self.dir.join(format!("{name}.log"));
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(program);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).kill_on_drop(true);
         for (name, _) in std::env::vars_os().filter(|(name, _)| is_stray(name)) {
             command.env_remove(name);
@@ -180,8 +205,16 @@ impl Process {
     ///
     /// # Errors
     /// If it does not end in time, or not with success.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    pub async fn stop(self) -> anyhow::Result<()> {
         self.signal(Signal::TERM)?;
+        self.ends().await
+    }
+
+    /// Waits until it ends by itself, and checks that it does so in order.
+    ///
+    /// # Errors
+    /// If it does not end in time, or not with success.
+    pub async fn ends(mut self) -> anyhow::Result<()> {
         let ending = tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await;
         let status = ending.with_context(|| format!("{} did not end in {} s", self.name, STOP_TIMEOUT.as_secs()))??;
         if status.success() { Ok(()) } else { bail!("{} ended with {status}", self.name) }

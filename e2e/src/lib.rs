@@ -4,18 +4,21 @@
 //! failed stays. Incidents strike at a [`Moment`] that is seen in the database, never after a pause.
 
 mod moment;
+mod proxy;
 mod running;
 
 pub use moment::Moment;
+pub use proxy::{Proxy, Weather};
 pub use running::{Running, running};
 
 use anyhow::{Context, ensure};
-use sheaf_cli::dev::DevStack;
+use sheaf_cli::dev::{DevStack, operator};
 use sheaf_cli::folder::RunFolder;
 use sheaf_cli::guard::Guard;
 use sheaf_cli::keys::{KeyOptions, KeySet, prepare};
 use sheaf_cli::process::{Launcher, Node, Process};
 use sheaf_cli::scenario::{Final, Scenario};
+use sheaf_store::l1::{self, TxKind};
 use sheaf_store::pool::PgPool;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -144,6 +147,15 @@ impl Town {
         ensure!(settled != Final::default(), "nothing was acknowledged");
         self.people.checked_root(&self.stack, self.keys.srs.clone()).await?;
         Ok(settled)
+    }
+
+    /// Proofs of ours that L1 refused.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn reverted_proofs(&self) -> anyhow::Result<usize> {
+        let sent = l1::live_transactions(&mut *self.pool.acquire().await?, &operator()?, 0, 0).await?;
+        Ok(sent.iter().filter(|sent| sent.kind == TxKind::Prove && sent.mined().is_some() && !sent.succeeded()).count())
     }
 
     /// Base URL of the API.

@@ -17,6 +17,8 @@ const POLL: Duration = Duration::from_millis(2);
 pub enum Moment {
     /// A batch is sealed, and L1 does not know it.
     Sealed,
+    /// Every sealed batch is computed, so that its job waits.
+    AllComputed,
     /// A commit is signed and saved, perhaps sent, and not mined.
     CommitInFlight,
     /// A worker holds a job.
@@ -47,6 +49,7 @@ pub(crate) async fn is_now(pool: &PgPool, moment: Moment) -> anyhow::Result<bool
             let marks = batches::marks(connection).await?;
             marks.sealed > marks.committed
         }
+        Moment::AllComputed => batches::members(connection, None).await?.is_empty() && batches::uncomputed(connection).await?.is_empty(),
         Moment::CommitInFlight => is_in_flight(pool, TxKind::Commit).await?,
         Moment::Leased => jobs::depths(connection).await?.iter().any(|depth| depth.leased > 0),
         Moment::LeaseExpired => jobs::depths(connection).await?.iter().any(|depth| depth.expired > 0),

@@ -45,12 +45,15 @@ impl Site {
         let (given, out) = (site.text("given.json"), site.text("deployment"));
         let deployed = site.run(&["deploy", "--operator", &operator, "--manifest", &given, "--out", &out]).await;
         assert!(deployed.status.success(), "{}", String::from_utf8_lossy(&deployed.stderr));
-        let token = site.run(&["prover", "token"]).await;
+        let token = site.run(&["prover", "tokens"]).await;
         let words = String::from_utf8(token.stdout).unwrap();
         let secret = words.split_whitespace().find(|word| word.len() == 64).unwrap();
         let hash = words.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap();
         std::fs::write(site.path("worker-token"), secret).unwrap();
         std::fs::write(site.path("node-tokens"), format!("# the worker of this test\n{hash}\n")).unwrap();
+        let made: Value = serde_json::from_slice(&site.run(&["prover", "tokens", "--operator", "alice", "--json"]).await.stdout).unwrap();
+        std::fs::write(site.path("operator-token"), made["token"].as_str().unwrap()).unwrap();
+        std::fs::write(site.path("node-operators"), made["hash"].as_str().unwrap()).unwrap();
         site
     }
 
@@ -111,9 +114,10 @@ impl Site {
     }
 
     fn sequencer_at(&self, name: &str, address: SocketAddr) -> Role {
-        let (deployment, tokens) = (self.text("deployment/deployment.json"), self.text("node-tokens"));
-        let listen = address.to_string();
-        self.start(name, &["sequencer", "--deployment", &deployment, "--prover-tokens", &tokens, "--listen", &listen, "--seal-age-ms", "300"])
+        let (deployment, tokens, operators) = (self.text("deployment/deployment.json"), self.text("node-tokens"), self.text("node-operators"));
+        let (files, listen) = (["--prover-tokens", &tokens, "--operator-tokens", &operators], address.to_string());
+        let rest = ["--deployment", &deployment, "--listen", &listen, "--seal-age-ms", "300"];
+        self.start(name, &[&["sequencer"], &files[..], &rest].concat())
     }
 
     fn sequencer(&self) -> Role {
@@ -126,6 +130,29 @@ impl Site {
         let (away, l1) = (format!("http://127.0.0.1:1,{}", self.l1_url), &self.l1_url);
         let nodes = ["--l1-url", &away, "--l1", l1, "--eth-usd", "2500"];
         self.start("settlement", &[&["settlement", "--deployment", &deployment, "--status-listen", &status], &nodes[..]].concat())
+    }
+
+    /// An operator sees the fleet and drains it: the worker that runs ends in order.
+    async fn drain_all_workers(&self, mut running: Role) {
+        let (gateway, token) = (format!("http://{}", self.sequencer), self.text("operator-token"));
+        let verb = async |arguments: &[&str]| -> Value {
+            let output = self.run(&[&["prover"], arguments, &["--gateway", &gateway, "--json"]].concat()).await;
+            assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+            serde_json::from_slice(&output.stdout).unwrap()
+        };
+        let status = verb(&["status"]).await;
+        let names: Vec<&str> = status["workers"].as_array().unwrap().iter().map(|worker| worker["name"].as_str().unwrap()).collect();
+        assert!(!names.is_empty() && status["circuits"][0]["name"] == "test", "{status}");
+        let order = ["--reason", "the test ends", "--token-file", &token];
+        let drained = verb(&[&["drain"], &names[..], &order].concat()).await;
+        assert!(drained.as_array().unwrap().iter().all(|worker| worker["drain_since"].is_string()), "{drained}");
+        let ended = tokio::time::timeout(PATIENCE, running.child.wait()).await.unwrap().unwrap();
+        assert!(ended.success(), "a drained worker ends in order");
+        let job = verb(&["jobs", "1"]).await;
+        assert_eq!((&job["job"]["state"], &job["attempts"][0]["outcome"]), (&"proven".into(), &"proven".into()), "{job}");
+        assert_eq!(verb(&["status"]).await["actions"][0]["actor"], "alice");
+        let refused = self.refused(&[&["prover", "park", "1", "--gateway", &gateway], &order[..]].concat()).await;
+        assert!(refused.contains("batch 1") && refused.contains("not_now"), "{refused}");
     }
 
     fn prover(&self) -> Role {
@@ -216,7 +243,8 @@ async fn roles_run_alone_and_each_is_killed_once() {
     let batch = until(site.sequencer, "/v1/batches/1", |status, _| status == 200).await;
     let kinds: Vec<&str> = batch["l1_costs"].as_array().unwrap().iter().map(|cost| cost["kind"].as_str().unwrap()).collect();
     assert_eq!((kinds, &batch["l1_costs"][0]["usd"]), (vec!["commit", "prove"], &Value::Null), "{batch}");
-    drop((sequencer, settlement, prover));
+    site.drain_all_workers(prover).await;
+    drop((sequencer, settlement));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,5 +299,12 @@ async fn what_can_never_work_ends_with_its_remedy() {
     let deploy = ["deploy", "--operator", &operator, "--manifest", &given, "--out", &out];
     assert!(site.refused(&deploy).await.contains("exists already"));
     assert!(site.refused(&["node", "--dev", "--l1-url", "http://127.0.0.1:1"]).await.contains("cannot be used with --dev"));
-    assert!(site.refused(&["prover", "retry", "7"]).await.contains("not parked: batch 7"));
+    let (nowhere, token) = (["--gateway", "http://127.0.0.1:1"], site.text("worker-token"));
+    let order = ["prover", "retry", "7", "--token-file", &token];
+    assert!(site.refused(&[&order[..], &["--reason", "a test"], &nowhere].concat()).await.contains("batch 7: the gateway does not answer"));
+    assert!(site.refused(&[&order[..], &["--reason", " "], &nowhere].concat()).await.contains("--reason: say why"));
+    assert!(site.refused(&["prover", "status", "--gateway", "127.0.0.1"]).await.contains("http://host:port"));
+    std::fs::write(site.path("nameless"), format!("{}\n", "0a".repeat(32))).unwrap();
+    let nameless = site.text("nameless");
+    assert!(site.refused(&[&sequencer[..], &["--operator-tokens", &nameless]].concat()).await.contains("needs a name"));
 }

@@ -5,11 +5,14 @@
 //! | `sheaf_prover_jobs` | gauge | `circuit`, `state` = waiting, leased, expired, parked | jobs without a proof |
 //! | `sheaf_prover_oldest_job_seconds` | gauge | `circuit` | age of the oldest job without a proof, parked ones included |
 //! | `sheaf_prover_claims_total` | counter | `outcome` = job, empty | answered claims |
+//! | `sheaf_prover_workers` | gauge | `state` = seen, drained | workers that asked for work in the last minute, and of these those that get none |
+//! | `sheaf_prover_attempts_total` | counter | `outcome` = proven, failed, released, expired, cancelled | ended leases |
+//! | `sheaf_prover_orders_total` | counter | `action` = retry, park, cancel, drain, resume | orders of operators |
 //! | `sheaf_prover_submissions_total` | counter | `outcome` = stored, stored_late, already_proven, invalid | judged proofs |
 //! | `sheaf_prover_failures_total` | counter | `reason` | jobs given up or refused |
 //! | `sheaf_prover_parked_total` | counter | | jobs parked |
 //! | `sheaf_prover_phase_seconds` | histogram | `phase` = witness, prove, verify | as reported with accepted proofs |
-//! | `sheaf_worker_jobs_total` | counter | `outcome` = proven, already_proven, failed, refused, lost | jobs of this worker |
+//! | `sheaf_worker_jobs_total` | counter | `outcome` = proven, already_proven, failed, refused, lost, cancelled | jobs of this worker |
 //! | `sheaf_worker_phase_seconds` | histogram | `phase` = witness, prove, verify, submit | measured by this worker |
 
 use crate::wire::{FailureReason, Outcome, Phase, Timings};
@@ -20,8 +23,7 @@ use std::time::Duration;
 /// Publishes the queue as it stands, zeros included.
 pub(crate) fn queue(circuits: &[u32], depths: &[Depth]) {
     for id in circuits {
-        let empty = Depth { circuit: *id, waiting: 0, leased: 0, expired: 0, parked: 0, oldest_s: 0.0 };
-        let depth = depths.iter().find(|depth| depth.circuit == *id).unwrap_or(&empty);
+        let depth = Depth::of(*id, depths);
         let circuit = id.to_string();
         let states = [("waiting", depth.waiting), ("leased", depth.leased), ("expired", depth.expired), ("parked", depth.parked)];
         for (state, jobs) in states {
@@ -29,6 +31,19 @@ pub(crate) fn queue(circuits: &[u32], depths: &[Depth]) {
         }
         gauge!("sheaf_prover_oldest_job_seconds", "circuit" => circuit).set(depth.oldest_s);
     }
+}
+
+pub(crate) fn workers(seen: u64, drained: u64) {
+    gauge!("sheaf_prover_workers", "state" => "seen").set(seen as f64);
+    gauge!("sheaf_prover_workers", "state" => "drained").set(drained as f64);
+}
+
+pub(crate) fn attempt(outcome: &'static str) {
+    counter!("sheaf_prover_attempts_total", "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn ordered(action: &'static str) {
+    counter!("sheaf_prover_orders_total", "action" => action).increment(1);
 }
 
 pub(crate) fn claimed(job: bool) {
@@ -43,6 +58,7 @@ pub(crate) fn accepted(outcome: Outcome, timings: &Timings) {
     };
     counter!("sheaf_prover_submissions_total", "outcome" => name).increment(1);
     if outcome != Outcome::AlreadyProven {
+        attempt("proven");
         let phases = [(Phase::Witness, timings.witness_ms), (Phase::Prove, timings.prove_ms), (Phase::Verify, timings.verify_ms)];
         for (phase, ms) in phases {
             histogram!("sheaf_prover_phase_seconds", "phase" => phase.name()).record(ms as f64 / 1e3);
@@ -55,6 +71,7 @@ pub(crate) fn invalid() {
 }
 
 pub(crate) fn failed(reason: FailureReason) {
+    attempt(if reason.counts() { "failed" } else { "released" });
     counter!("sheaf_prover_failures_total", "reason" => reason.name()).increment(1);
 }
 

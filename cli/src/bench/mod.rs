@@ -3,6 +3,7 @@
 //! Times are medians of interleaved runs in one process: the machine's noise hits both sides alike.
 
 mod commit;
+mod fleet;
 mod load;
 mod prove;
 
@@ -16,7 +17,7 @@ use sheaf_protocol::shape;
 /// `sheaf bench`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  sheaf bench circuit --json\n  sheaf bench prove --shape small --threads 2 --runs 5 --json\n  sheaf bench commit --json\n  sheaf bench load --clients 100 --json"
+    after_help = "Examples:\n  sheaf bench circuit --json\n  sheaf bench prove --shape small --threads 2 --runs 5 --json\n  sheaf bench commit --json\n  sheaf bench load --clients 100 --json\n  sheaf bench fleet --workers 50 --json"
 )]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -37,6 +38,8 @@ enum What {
     Commit(commit::CommitArgs),
     /// Receipts under load: HTTP clients that each send one signed transfer at a time to a node of their own with a durable Postgres.
     Load(load::LoadArgs),
+    /// Lease operations of the prover gateway: many workers over HTTP, every proof checked, a durable Postgres of its own.
+    Fleet(fleet::FleetArgs),
 }
 
 /// Runs the command.
@@ -49,6 +52,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
         What::Prove(args) => print(prove::run(&args)?, args.json),
         What::Commit(args) => print(commit::run(&args)?, args.json),
         What::Load(args) => print(load::run(&args).await?, args.json),
+        What::Fleet(args) => print(fleet::run(&args).await?, args.json),
     }
 }
 

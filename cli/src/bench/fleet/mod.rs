@@ -1,0 +1,234 @@
+//! `sheaf bench fleet`: lease operations a second of the gateway, on a Postgres of its own that syncs every commit.
+//!
+//! ```text
+//! worker:  claim ──> heartbeat ──> submit ──> claim ...      over HTTP, until nothing is left
+//! ```
+//! Every proof is valid and checked by the gateway; making one takes the workers next to nothing, because they know the key's trapdoor. Workers,
+//! gateway and Postgres share the machine. Afterwards the database gives its account: every job proven, once.
+
+mod trapdoor;
+
+use crate::folder::RunFolder;
+use anyhow::{Context, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId};
+use sheaf_protocol::batch::{Batch, Challenges, Operations, ProverInput, Signed};
+use sheaf_protocol::field::{Fr, G1Affine, to_word};
+use sheaf_protocol::header::{self, Header, Record};
+use sheaf_protocol::ledger::{Ledger, Slot, Triple};
+use sheaf_protocol::manifest::HexWord;
+use sheaf_protocol::ops::{OpTag, Transfer};
+use sheaf_protocol::schnorr::{self, SecretKey};
+use sheaf_protocol::shape::{self, NamedShape};
+use sheaf_prover::gateway::{Gateway, GatewayConfig, TokenHash, Verifier, new_token};
+use sheaf_prover::wire::{Claim, Heartbeat, OfferedCircuit, Outcome, Phase, Submission, Timings};
+use sheaf_prover::worker::Client;
+use sheaf_store::batches::{self, Computed, Seal};
+use sheaf_store::deployment::{self, Deployment};
+use sheaf_store::embedded::{Cluster, ClusterOptions};
+use sheaf_store::fleet;
+use sqlx::PgPool;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use trapdoor::Trapdoor;
+
+const CHAIN_ID: u64 = 31_337;
+const CONTRACT: Address = Address([1; 20]);
+
+/// `sheaf bench fleet`
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sheaf bench fleet --workers 50 --jobs 3000 --json")]
+pub(super) struct FleetArgs {
+    /// Workers, each with a connection of its own.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
+    workers: u32,
+    /// Batches that wait to be proved.
+    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    jobs: u64,
+    /// Shape of the batches, each with as many transfers as fit.
+    #[arg(long, default_value = "small")]
+    shape: String,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What a worker saw.
+#[derive(Default)]
+struct Seen {
+    claims_ms: Vec<f64>,
+    heartbeats_ms: Vec<f64>,
+    submits_ms: Vec<f64>,
+    /// Batches whose proof was stored by its submission.
+    stored: Vec<u64>,
+}
+
+pub(super) async fn run(args: &FleetArgs) -> anyhow::Result<Value> {
+    let named = shape::by_name(&args.shape).with_context(|| format!("--shape {}: unknown", args.shape))?;
+    let folder = RunFolder::new(None, "sheaf-fleet-")?;
+    let cluster = Cluster::start_with(&folder.path().join("postgres"), ClusterOptions::default()).await?;
+    let pool = sheaf_store::pool::connect(cluster.url()).await?;
+    let trapdoor = Arc::new(Trapdoor::random());
+    let manifest = trapdoor.manifest(named);
+    eprintln!("making {} jobs ...", args.jobs);
+    let input = make_jobs(&pool, named, args.jobs, manifest.digest()).await?;
+    let (token, stop) = (new_token(), CancellationToken::new());
+    let gateway = Gateway::new(pool.clone(), Verifier::new(&manifest)?, GatewayConfig::new(vec![TokenHash::of(&token)]), stop.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let _ends = stop.clone().drop_guard();
+    tokio::spawn({
+        let (router, stop) = (gateway.router(), stop.clone());
+        async move { axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await }
+    });
+    tokio::spawn(async move { gateway.watch().await });
+
+    let offer = OfferedCircuit { circuit: 1, verifying_key: manifest.circuits[0].verifying_key };
+    let start = Instant::now();
+    let mut workers = JoinSet::new();
+    for number in 0..args.workers {
+        workers.spawn(work(Client::new(&url, &token)?, format!("worker-{number}"), offer, trapdoor.clone()));
+    }
+    let mut all = Seen::default();
+    while let Some(seen) = workers.join_next().await {
+        let seen = seen??;
+        all.claims_ms.extend(seen.claims_ms);
+        all.heartbeats_ms.extend(seen.heartbeats_ms);
+        all.submits_ms.extend(seen.submits_ms);
+        all.stored.extend(seen.stored);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+
+    let account = fleet::account(&mut *pool.acquire().await?).await?;
+    let fleet::Account { jobs, proven, proofs, attempts, proven_twice } = account;
+    let lost = args.jobs - proven.min(args.jobs);
+    let told: BTreeSet<u64> = all.stored.iter().copied().collect();
+    let stored_twice = all.stored.len() - told.len();
+    ensure!((jobs, proven, proofs) == (args.jobs, args.jobs, args.jobs) && told.len() as u64 == args.jobs, "jobs were lost: {account:?}");
+    ensure!(proven_twice == 0 && stored_twice == 0, "jobs were done twice: {account:?}, {stored_twice} stored twice");
+    let operations = all.claims_ms.len() + all.heartbeats_ms.len() + all.submits_ms.len();
+    Ok(json!({
+        "workers": args.workers, "jobs": args.jobs, "shape": named.name, "input_bytes": input,
+        "operations": operations, "operations_per_s": (operations as f64 / seconds).round(),
+        "jobs_per_s": (args.jobs as f64 / seconds).round(),
+        "claim_p50_ms": percentile(&mut all.claims_ms, 50), "claim_p99_ms": percentile(&mut all.claims_ms, 99),
+        "heartbeat_p50_ms": percentile(&mut all.heartbeats_ms, 50), "heartbeat_p99_ms": percentile(&mut all.heartbeats_ms, 99),
+        "submit_p50_ms": percentile(&mut all.submits_ms, 50), "submit_p99_ms": percentile(&mut all.submits_ms, 99),
+        "attempts": attempts, "lost": lost, "done_twice": proven_twice,
+    }))
+}
+
+fn percentile(values: &mut [f64], percent: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = (values.len() * percent / 100).min(values.len().saturating_sub(1));
+    values.get(at).map_or(0.0, |value| (value * 10.0).round() / 10.0)
+}
+
+async fn work(client: Client, name: String, offer: OfferedCircuit, trapdoor: Arc<Trapdoor>) -> anyhow::Result<Seen> {
+    let mut seen = Seen::default();
+    loop {
+        let claim = Claim { worker: name.clone(), circuits: vec![offer], memory_mb: u64::from(u32::MAX), wait_s: 0 };
+        let (job, took) = timed(client.claim(&claim)).await?;
+        let Some(job) = job else { return Ok(seen) };
+        seen.claims_ms.push(took);
+        let beat = Heartbeat { lease: job.lease, worker: name.clone(), progress: Phase::Prove, percent: Some(50) };
+        seen.heartbeats_ms.push(timed(client.heartbeat(job.batch, &beat)).await?.1);
+        let inputs = job.public_inputs.decode().context("the job's public inputs are field elements")?;
+        let proof = trapdoor.prove(&inputs).context("the trapdoor is usable")?.map(HexWord);
+        let submission = Submission { lease: job.lease, worker: name.clone(), proof, timings: Timings { threads: 1, ..Timings::default() } };
+        let (accepted, took) = timed(client.submit(job.batch, &submission)).await?;
+        seen.submits_ms.push(took);
+        if accepted.outcome != Outcome::AlreadyProven {
+            seen.stored.push(job.batch);
+        }
+    }
+}
+
+async fn timed<T, E>(call: impl Future<Output = Result<T, E>>) -> Result<(T, f64), E> {
+    let start = Instant::now();
+    let answer = call.await?;
+    Ok((answer, start.elapsed().as_secs_f64() * 1e3))
+}
+
+/// Computed batches as the sequencer leaves them, all with the same full input; returns its size.
+async fn make_jobs(pool: &PgPool, named: &NamedShape, jobs: u64, manifest_digest: HexWord) -> anyhow::Result<usize> {
+    let domain = header::domain(CHAIN_ID, &CONTRACT);
+    let bound = Deployment {
+        chain_id: CHAIN_ID,
+        contract: CONTRACT,
+        domain: to_word(domain),
+        deploy_block: 0,
+        manifest_digest: manifest_digest.0,
+        k: 16,
+        finality_depth: 1,
+    };
+    deployment::bind(&mut *pool.acquire().await?, &bound).await?;
+    let batch = full_batch(named, domain)?;
+    let posted_data = batch.posted_data();
+    let input = serde_json::to_value(ProverInput { batch, challenges: Challenges { rho: Fr::from(1u64), zeta: Fr::from(2u64) } })?;
+    let mut transaction = pool.begin().await?;
+    for number in 1..=jobs {
+        let header = Header {
+            number,
+            circuit: 1,
+            old_root: [0; 32],
+            commitments: [G1Affine::identity(); 3],
+            h: Fr::from(number),
+            queue_digest: [0; 32],
+            taken: 0,
+            ops_hash: [0; 32],
+            data_hash: [0; 32],
+        };
+        let record = Record { header, quotient: G1Affine::identity(), y_da: Fr::from(number), y_ops: Fr::from(1u64) };
+        let computed = Computed {
+            number,
+            record: record.words(),
+            new_root: [0; 32],
+            opening: [[0; 32]; 2],
+            claims: [1u64, 2, 3].map(|claim| to_word(Fr::from(claim))),
+            posted_data: posted_data.clone(),
+            choices: vec![],
+            ops_words: vec![],
+            input: input.clone(),
+            slots: vec![],
+        };
+        batches::seal(&mut transaction, &Seal { number, circuit: 1, reason: "size", last_seq: 0 }).await?;
+        batches::store_computed(&mut transaction, &computed).await?;
+    }
+    transaction.commit().await?;
+    Ok(input.to_string().len())
+}
+
+/// A batch with every transfer slot used, each payer and receiver another account as far as there are account slots.
+fn full_batch(named: &NamedShape, domain: Fr) -> anyhow::Result<Batch> {
+    let accounts = named.shape.accounts;
+    let key = |n: u32| SecretKey::from_seed(&sheaf_protocol::field::keccak(format!("bench account {n}").as_bytes()));
+    let mut ledger = Ledger::new(16);
+    for n in 1..=accounts {
+        let triple = Triple { key: key(n)?.public().0, owner: Address([1; 20]), token: NATIVE };
+        ledger.set(SlotId(n), Slot { balance: Amount(1_000_000_000), ..Slot::opened(triple) });
+    }
+    let payers = accounts / 2;
+    let transfer = |i: u32| -> anyhow::Result<_> {
+        let from = 1 + i % payers;
+        let op = Transfer {
+            from: SlotId(from),
+            to: SlotId(from + payers),
+            token: NATIVE,
+            nonce: Nonce(i / payers),
+            amount: AmountFloat::from_amount(Amount(10))?,
+            fee: FeeFloat::from_amount(Amount(1))?,
+        };
+        let key = key(from)?;
+        let signature = schnorr::sign(&key, domain, OpTag::Transfer as u8, op.message(), &[1; 32]);
+        Ok(Signed { op, key: key.public().0, signature })
+    };
+    let transfers = (0..named.shape.transfers).map(transfer).collect::<anyhow::Result<Vec<_>>>()?;
+    let operations = Operations { transfers, ..Operations::default() };
+    Ok(Batch::assemble(&ledger, (1, named.shape), domain, operations, |_| Some(SlotId(1)))?)
+}
