@@ -14,11 +14,11 @@ SHEAF := $(CARGO) run --quiet --locked --bin sheaf --
 ARGS ?=
 WHAT ?= circuit prove commit load
 
-.PHONY: help demo dev test storm soundness check bench walkaway ceremony contracts invariants mutants slither keys tools clean sheaf
+.PHONY: help demo dev test storm soundness check bench walkaway ceremony screenshots contracts invariants mutants slither keys tools clean sheaf
 
 help: ## this list
 	@echo "make TARGET [ARGS='options of the sheaf command']    make bench [WHAT=prove] [ARGS=..]"
-	@sed -n 's/^\([a-z]*\):.*## /\1:/p' Makefile | while IFS=: read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z]*\):.*## /\1:/p' Makefile | while IFS=: read -r target text; do printf '  %-11s %s\n' "$$target" "$$text"; done
 
 demo: tools sheaf ## the whole path once, with real proofs and a crash half-way; exit 0 only if every check held
 	@exec $(SHEAF) demo $(ARGS)
@@ -50,6 +50,9 @@ walkaway: tools sheaf ## N accounts (1000 unless told) leave without the operato
 
 ceremony: tools sheaf ## phase 2 of the shape `test` by our commands and by snarkjs, point by point (tens of minutes)
 	@$(CARGO) test --workspace --locked --test snarkjs_setup --test ceremony_whole
+
+screenshots: tools sheaf ## walk every page in Chromium, both themes, desk and phone, and renew the pictures in docs/images
+	@SHEAF_SCREENSHOTS=docs/images $(CARGO) test --workspace --locked --test web -- --nocapture
 
 contracts: tools ## build and test the contracts, renew their fixtures, the committed artifacts and the gas snapshot
 	@$(CARGO) run -p sheaf-circuits --example contract_fixtures --locked
