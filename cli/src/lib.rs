@@ -11,6 +11,7 @@ pub mod dev;
 pub mod dev_node;
 pub mod doctor;
 pub mod exit;
+mod fleet;
 pub mod folder;
 pub mod guard;
 pub mod keys;

@@ -36,13 +36,14 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 const MAX_RESTART_PAUSE: Duration = Duration::from_secs(30);
 
 /// Options that name what `--dev` makes by itself.
-const NOT_WITH_DEV: [&str; 11] = [
+const NOT_WITH_DEV: [&str; 12] = [
     "database_url",
     "deployment",
     "manifest",
     "eth_usd",
     "ready_file",
     "prover_tokens",
+    "operator_tokens",
     "fee_key",
     "fee_owner",
     "l1_url",

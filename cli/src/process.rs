@@ -50,12 +50,14 @@ impl Launcher {
     /// Processes of `program`, which log and leave their files in `dir`.
     ///
     /// # Errors
-    /// If the prover token cannot be written.
+    /// If a token cannot be written.
     pub fn new(program: PathBuf, dir: PathBuf, keys: KeyOptions, guard: &Guard) -> anyhow::Result<Self> {
         let launcher = Self { program, dir, keys, node_arguments: Vec::new(), pids: guard.pids() };
-        let token = sheaf_prover::gateway::new_token();
-        let file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(launcher.token_file());
-        writeln!(file.with_context(|| format!("cannot write {}", launcher.token_file().display()))?, "{token}")?;
+        for (path, name) in [(launcher.token_file(), ""), (launcher.operator_file(), "operator ")] {
+            let token = sheaf_prover::gateway::new_token();
+            let file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path);
+            writeln!(file.with_context(|| format!("cannot write {}", path.display()))?, "{name}{token}")?;
+        }
         Ok(launcher)
     }
 
@@ -71,6 +73,11 @@ impl Launcher {
         self.dir.join("prover-tokens")
     }
 
+    /// File with the token of the operator of the prover fleet, after its name.
+    pub fn operator_file(&self) -> PathBuf {
+        self.dir.join("operator-tokens")
+    }
+
     /// Starts a node on the stack and waits until it listens; `listen` is an address, port 0 for any free one.
     ///
     /// # Errors
@@ -81,6 +88,7 @@ impl Launcher {
         let mut command = self.command("node")?;
         command.args(["node", "--listen", listen]).args(&self.node_arguments);
         command.arg("--deployment").arg(&stack.deployment_file).arg("--ready-file").arg(&ready_file).arg("--prover-tokens").arg(self.token_file());
+        command.arg("--operator-tokens").arg(self.operator_file());
         command.args(["--fee-key", &to_hex(&to_word(fee_key()?.public().0)), "--fee-owner", &operator()?.to_string()]);
         command.env("DATABASE_URL", &stack.database_url).env("SHEAF_L1_URL", &stack.l1_url).env("SHEAF_OPERATOR_KEY", DEV_KEYS[0]);
         let process = Process::start("the node", command.arg("--keys-dir").arg(&self.keys.keys_dir), self.pids.clone())?;

@@ -1,7 +1,8 @@
-//! `sheaf prover`: a worker of the prover fleet as a process, its token, and what a person does about jobs that nobody could prove.
+//! `sheaf prover`: a worker of the prover fleet as a process; what operators do is in `fleet`.
 //!
-//! A worker needs the gateway's address, a token and proving keys on disk; it never makes keys. `parked` and `retry` speak to the database.
+//! A worker needs the gateway's address, a token and proving keys on disk; it never makes keys.
 
+use crate::fleet::{self, DrainArgs, JobsArgs, OrderArgs, Reading, TokensArgs};
 use crate::keys::KeyOptions;
 use crate::{stop, tokens};
 use anyhow::{Context, ensure};
@@ -10,10 +11,10 @@ use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::keys::Keys;
 use sheaf_circuits::prove::Prover;
 use sheaf_protocol::manifest::Manifest;
-use sheaf_protocol::shape;
+use sheaf_protocol::shape::{self, NamedShape, Shape};
+use sheaf_prover::memory;
 use sheaf_prover::wire::{MAX_WAIT_S, is_worker_name};
 use sheaf_prover::worker::{Client, KeyCache, Summary, Worker, WorkerConfig};
-use sheaf_store::jobs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 /// `sheaf prover`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  sheaf prover run --gateway http://127.0.0.1:3000 --token-file prover-token\n  sheaf prover run --gateway https://prover.example.org --token-file t --manifest manifest.json --threads 8\n  sheaf prover parked"
+    after_help = "Examples:\n  sheaf prover run --gateway http://127.0.0.1:3000 --token-file prover-token\n  sheaf prover run --gateway https://prover.example.org --token-file t --manifest manifest.json --threads 8 --memory-mb 8000\n  sheaf prover status\n  sheaf prover retry 17 --reason 'the machine was replaced' --token-file operator-token"
 )]
 pub struct ProverArgs {
     #[command(subcommand)]
@@ -30,28 +31,28 @@ pub struct ProverArgs {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
-    /// Prove batches until told to stop (SIGTERM or Ctrl-C); the running batch is finished first.
+    /// Prove batches until told to stop (SIGTERM or Ctrl-C) or drained; the running batch is finished first.
+    #[command(after_help = "Example:\n  sheaf prover run --gateway https://node.example.org --token-file worker-token --manifest manifest.json")]
     Run(Box<RunArgs>),
-    /// Make a token for a worker; the node needs only its hash.
-    Token,
-    /// List the jobs that were parked because several workers failed on them.
-    Parked(JobsArgs),
+    /// Show queues, workers, leases, parked jobs, the last faults and orders.
+    #[command(after_help = "Examples:\n  sheaf prover status\n  sheaf prover status --gateway https://node.example.org --json")]
+    Status(Reading),
+    /// List jobs, or show one with its attempts.
+    Jobs(JobsArgs),
     /// Send parked jobs back to work.
-    #[command(after_help = "Example:\n  sheaf prover parked\n  sheaf prover retry 17 18")]
-    Retry {
-        #[command(flatten)]
-        jobs: JobsArgs,
-        /// Batch numbers.
-        #[arg(required = true)]
-        batches: Vec<u64>,
-    },
-}
-
-#[derive(Args, Debug)]
-struct JobsArgs {
-    /// The node's Postgres.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    database_url: String,
+    #[command(after_help = "Example:\n  sheaf prover retry 17 18 --reason 'more memory' --token-file operator-token")]
+    Retry(OrderArgs),
+    /// Give jobs to nobody until they are retried; a worker that has one drops it.
+    #[command(after_help = "Example:\n  sheaf prover park 17 --reason 'kills every worker' --token-file operator-token")]
+    Park(OrderArgs),
+    /// Take jobs from their workers; others get them.
+    #[command(after_help = "Example:\n  sheaf prover cancel 17 --reason 'too slow there' --token-file operator-token")]
+    Cancel(OrderArgs),
+    /// Give workers no more jobs: each finishes the one that it has, and ends.
+    Drain(DrainArgs),
+    /// Make a token for a worker, or for an operator; the node needs only its hash.
+    #[command(visible_alias = "token")]
+    Tokens(TokensArgs),
 }
 
 #[derive(Args, Debug)]
@@ -74,6 +75,9 @@ struct RunArgs {
     /// Seconds that a running batch may still take after the order to stop.
     #[arg(long, default_value_t = 600)]
     grace_s: u64,
+    /// Megabytes that it may use: circuits that need more are left to others [default: all of the machine or container].
+    #[arg(long, env = "SHEAF_PROVER_MEMORY_MB", value_parser = clap::value_parser!(u64).range(1..))]
+    memory_mb: Option<u64>,
     /// Prove with the keys that this manifest names (`sheaf keys list --json`), found in --keys-dir, instead of development keys by shape.
     #[arg(long, env = "SHEAF_MANIFEST")]
     manifest: Option<PathBuf>,
@@ -87,45 +91,18 @@ struct RunArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// If the token or the keys cannot be read, or the gateway will never serve this worker.
+/// If the token or the keys cannot be read, the gateway will never serve this worker, or an order is refused.
 pub async fn run(args: ProverArgs) -> anyhow::Result<()> {
     match args.verb {
         Verb::Run(args) => work(*args).await,
-        Verb::Token => {
-            let token = sheaf_prover::gateway::new_token();
-            println!("for the worker's --token-file    {token}");
-            println!("for the node's --prover-tokens   sha256:{}", sheaf_prover::gateway::TokenHash::of(&token));
-            Ok(())
-        }
-        Verb::Parked(jobs) => parked(&jobs).await,
-        Verb::Retry { jobs, batches } => retry(&jobs, &batches).await,
+        Verb::Status(reading) => fleet::status(&reading).await,
+        Verb::Jobs(args) => fleet::jobs(&args).await,
+        Verb::Retry(args) => fleet::order(&args, "retry").await,
+        Verb::Park(args) => fleet::order(&args, "park").await,
+        Verb::Cancel(args) => fleet::order(&args, "cancel").await,
+        Verb::Drain(args) => fleet::drain(&args).await,
+        Verb::Tokens(args) => fleet::make_token(&args),
     }
-}
-
-async fn parked(args: &JobsArgs) -> anyhow::Result<()> {
-    let pool = sheaf_store::pool::connect(&args.database_url).await?;
-    let parked = jobs::parked(&mut *pool.acquire().await?).await?;
-    if parked.is_empty() {
-        println!("no job is parked");
-    }
-    parked.iter().for_each(|(batch, reason)| println!("batch {batch:<8} {reason}"));
-    Ok(())
-}
-
-/// All that can be sent back are, even if one cannot.
-async fn retry(args: &JobsArgs, batches: &[u64]) -> anyhow::Result<()> {
-    let pool = sheaf_store::pool::connect(&args.database_url).await?;
-    let mut connection = pool.acquire().await?;
-    let mut others = Vec::new();
-    for batch in batches {
-        if jobs::retry(&mut connection, *batch).await? {
-            println!("batch {batch} waits for a worker again");
-        } else {
-            others.push(batch.to_string());
-        }
-    }
-    ensure!(others.is_empty(), "not parked: batch {}; `sheaf prover parked` lists those that are", others.join(", "));
-    Ok(())
 }
 
 async fn work(args: RunArgs) -> anyhow::Result<()> {
@@ -135,8 +112,9 @@ async fn work(args: RunArgs) -> anyhow::Result<()> {
     if let Some(address) = args.metrics_listen {
         serve_metrics(address).await?;
     }
-    let keys = open_keys(&args).await?;
-    let config = WorkerConfig { name: name.clone(), wait_s: args.wait_s, threads: args.threads, grace_s: args.grace_s };
+    let memory_mb = args.memory_mb.unwrap_or_else(memory::of_this_machine_mb);
+    let keys = open_keys(&args, memory_mb).await?;
+    let config = WorkerConfig { name: name.clone(), wait_s: args.wait_s, threads: args.threads, grace_s: args.grace_s, memory_mb };
     let worker = Worker::new(client, keys, config)?;
     let stop = stop::on_signals()?;
     eprintln!("worker {name} asks {} for work", args.gateway);
@@ -145,31 +123,49 @@ async fn work(args: RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens the keys off the async threads; a worker never makes keys.
-async fn open_keys(args: &RunArgs) -> anyhow::Result<KeyCache> {
+/// Opens the keys of the circuits that fit, off the async threads; a worker never makes keys.
+async fn open_keys(args: &RunArgs, memory_mb: u64) -> anyhow::Result<KeyCache> {
     let (options, manifest) = (args.keys.clone(), args.manifest.clone());
     tokio::task::spawn_blocking(move || match manifest {
-        Some(file) => open_by_manifest(&options.keys_dir, &file),
-        None => open_by_shape(&options),
+        Some(file) => open_by_manifest(&options.keys_dir, &file, memory_mb),
+        None => open_by_shape(&options, memory_mb),
     })
     .await?
 }
 
-fn open_by_manifest(directory: &Path, file: &Path) -> anyhow::Result<KeyCache> {
+/// True if a shape fits; otherwise says so.
+fn fits(name: &str, shape: &Shape, memory_mb: u64) -> bool {
+    let needed_mb = memory::needed_mb(shape);
+    if needed_mb > memory_mb {
+        eprintln!("circuit {name} needs {needed_mb} MB and is left to other workers; this one has {memory_mb} MB (--memory-mb)");
+    }
+    needed_mb <= memory_mb
+}
+
+fn open_by_manifest(directory: &Path, file: &Path, memory_mb: u64) -> anyhow::Result<KeyCache> {
     let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let manifest: Manifest = serde_json::from_slice(&text).with_context(|| format!("{} is not a manifest", file.display()))?;
-    Ok(KeyCache::open(directory, &manifest, &[])?)
+    let fitting = manifest.circuits.iter().filter(|circuit| fits(&circuit.name, &circuit.shape, memory_mb));
+    let names: Vec<String> = fitting.map(|circuit| circuit.name.clone()).collect();
+    ensure!(!names.is_empty(), "--memory-mb {memory_mb}: no circuit of {} fits; give the worker more", file.display());
+    Ok(KeyCache::open(directory, &manifest, &names)?)
 }
 
-fn open_by_shape(options: &KeyOptions) -> anyhow::Result<KeyCache> {
-    let provers = options.shapes.iter().zip(1..).map(|(name, id)| open_development_key(options, name, id).map(Arc::new));
-    Ok(KeyCache::of(provers.collect::<anyhow::Result<Vec<_>>>()?))
+fn open_by_shape(options: &KeyOptions, memory_mb: u64) -> anyhow::Result<KeyCache> {
+    let named = options.shapes.iter().zip(1..).map(|(name, id)| {
+        let named = shape::by_name(name).with_context(|| format!("unknown shape {name}"))?;
+        Ok((id, named))
+    });
+    let named = named.collect::<anyhow::Result<Vec<_>>>()?;
+    let fitting = named.into_iter().filter(|(_, named)| fits(named.name, &named.shape, memory_mb));
+    let provers = fitting.map(|(id, named)| open_development_key(options, named, id).map(Arc::new)).collect::<anyhow::Result<Vec<_>>>()?;
+    ensure!(!provers.is_empty(), "--memory-mb {memory_mb}: no circuit fits; give the worker more");
+    Ok(KeyCache::of(provers))
 }
 
-fn open_development_key(options: &KeyOptions, name: &str, id: u32) -> anyhow::Result<Prover> {
-    let named = shape::by_name(name).with_context(|| format!("unknown shape {name}"))?;
+fn open_development_key(options: &KeyOptions, named: &NamedShape, id: u32) -> anyhow::Result<Prover> {
     let circuit = Circuit::new(named.shape, id)?;
-    let keys = Keys::open_insecure_dev(&options.keys_dir, name, &circuit, &options.seed)?;
+    let keys = Keys::open_insecure_dev(&options.keys_dir, named.name, &circuit, &options.seed)?;
     Ok(Prover::new(circuit, keys))
 }
 

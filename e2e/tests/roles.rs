@@ -45,7 +45,7 @@ impl Site {
         let (given, out) = (site.text("given.json"), site.text("deployment"));
         let deployed = site.run(&["deploy", "--operator", &operator, "--manifest", &given, "--out", &out]).await;
         assert!(deployed.status.success(), "{}", String::from_utf8_lossy(&deployed.stderr));
-        let token = site.run(&["prover", "token"]).await;
+        let token = site.run(&["prover", "tokens"]).await;
         let words = String::from_utf8(token.stdout).unwrap();
         let secret = words.split_whitespace().find(|word| word.len() == 64).unwrap();
         let hash = words.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap();
@@ -271,5 +271,12 @@ async fn what_can_never_work_ends_with_its_remedy() {
     let deploy = ["deploy", "--operator", &operator, "--manifest", &given, "--out", &out];
     assert!(site.refused(&deploy).await.contains("exists already"));
     assert!(site.refused(&["node", "--dev", "--l1-url", "http://127.0.0.1:1"]).await.contains("cannot be used with --dev"));
-    assert!(site.refused(&["prover", "retry", "7"]).await.contains("not parked: batch 7"));
+    let (nowhere, token) = (["--gateway", "http://127.0.0.1:1"], site.text("worker-token"));
+    let order = ["prover", "retry", "7", "--token-file", &token];
+    assert!(site.refused(&[&order[..], &["--reason", "a test"], &nowhere].concat()).await.contains("batch 7: the gateway does not answer"));
+    assert!(site.refused(&[&order[..], &["--reason", " "], &nowhere].concat()).await.contains("--reason: say why"));
+    assert!(site.refused(&["prover", "status", "--gateway", "127.0.0.1"]).await.contains("http://host:port"));
+    std::fs::write(site.path("nameless"), format!("{}\n", "0a".repeat(32))).unwrap();
+    let nameless = site.text("nameless");
+    assert!(site.refused(&[&sequencer[..], &["--operator-tokens", &nameless]].concat()).await.contains("needs a name"));
 }

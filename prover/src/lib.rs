@@ -8,6 +8,7 @@
 //! What the two say to each other is in [`wire`].
 
 pub mod gateway;
+pub mod memory;
 pub mod metrics;
 pub mod wire;
 pub mod worker;

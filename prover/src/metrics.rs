@@ -20,8 +20,7 @@ use std::time::Duration;
 /// Publishes the queue as it stands, zeros included.
 pub(crate) fn queue(circuits: &[u32], depths: &[Depth]) {
     for id in circuits {
-        let empty = Depth { circuit: *id, waiting: 0, leased: 0, expired: 0, parked: 0, oldest_s: 0.0 };
-        let depth = depths.iter().find(|depth| depth.circuit == *id).unwrap_or(&empty);
+        let depth = Depth::of(*id, depths);
         let circuit = id.to_string();
         let states = [("waiting", depth.waiting), ("leased", depth.leased), ("expired", depth.expired), ("parked", depth.parked)];
         for (state, jobs) in states {

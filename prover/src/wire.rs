@@ -1,12 +1,14 @@
 //! What workers and gateway say to each other, version 1: JSON over HTTP under `/prover/v1`.
 //!
 //! ```text
-//! POST /prover/v1/claim                        Claim      -> 204 | 200 Job          waits up to wait_s for a job
+//! POST /prover/v1/claim                        Claim      -> 204 | 200 Job | 409 draining   waits up to wait_s for a job
 //! POST /prover/v1/jobs/{batch}/heartbeat       Heartbeat  -> 200 Lease | 409 stale_lease
 //! POST /prover/v1/jobs/{batch}/proof           Submission -> 200 Accepted | 422 proof_invalid
 //! POST /prover/v1/jobs/{batch}/failure         Failure    -> 200 Released | 409 stale_lease
-//! GET  /prover/v1/openapi.json                               200 this, for programs; the only route without a token
+//! GET  /prover/v1/openapi.json                               200 this, for programs
 //! ```
+//!
+//! What operators see and order is in [`fleet`]; only a worker's routes take a worker's token.
 //!
 //! A lease is a number that grows with every claim of a batch: the *fencing token*. Only the newest one can extend the lease or give it
 //! back, and only in the name of the worker that claimed it. A proof is judged by its validity alone, so a submission may be repeated until an answer arrives, and a late one still counts.
@@ -18,6 +20,8 @@ use sheaf_protocol::batch::{PUBLIC_INPUTS, ProverInput, PublicInputs};
 use sheaf_protocol::field::{from_word, to_word};
 use sheaf_protocol::manifest::HexWord;
 use utoipa::ToSchema;
+
+pub mod fleet;
 
 /// Path under which the gateway is mounted.
 pub const PREFIX: &str = "/prover/v1";
@@ -41,6 +45,9 @@ pub struct Claim {
     pub worker: String,
     /// The circuits whose keys it holds.
     pub circuits: Vec<OfferedCircuit>,
+    /// Megabytes that it may use; it gets no circuit that needs more.
+    #[schema(minimum = 1, example = 4096)]
+    pub memory_mb: u64,
     /// Seconds to wait for a job if there is none; at most 30.
     #[serde(default)]
     #[schema(maximum = 30)]
@@ -117,6 +124,10 @@ pub struct Heartbeat {
     pub worker: String,
     /// What the worker is doing.
     pub progress: Phase,
+    /// How far it is with that, as well as it can tell: 0 to 100.
+    #[serde(default)]
+    #[schema(maximum = 100)]
+    pub percent: Option<u8>,
 }
 
 /// Where a worker is in a job.
@@ -150,6 +161,20 @@ impl Phase {
 pub struct Lease {
     /// Milliseconds until it expires.
     pub lease_ms: u64,
+    /// What the worker is to do.
+    pub order: WorkerOrder,
+}
+
+/// What a worker is to do, as an operator ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerOrder {
+    /// Go on.
+    Continue,
+    /// Finish this job and ask for no other.
+    Drain,
+    /// Drop this job: the lease was taken back.
+    Cancel,
 }
 
 /// A proof.
@@ -275,6 +300,12 @@ pub struct ProblemBody {
     pub code: String,
     /// For people.
     pub detail: String,
+    /// The field or parameter it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// True if `name` can name a worker.

@@ -3,6 +3,7 @@
 
 mod common;
 mod incidents;
+mod operators;
 
 use common::{Server, beat, claim, code, failure, proof, prover, seal, short, submission, until, usual, worker};
 use reqwest::StatusCode;
@@ -192,7 +193,7 @@ async fn a_missing_or_wrong_token_gets_nowhere(pool: PgPool) {
     let server = Server::start(&pool, 1, usual).await;
     let json = ("content-type", "application/json");
     let other = format!("Bearer {}", new_token());
-    for route in ["claim", "jobs/1/heartbeat", "jobs/1/proof", "jobs/1/failure", "nowhere"] {
+    for route in ["claim", "jobs/1/heartbeat", "jobs/1/proof", "jobs/1/failure", "jobs/1/park", "workers/a/drain"] {
         let (status, problem) = post(&server, route, &[json], b"{".to_vec()).await;
         assert_eq!((status, problem["code"].as_str()), (StatusCode::UNAUTHORIZED, Some("token_missing")), "{route}");
         let (status, problem) = post(&server, route, &[json, ("authorization", &other)], b"{".to_vec()).await;
@@ -386,6 +387,12 @@ async fn the_openapi_document_names_every_route_and_the_token(pool: PgPool) {
     let document: Value = reqwest::get(server.url("openapi.json")).await.unwrap().json().await.unwrap();
     for route in ["claim", "jobs/{batch}/heartbeat", "jobs/{batch}/proof", "jobs/{batch}/failure"] {
         assert!(document["paths"][format!("/prover/v1/{route}")]["post"].is_object(), "{route}");
+    }
+    for route in ["jobs/{batch}/retry", "jobs/{batch}/park", "jobs/{batch}/cancel", "workers/{name}/drain", "workers/{name}/resume"] {
+        assert!(document["paths"][format!("/prover/v1/{route}")]["post"].is_object(), "{route}");
+    }
+    for route in ["status", "jobs", "jobs/{batch}"] {
+        assert_eq!(document["paths"][format!("/prover/v1/{route}")]["get"]["security"], json!([{}]), "{route}");
     }
     assert_eq!(document["components"]["securitySchemes"]["token"]["scheme"], "bearer");
 }

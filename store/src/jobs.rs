@@ -5,7 +5,7 @@
 //!    ^                │  │                    ^
 //!    ├──fail──────────┤  └─(expired: claimable again, as if queued)
 //!    │                └──fail, too many workers, or park──> parked ──store_proof──┘
-//!    └───────────────────────retry────────────────────────────┘
+//!    └──────────an operator: retry, see `fleet`───────────────┘
 //! ```
 //!
 //! The fencing token of a job counts its leases; only the newest one can extend the lease or give it back, which it can also after the
@@ -123,6 +123,14 @@ pub struct Depth {
     pub oldest_s: f64,
 }
 
+impl Depth {
+    /// That of a circuit, which may have none.
+    pub fn of(circuit: u32, depths: &[Self]) -> Self {
+        let empty = Self { circuit, waiting: 0, leased: 0, expired: 0, parked: 0, oldest_s: 0.0 };
+        depths.iter().find(|depth| depth.circuit == circuit).cloned().unwrap_or(empty)
+    }
+}
+
 /// Leases the oldest job that the worker may have, first of all the one that it holds already. The job's previous attempt ends as expired.
 /// What is to be proved is read with [`input`] and [`statement`].
 ///
@@ -137,9 +145,10 @@ pub async fn claim(tx: &mut PgTransaction<'_>, rules: &ClaimRules<'_>) -> Result
              WHERE o.state IN ('queued', 'leased') AND o.available_at <= now()
                AND (o.state = 'queued' OR o.lease_expires_at <= now() OR o.worker = $1)
                AND b.circuit = ANY($2) AND b.input IS NOT NULL
+               AND NOT EXISTS (SELECT 1 FROM prover_workers w WHERE w.name = $1 AND w.drain_since IS NOT NULL)
                AND NOT EXISTS (
                    SELECT 1 FROM proof_attempts a WHERE a.batch_number = o.batch_number AND a.worker = $1
-                   AND a.fencing_token > o.forgiven AND a.outcome = 'failed' AND a.ended_at > now() - $4::bigint * interval '1 millisecond')
+                   AND a.fencing_token > o.forgiven AND a.outcome IN ('failed', 'cancelled') AND a.ended_at > now() - $4::bigint * interval '1 millisecond')
              ORDER BY (o.worker IS NOT DISTINCT FROM $1) DESC, o.batch_number
              LIMIT 1 FOR UPDATE OF o SKIP LOCKED) oldest
          WHERE j.batch_number = oldest.batch_number
@@ -198,28 +207,33 @@ pub struct Beat<'a> {
     pub worker: &'a str,
     /// What it is doing.
     pub phase: &'a str,
+    /// How far it is with that, 0 to 100.
+    pub percent: Option<u8>,
 }
 
-/// Extends a lease and notes what its worker is doing; false if the lease is not the current one, or another worker's.
+/// Extends a lease and notes what its worker is doing. Returns whether the worker is to get no more jobs; `None` if the lease is not the
+/// current one, or another worker's.
 ///
 /// # Errors
 /// Only those of the database.
-pub async fn extend(conn: &mut PgConnection, beat: &Beat<'_>, duration: Duration) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query(
+pub async fn extend(conn: &mut PgConnection, beat: &Beat<'_>, duration: Duration) -> Result<Option<bool>, sqlx::Error> {
+    sqlx::query_scalar(
         "WITH extended AS (
              UPDATE proof_jobs SET lease_expires_at = now() + $3::bigint * interval '1 millisecond'
-             WHERE batch_number = $1 AND fencing_token = $2 AND worker = $5 AND state = 'leased' RETURNING batch_number, fencing_token)
-         UPDATE proof_attempts a SET phase = $4, heartbeat_at = now() FROM extended e
-         WHERE a.batch_number = e.batch_number AND a.fencing_token = e.fencing_token",
+             WHERE batch_number = $1 AND fencing_token = $2 AND worker = $5 AND state = 'leased' RETURNING batch_number, fencing_token),
+         seen AS (UPDATE prover_workers SET last_seen = now() WHERE name = $5)
+         UPDATE proof_attempts a SET phase = $4, percent = $6, heartbeat_at = now() FROM extended e
+         WHERE a.batch_number = e.batch_number AND a.fencing_token = e.fencing_token
+         RETURNING EXISTS (SELECT 1 FROM prover_workers WHERE name = $5 AND drain_since IS NOT NULL)",
     )
     .bind(beat.batch.cast_signed())
     .bind(beat.lease)
     .bind(milliseconds(duration))
     .bind(beat.phase)
     .bind(beat.worker)
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .bind(beat.percent.map(i16::from))
+    .fetch_optional(conn)
+    .await
 }
 
 /// What the proof of a batch must state; `None` if there is no such job.
@@ -344,28 +358,6 @@ pub async fn park(tx: &mut PgTransaction<'_>, failure: &NewFailure<'_>) -> Resul
     let query = "UPDATE proof_jobs SET worker = NULL, lease_expires_at = NULL, state = 'parked' WHERE batch_number = $1";
     sqlx::query(query).bind(failure.batch.cast_signed()).execute(&mut **tx).await?;
     Ok(true)
-}
-
-/// Sends a parked job back to work: only failures from now on count. False if it is not parked.
-///
-/// # Errors
-/// Only those of the database.
-pub async fn retry(conn: &mut PgConnection, batch: u64) -> Result<bool, sqlx::Error> {
-    let query = "UPDATE proof_jobs SET state = 'queued', available_at = now(), forgiven = fencing_token WHERE batch_number = $1 AND state = 'parked'";
-    let done = sqlx::query(query).bind(batch.cast_signed()).execute(conn).await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Batches whose jobs are parked, in order, each with what the last failure said.
-///
-/// # Errors
-/// Only those of the database.
-pub async fn parked(conn: &mut PgConnection) -> Result<Vec<(u64, String)>, sqlx::Error> {
-    let query = "SELECT j.batch_number, coalesce(a.reason || ': ' || a.detail, a.reason, '') AS why FROM proof_jobs j
-                 LEFT JOIN proof_attempts a ON a.batch_number = j.batch_number AND a.fencing_token = j.fencing_token
-                 WHERE j.state = 'parked' ORDER BY j.batch_number";
-    let rows = sqlx::query(query).fetch_all(conn).await?;
-    rows.iter().map(|row| Ok((row.try_get::<i64, _>("batch_number")?.cast_unsigned(), row.try_get("why")?))).collect()
 }
 
 async fn end_attempt(tx: &mut PgTransaction<'_>, failure: &NewFailure<'_>) -> Result<bool, sqlx::Error> {

@@ -56,7 +56,7 @@ pub(super) fn tokens(args: &DoctorArgs) -> anyhow::Result<String> {
         return Ok(format!("SHEAF_PROVER_TOKENS is not set; {without}"));
     };
     let known = tokens::hashes(file)?;
-    ensure!(!known.is_empty(), "{} holds no token, so no worker can prove; make one with `sheaf prover token`", file.display());
+    ensure!(!known.is_empty(), "{} holds no token, so no worker can prove; make one with `sheaf prover tokens`", file.display());
     Ok(format!("{} in {}", known.len(), file.display()))
 }
 

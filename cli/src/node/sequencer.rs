@@ -51,9 +51,12 @@ pub struct SequencerOptions {
     /// Written once the API listens: {"url": ".."}.
     #[arg(long)]
     ready_file: Option<PathBuf>,
-    /// File with the tokens of prover workers or their hashes (`sheaf prover token` prints both), one a line.
+    /// File with the tokens of prover workers or their hashes (`sheaf prover tokens` prints both), one a line.
     #[arg(long, env = "SHEAF_PROVER_TOKENS")]
     prover_tokens: Option<PathBuf>,
+    /// File with the tokens of operators of the prover fleet or their hashes, one a line after the operator's name: `alice sha256:..`.
+    #[arg(long, env = "SHEAF_OPERATOR_TOKENS")]
+    operator_tokens: Option<PathBuf>,
     /// Seconds that a worker keeps a job without a heartbeat.
     #[arg(long, env = "SHEAF_LEASE_S", default_value_t = 15)]
     lease_s: u64,
@@ -167,7 +170,14 @@ impl SequencerOptions {
                 Vec::new()
             }
         };
-        Ok(GatewayConfig { lease_ms: self.lease_s.saturating_mul(1_000), ..GatewayConfig::new(known) })
+        let operators = self.operator_tokens.as_deref().map(tokens::operators).transpose()?.unwrap_or_default();
+        let both = operators.iter().find(|operator| known.contains(&operator.hash));
+        ensure!(
+            both.is_none(),
+            "the token of operator {} is a worker's as well; make another with `sheaf prover tokens`",
+            both.map_or("", |o| &o.name)
+        );
+        Ok(GatewayConfig { operators, lease_ms: self.lease_s.saturating_mul(1_000), ..GatewayConfig::new(known) })
     }
 }
 

@@ -1,6 +1,7 @@
-//! Bearer tokens of workers. The configuration holds SHA-256 digests, so that a leaked configuration opens nothing;
-//! comparison takes the same time wherever it fails.
+//! Bearer tokens of workers and operators. The configuration holds SHA-256 digests, so that a leaked configuration opens nothing;
+//! comparison takes the same time wherever it fails. A token has one role: a worker's orders nothing, an operator's proves nothing.
 
+use crate::gateway::{GatewayConfig, GatewayError};
 use axum::http::{HeaderMap, header};
 use rand::RngCore;
 use sha2::{Digest, Sha256};
@@ -58,21 +59,44 @@ pub fn new_token() -> String {
     hex::encode(bytes)
 }
 
+/// A token of an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorToken {
+    /// Whose it is: the name in the audit log.
+    pub name: String,
+    /// SHA-256 of the token.
+    pub hash: TokenHash,
+}
+
 /// Why a request is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AuthError {
-    #[error("send the worker's token as `Authorization: Bearer <token>`")]
+    #[error("a token is asked for here")]
     Missing,
     #[error("this token is not known here")]
     Wrong,
 }
 
-/// Lets a request in if its token is one of `known`.
-pub(crate) fn authorize(headers: &HeaderMap, known: &[TokenHash]) -> Result<(), AuthError> {
-    let token = bearer(headers).ok_or(AuthError::Missing)?;
-    let hash = TokenHash::of(token);
-    let found = known.iter().fold(Choice::from(0), |found, other| found | hash.0.ct_eq(&other.0));
-    if bool::from(found) { Ok(()) } else { Err(AuthError::Wrong) }
+/// Who sends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller<'a> {
+    /// One of the workers.
+    Worker,
+    /// The operator of that name.
+    Operator(&'a str),
+}
+
+/// Whose token a request carries. Every known hash is compared, whichever matches.
+pub(crate) fn identify<'a>(headers: &HeaderMap, config: &'a GatewayConfig) -> Result<Caller<'a>, GatewayError> {
+    let hash = TokenHash::of(bearer(headers).ok_or(GatewayError::Auth(AuthError::Missing))?);
+    let worker = config.tokens.iter().fold(Choice::from(0), |found, other| found | hash.0.ct_eq(&other.0));
+    let operators = config.operators.iter().map(|known| (bool::from(hash.0.ct_eq(&known.hash.0)), known.name.as_str()));
+    let operator = operators.fold(None, |found, (same, name)| if same { Some(name) } else { found });
+    match (bool::from(worker), operator) {
+        (true, _) => Ok(Caller::Worker),
+        (false, Some(name)) => Ok(Caller::Operator(name)),
+        (false, None) => Err(GatewayError::Auth(AuthError::Wrong)),
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -92,17 +116,22 @@ mod tests {
     }
 
     #[test]
-    fn only_a_known_token_gets_in() {
-        let (token, other) = (new_token(), new_token());
-        let known = [TokenHash::of(&other), TokenHash::of(&token)];
-        assert_eq!(authorize(&headers(&format!("Bearer {token}")), &known), Ok(()));
-        assert_eq!(authorize(&headers(&format!("bearer {token}")), &known), Ok(()));
-        assert_eq!(authorize(&headers(&format!("Bearer {}", new_token())), &known), Err(AuthError::Wrong));
-        assert_eq!(authorize(&headers(&format!("Bearer {token}")), &[]), Err(AuthError::Wrong));
+    fn only_a_known_token_gets_in_and_in_its_role() {
+        let [token, other, operator] = [(); 3].map(|()| new_token());
+        let config = GatewayConfig {
+            operators: vec![OperatorToken { name: "alice".into(), hash: TokenHash::of(&operator) }],
+            ..GatewayConfig::new(vec![TokenHash::of(&other), TokenHash::of(&token)])
+        };
+        let who = |value: &str| identify(&headers(value), &config).map_err(|error| error.code().0);
+        assert_eq!(who(&format!("Bearer {token}")), Ok(Caller::Worker));
+        assert_eq!(who(&format!("bearer {token}")), Ok(Caller::Worker));
+        assert_eq!(who(&format!("Bearer {operator}")), Ok(Caller::Operator("alice")));
+        assert_eq!(who(&format!("Bearer {}", new_token())), Err("token_wrong"));
         for value in ["Bearer", "Bearer ", &token, &format!("Basic {token}")] {
-            assert_eq!(authorize(&headers(value), &known), Err(AuthError::Missing), "{value}");
+            assert_eq!(who(value), Err("token_missing"), "{value}");
         }
-        assert_eq!(authorize(&HeaderMap::new(), &known), Err(AuthError::Missing));
+        assert!(identify(&HeaderMap::new(), &config).is_err());
+        assert!(identify(&headers(&format!("Bearer {token}")), &GatewayConfig::new(vec![])).is_err());
     }
 
     #[test]

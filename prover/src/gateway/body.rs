@@ -25,8 +25,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             return Err(GatewayError::TooLarge(MAX_BODY_BYTES));
         }
         let bytes = to_bytes(request.into_body(), MAX_BODY_BYTES).await.map_err(|_| GatewayError::TooLarge(MAX_BODY_BYTES))?;
-        serde_json::from_slice(&bytes).map(Body).map_err(|error| GatewayError::Malformed(error.to_string()))
+        serde_json::from_slice(&bytes).map(Body).map_err(malformed)
     }
+}
+
+/// The field is what serde puts first between back-ticks: "unknown field `x`", "missing field `x`", "duplicate field `x`".
+fn malformed(error: serde_json::Error) -> GatewayError {
+    let detail = error.to_string();
+    let field = detail.split_once(" field `").and_then(|(_, rest)| rest.split_once('`')).map(|(field, _)| field.chars().take(64).collect());
+    GatewayError::Malformed { detail, field }
 }
 
 fn is_json(value: &str) -> bool {

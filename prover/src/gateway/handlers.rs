@@ -1,13 +1,14 @@
 //! The routes. Each checks its input, asks the store one question, and says what happened.
 
-use crate::gateway::auth::authorize;
+use crate::gateway::auth::{Caller, identify};
 use crate::gateway::body::Body;
 use crate::gateway::statement::public_inputs;
-use crate::gateway::{Gateway, GatewayError};
+use crate::gateway::{Gateway, GatewayError, operator};
 use crate::metrics;
+use crate::wire::fleet::JobState;
 use crate::wire::{
     Accepted, Claim, Failure, FailureReason, Heartbeat, Job, Lease, MAX_CIRCUITS, MAX_DETAIL_BYTES, MAX_WAIT_S, Outcome, PREFIX, Phase, ProblemBody,
-    PublicWords, Released, Submission, is_worker_name,
+    PublicWords, Released, Submission, WorkerOrder, is_worker_name,
 };
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -18,6 +19,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use sheaf_protocol::field::Word;
 use sheaf_protocol::manifest::HexWord;
+use sheaf_store::fleet;
 use sheaf_store::jobs::{self, Beat, ClaimRules, Claimed, JobStatement, NewFailure, NewProof, Stored};
 use sqlx::PgTransaction;
 use std::time::Duration;
@@ -28,15 +30,28 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 /// The gateway's part of the OpenAPI document.
 #[derive(OpenApi)]
 #[openapi(
-    paths(claim, heartbeat, submit, fail),
-    components(schemas(ProblemBody, Phase, FailureReason, Outcome)),
-    tags((name = "prover", description = "Work for prover workers.")),
+    paths(
+        claim,
+        heartbeat,
+        submit,
+        fail,
+        operator::status,
+        operator::list,
+        operator::detail,
+        operator::retry,
+        operator::park,
+        operator::cancel,
+        operator::drain,
+        operator::resume
+    ),
+    components(schemas(ProblemBody, Phase, FailureReason, Outcome, WorkerOrder, JobState)),
+    tags((name = "prover", description = "Work for prover workers."), (name = "operator", description = "The fleet, seen and steered.")),
     security(("token" = [])),
     modifiers(&TokenScheme)
 )]
 pub struct ApiDoc;
 
-/// Declares the worker's bearer token.
+/// Declares the bearer token, a worker's or an operator's.
 struct TokenScheme;
 
 impl utoipa::Modify for TokenScheme {
@@ -47,16 +62,14 @@ impl utoipa::Modify for TokenScheme {
 }
 
 pub(super) fn router(gateway: Gateway) -> Router {
-    let routes = Router::new()
+    let workers = Router::new()
         .route("/claim", post(claim))
         .route("/jobs/{batch}/heartbeat", post(heartbeat))
         .route("/jobs/{batch}/proof", post(submit))
         .route("/jobs/{batch}/failure", post(fail))
-        .fallback(not_found)
-        .method_not_allowed_fallback(not_found)
-        .layer(from_fn_with_state(gateway.clone(), let_in))
-        .with_state(gateway);
-    Router::new().nest(PREFIX, routes.route("/openapi.json", get(openapi)))
+        .route_layer(from_fn_with_state(gateway.clone(), let_in));
+    let routes = workers.merge(operator::routes()).route("/openapi.json", get(openapi));
+    Router::new().nest(PREFIX, routes.fallback(not_found).method_not_allowed_fallback(not_found).with_state(gateway))
 }
 
 /// The description of these routes, for anybody.
@@ -66,9 +79,10 @@ async fn openapi() -> Json<utoipa::openapi::OpenApi> {
 
 /// The token is checked before anything of the body is read.
 async fn let_in(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
-    match authorize(request.headers(), &gateway.shared.config.tokens) {
-        Ok(()) => next.run(request).await,
-        Err(error) => GatewayError::Auth(error).into_response(),
+    match identify(request.headers(), &gateway.shared.config) {
+        Ok(Caller::Worker) => next.run(request).await,
+        Ok(Caller::Operator(_)) => GatewayError::WrongRole("a worker").into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
@@ -81,12 +95,12 @@ async fn not_found() -> GatewayError {
     (status = 200, description = "A job under a fresh lease", body = Job),
     (status = 204, description = "Nothing to do"),
     (status = 401, description = "`token_missing`, `token_wrong`", body = ProblemBody),
-    (status = 409, description = "`key_mismatch`, `unknown_circuit`", body = ProblemBody),
+    (status = 409, description = "`draining`: no more jobs; `key_mismatch`, `unknown_circuit`, `too_little_memory`", body = ProblemBody),
     (status = 422, description = "`invalid_field`", body = ProblemBody),
 ))]
 async fn claim(State(gateway): State<Gateway>, Body(claim): Body<Claim>) -> Result<Response, GatewayError> {
-    gateway.check_claim(&claim)?;
-    let job = gateway.wait_for_job(&claim).await?;
+    let circuits = gateway.check_claim(&claim)?;
+    let job = gateway.wait_for_job(&claim, &circuits).await?;
     metrics::claimed(job.is_some());
     Ok(job.map_or_else(|| StatusCode::NO_CONTENT.into_response(), |job| Json(job).into_response()))
 }
@@ -94,7 +108,7 @@ async fn claim(State(gateway): State<Gateway>, Body(claim): Body<Claim>) -> Resu
 /// Extends the lease.
 #[utoipa::path(post, path = "/prover/v1/jobs/{batch}/heartbeat", tag = "prover", request_body = Heartbeat,
     params(("batch" = u64, Path, description = "Batch number")), responses(
-    (status = 200, description = "Extended", body = Lease),
+    (status = 200, description = "Extended, or an order to drop the job", body = Lease),
     (status = 409, description = "`stale_lease`", body = ProblemBody),
 ))]
 async fn heartbeat(
@@ -105,9 +119,16 @@ async fn heartbeat(
     let (batch, lease_ms) = (batch_number(batch)?, gateway.shared.config.lease_ms);
     check_worker(&beat.worker)?;
     let mut connection = gateway.shared.pool.acquire().await?;
-    let beat = Beat { batch, lease: beat.lease, worker: &beat.worker, phase: beat.progress.name() };
-    let extended = jobs::extend(&mut connection, &beat, Duration::from_millis(lease_ms)).await?;
-    if extended { Ok(Json(Lease { lease_ms })) } else { Err(GatewayError::StaleLease(batch)) }
+    if beat.percent.is_some_and(|percent| percent > 100) {
+        return Err(GatewayError::invalid("percent", "more than all", "send 0 to 100, or nothing"));
+    }
+    let Heartbeat { lease, worker, progress, percent } = &beat;
+    let sign = Beat { batch, lease: *lease, worker, phase: progress.name(), percent: *percent };
+    match jobs::extend(&mut connection, &sign, Duration::from_millis(lease_ms)).await? {
+        Some(drains) => Ok(Json(Lease { lease_ms, order: if drains { WorkerOrder::Drain } else { WorkerOrder::Continue } })),
+        None if fleet::is_cancelled(&mut connection, batch, *lease, worker).await? => Ok(Json(Lease { lease_ms: 0, order: WorkerOrder::Cancel })),
+        None => Err(GatewayError::StaleLease(batch)),
+    }
 }
 
 /// Takes a proof. A valid one is stored if the batch has none, however late it comes.
@@ -152,7 +173,7 @@ async fn fail(
     parked.map(|parked| Json(Released { parked })).ok_or(GatewayError::StaleLease(batch))
 }
 
-fn batch_number(path: Result<Path<u64>, PathRejection>) -> Result<u64, GatewayError> {
+pub(super) fn batch_number(path: Result<Path<u64>, PathRejection>) -> Result<u64, GatewayError> {
     match path {
         Ok(Path(batch)) if i64::try_from(batch).is_ok() => Ok(batch),
         _ => Err(GatewayError::NotFound),
@@ -160,30 +181,44 @@ fn batch_number(path: Result<Path<u64>, PathRejection>) -> Result<u64, GatewayEr
 }
 
 fn check_worker(name: &str) -> Result<(), GatewayError> {
-    if is_worker_name(name) { Ok(()) } else { Err(GatewayError::Invalid("worker: up to 64 of A-Z a-z 0-9 . _ -".into())) }
+    if is_worker_name(name) { Ok(()) } else { Err(GatewayError::invalid("worker", "not a worker's name", "up to 64 of A-Z a-z 0-9 . _ -")) }
 }
 
 impl Gateway {
-    fn check_claim(&self, claim: &Claim) -> Result<(), GatewayError> {
+    /// The circuits of an acceptable claim that fit into the worker's memory.
+    fn check_claim(&self, claim: &Claim) -> Result<Vec<u32>, GatewayError> {
         check_worker(&claim.worker)?;
         if claim.circuits.is_empty() || claim.circuits.len() > MAX_CIRCUITS {
-            return Err(GatewayError::Invalid(format!("circuits: offer 1 to {MAX_CIRCUITS}")));
+            let detail = format!("{} circuits are offered", claim.circuits.len());
+            return Err(GatewayError::invalid("circuits", detail, format!("offer 1 to {MAX_CIRCUITS}")));
         }
         if claim.wait_s > MAX_WAIT_S {
-            return Err(GatewayError::Invalid(format!("wait_s: at most {MAX_WAIT_S}")));
+            return Err(GatewayError::invalid("wait_s", "too long", format!("wait at most {MAX_WAIT_S} s and claim again")));
         }
         claim.circuits.iter().try_for_each(|offer| match self.shared.verifier.digest(offer.circuit) {
             None => Err(GatewayError::UnknownCircuit(offer.circuit)),
             Some(digest) if digest != offer.verifying_key => Err(GatewayError::KeyMismatch(offer.circuit)),
             Some(_) => Ok(()),
-        })
+        })?;
+        let needed_mb = |circuit: u32| self.shared.verifier.describe(circuit).1;
+        let offered = claim.circuits.iter().map(|offer| offer.circuit);
+        let fitting: Vec<u32> = offered.clone().filter(|circuit| needed_mb(*circuit) <= claim.memory_mb).collect();
+        if fitting.is_empty() {
+            let needed_mb = offered.map(needed_mb).min().unwrap_or(u64::MAX);
+            return Err(GatewayError::TooLittleMemory { memory_mb: claim.memory_mb, needed_mb });
+        }
+        Ok(fitting)
     }
 
-    async fn wait_for_job(&self, claim: &Claim) -> Result<Option<Job>, GatewayError> {
+    async fn wait_for_job(&self, claim: &Claim, circuits: &[u32]) -> Result<Option<Job>, GatewayError> {
         let deadline = Instant::now() + Duration::from_secs(claim.wait_s.into());
+        let mut drains = fleet::greet(&mut *self.shared.pool.acquire().await?, &claim.worker, claim.memory_mb, circuits).await?;
         loop {
+            if drains {
+                return Err(GatewayError::Draining);
+            }
             let bell = self.shared.doorbell.notified();
-            let job = self.claim_now(claim).await?;
+            let job = self.claim_now(&claim.worker, circuits).await?;
             if job.is_some() || Instant::now() >= deadline {
                 return Ok(job);
             }
@@ -191,15 +226,16 @@ impl Gateway {
             if rung.is_none() {
                 return Ok(None);
             }
+            drains = fleet::is_draining(&mut *self.shared.pool.acquire().await?, &claim.worker).await?;
         }
     }
 
     /// The oldest job that can be read; one that cannot is parked, so that it does not stand in the way of the others.
-    async fn claim_now(&self, claim: &Claim) -> Result<Option<Job>, GatewayError> {
+    async fn claim_now(&self, worker: &str, circuits: &[u32]) -> Result<Option<Job>, GatewayError> {
         let config = &self.shared.config;
         let rules = ClaimRules {
-            worker: &claim.worker,
-            circuits: &claim.circuits.iter().map(|offer| offer.circuit).collect::<Vec<_>>(),
+            worker,
+            circuits,
             lease: Duration::from_millis(config.lease_ms),
             same_worker_pause: Duration::from_millis(config.same_worker_pause_ms),
         };
@@ -209,14 +245,14 @@ impl Gateway {
             let job = match self.describe(&mut transaction, claimed).await {
                 Ok(job) => Some(job),
                 Err(error @ GatewayError::Corrupt(_)) => {
-                    self.park(&mut transaction, claimed, &claim.worker, &error).await?;
+                    self.park(&mut transaction, claimed, worker, &error).await?;
                     None
                 }
                 Err(error) => return Err(error),
             };
             transaction.commit().await?;
             if job.is_some() {
-                tracing::info!(batch = claimed.batch, lease = claimed.lease, worker = claim.worker, "job claimed");
+                tracing::info!(batch = claimed.batch, lease = claimed.lease, worker, "job claimed");
                 return Ok(job);
             }
         }

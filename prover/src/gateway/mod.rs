@@ -17,27 +17,33 @@
 //! 4. The oldest batch first. A worker that failed a batch does not get it again while another may.
 //! 5. A worker that claims again while it holds a lease lost the answer or its memory: it gets the same batch under a new token.
 //! 6. A batch that cannot be read is parked at once and the next one handed out.
+//! 7. No worker gets a circuit that does not fit into the memory that it declares. A claim is a write to the database that will take the proof:
+//!    while that takes none, nothing is handed out.
+//! 8. An operator's order (retry, park, cancel, drain, resume) takes effect together with its row in the audit log, or not at all. The worker
+//!    learns of it with its next heartbeat or claim.
 //!
-//! Fails by problem details with a stable code, see `problem`. Nothing is kept in memory: a restarted gateway goes on where it was.
+//! Fails by problem details with a stable code, see `problem`. Nothing is kept in memory but what was shown last: a restarted gateway goes on where it was.
 
 mod auth;
 mod body;
 mod handlers;
+mod operator;
 mod problem;
 mod statement;
 mod verifier;
 
-pub use auth::{TokenHash, TokenHashError, new_token};
+pub use auth::{OperatorToken, TokenHash, TokenHashError, new_token};
 pub use body::MAX_BODY_BYTES;
 pub use handlers::ApiDoc;
 pub use verifier::{Verifier, VerifierError};
 
 use crate::metrics;
+use crate::wire::fleet::FleetStatus;
 use problem::GatewayError;
 use sqlx::PgPool;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{Notify, Semaphore};
+use std::time::{Duration, Instant};
+use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// How the gateway treats workers.
@@ -45,6 +51,8 @@ use tokio_util::sync::CancellationToken;
 pub struct GatewayConfig {
     /// SHA-256 of every token that lets a worker in.
     pub tokens: Vec<TokenHash>,
+    /// Who may order something, by the name that the audit log shows.
+    pub operators: Vec<OperatorToken>,
     /// A lease without a heartbeat expires after so many milliseconds.
     pub lease_ms: u64,
     /// A batch is parked when so many different workers failed on it.
@@ -58,7 +66,7 @@ pub struct GatewayConfig {
 impl GatewayConfig {
     /// The defaults: leases of 15 s, three failures, 60 s before the same worker tries again, a look every 200 ms.
     pub fn new(tokens: Vec<TokenHash>) -> Self {
-        Self { tokens, lease_ms: 15_000, max_failed_workers: 3, same_worker_pause_ms: 60_000, poll_ms: 200 }
+        Self { tokens, operators: Vec::new(), lease_ms: 15_000, max_failed_workers: 3, same_worker_pause_ms: 60_000, poll_ms: 200 }
     }
 }
 
@@ -73,8 +81,10 @@ struct Shared {
     verifier: Arc<Verifier>,
     circuits: Vec<u32>,
     config: GatewayConfig,
-    /// Rings while a job is claimable.
+    /// Rings while a job is claimable, and after an operator's order.
     doorbell: Notify,
+    /// The last overview, so that onlookers cost nothing.
+    shown: Mutex<Option<(Instant, Arc<FleetStatus>)>>,
     /// Proofs verified at the same time.
     verifications: Semaphore,
     shutdown: CancellationToken,
@@ -90,6 +100,7 @@ impl Gateway {
             verifier: Arc::new(verifier),
             config,
             doorbell: Notify::new(),
+            shown: Mutex::default(),
             verifications: Semaphore::new(cores),
             shutdown,
         };
@@ -107,6 +118,9 @@ impl Gateway {
         let mut ticker = tokio::time::interval(Duration::from_millis(self.shared.config.poll_ms));
         ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut reachable = true;
+        if let Ok(mut connection) = self.shared.pool.acquire().await {
+            let _ = sheaf_store::fleet::forget(&mut connection).await;
+        }
         while self.shared.shutdown.run_until_cancelled(ticker.tick()).await.is_some() {
             let looked = self.look().await;
             match &looked {

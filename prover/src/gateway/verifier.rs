@@ -1,5 +1,6 @@
 //! The verifying keys of a deployment, rebuilt from the manifest's words: what the gateway judges proofs by.
 
+use crate::memory::needed_mb;
 use ark_bn254::Bn254;
 use ark_groth16::VerifyingKey;
 use sheaf_circuits::keys::{check_verifying_key, verifying_key_digest};
@@ -29,6 +30,8 @@ pub enum VerifierError {
 }
 
 struct Entry {
+    name: String,
+    needed_mb: u64,
     digest: HexWord,
     key: VerifyingKey<Bn254>,
 }
@@ -60,6 +63,11 @@ impl Verifier {
         self.circuits.get(&circuit).map(|entry| entry.digest)
     }
 
+    /// Name of a circuit and the megabytes that a proof of it takes.
+    pub(crate) fn describe(&self, circuit: u32) -> (&str, u64) {
+        self.circuits.get(&circuit).map_or(("", u64::MAX), |entry| (&entry.name, entry.needed_mb))
+    }
+
     /// Verifies the eight words of a proof; takes a few milliseconds of CPU.
     ///
     /// # Errors
@@ -75,7 +83,8 @@ impl Entry {
         let key = verifying_key(manifest, circuit).ok_or(VerifierError::Point(circuit.id))?;
         check_verifying_key(&key).map_err(|reason| VerifierError::Key { circuit: circuit.id, reason })?;
         let digest = HexWord(verifying_key_digest(&key));
-        if digest == circuit.verifying_key { Ok(Self { digest, key }) } else { Err(VerifierError::Digest(circuit.id)) }
+        let (name, needed_mb) = (circuit.name.clone(), needed_mb(&circuit.shape));
+        if digest == circuit.verifying_key { Ok(Self { name, needed_mb, digest, key }) } else { Err(VerifierError::Digest(circuit.id)) }
     }
 }
 

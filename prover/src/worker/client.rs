@@ -1,5 +1,6 @@
-//! The worker's side of the wire: one method a route. Knows which failures may pass by themselves; retrying is the caller's choice.
+//! The worker's and the operator's side of the wire: one method a route. Knows which failures may pass by themselves; retrying is the caller's choice.
 
+use crate::wire::fleet::{FleetStatus, JobDetail, JobList, JobQuery, Reason, WorkerView};
 use crate::wire::{Accepted, Claim, Failure, Heartbeat, Job, Lease, PREFIX, ProblemBody, Released, Submission};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
@@ -27,7 +28,7 @@ pub enum ClientError {
     #[error("the gateway does not answer")]
     NoAnswer(#[source] reqwest::Error),
     /// The gateway refuses.
-    #[error("the gateway refuses: {} ({}): {}", .0.code, .0.status, .0.detail)]
+    #[error("the gateway refuses: {} ({}): {}{}", .0.code, .0.status, .0.detail, .0.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default())]
     Refused(Box<ProblemBody>),
     /// Something else than a gateway answers.
     #[error("status {status} without an answer of the gateway: is this its address?")]
@@ -125,14 +126,60 @@ impl Client {
         self.call(&format!("jobs/{batch}/failure"), failure).await
     }
 
+    /// The fleet as it stands; needs no token.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn status(&self) -> Result<FleetStatus, ClientError> {
+        read(self.send(self.request(Method::GET, "status")).await?).await
+    }
+
+    /// Jobs, the newest first; needs no token.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn jobs(&self, query: &JobQuery) -> Result<JobList, ClientError> {
+        read(self.send(self.request(Method::GET, "jobs").query(query)).await?).await
+    }
+
+    /// A job with its history; needs no token.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn job(&self, batch: u64) -> Result<JobDetail, ClientError> {
+        read(self.send(self.request(Method::GET, &format!("jobs/{batch}"))).await?).await
+    }
+
+    /// An operator's order about a job: `retry`, `park` or `cancel`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn order(&self, batch: u64, verb: &str, reason: &str) -> Result<JobDetail, ClientError> {
+        self.call(&format!("jobs/{batch}/{verb}"), &Reason { reason: reason.to_owned() }).await
+    }
+
+    /// An operator's order that a worker gets no more jobs, or jobs again.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn drain(&self, worker: &str, drain: bool, reason: &str) -> Result<WorkerView, ClientError> {
+        let verb = if drain { "drain" } else { "resume" };
+        self.call(&format!("workers/{worker}/{verb}"), &Reason { reason: reason.to_owned() }).await
+    }
+
     async fn call<T: DeserializeOwned>(&self, route: &str, body: &impl Serialize) -> Result<T, ClientError> {
-        read(self.send(self.post(route, body).timeout(ANSWER_TIMEOUT)).await?).await
+        read(self.send(self.post(route, body)).await?).await
     }
 
     fn post(&self, route: &str, body: &impl Serialize) -> RequestBuilder {
+        self.request(Method::POST, route).json(body)
+    }
+
+    fn request(&self, method: Method, route: &str) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{PREFIX}/{route}", self.base.path().trim_end_matches('/')));
-        self.http.request(Method::POST, url).bearer_auth(&self.token).json(body)
+        let request = self.http.request(method, url).timeout(ANSWER_TIMEOUT);
+        if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
@@ -181,7 +228,7 @@ mod tests {
     #[tokio::test]
     async fn neither_client_nor_error_shows_a_secret() {
         let client = Client::new("http://user:secret@127.0.0.1:1/secret", "secret").unwrap();
-        let claim = Claim { worker: "a".into(), circuits: vec![], wait_s: 0 };
+        let claim = Claim { worker: "a".into(), circuits: vec![], memory_mb: 1, wait_s: 0 };
         let error = client.claim(&claim).await.unwrap_err();
         assert!(matches!(error, ClientError::NoAnswer(_)), "{error}");
         let shown = shown(&client, &error);

@@ -28,6 +28,8 @@ pub(crate) enum EngineError {
     SelfCheck,
     #[error("the prover panicked")]
     Panicked,
+    #[error("nobody waits for this proof any more")]
+    Abandoned,
 }
 
 impl EngineError {
@@ -36,6 +38,7 @@ impl EngineError {
             Self::Key(_) | Self::InsecureKeys(_) => FailureReason::Key,
             Self::PublicInputs | Self::Prove(ProveError::Circuit(_) | ProveError::Unsatisfied(_)) => FailureReason::Witness,
             Self::Prove(ProveError::Groth16(_)) | Self::Panicked => FailureReason::Prove,
+            Self::Abandoned => FailureReason::Drained,
             Self::SelfCheck => FailureReason::SelfCheck,
         }
     }
@@ -66,7 +69,7 @@ impl Engine {
         &self.keys
     }
 
-    /// Proves a job and checks the proof; `phase` follows.
+    /// Proves a job and checks the proof; `phase` follows. With its last receiver gone the work ends before its next phase.
     pub(crate) async fn prove(&self, job: Job, phase: watch::Sender<Phase>) -> Result<Proven, EngineError> {
         let prover = self.keys.prover(&job).ok_or(EngineError::Key(job.circuit))?;
         if prover.keys().origin == Origin::InsecureDevelopment {
@@ -86,6 +89,9 @@ fn prove(prover: &Prover, job: &Job, phase: &watch::Sender<Phase>) -> Result<Pro
     }
     let (assignment, witness) = timed(Phase::Witness, phase, || assignment(prover, job, &inputs));
     let assignment = assignment?;
+    if phase.is_closed() {
+        return Err(EngineError::Abandoned);
+    }
     let (proof, proving) = timed(Phase::Prove, phase, || prover.prove_assignment(&assignment, &mut rand::rngs::OsRng));
     let proof = proof.map_err(EngineError::Prove)?;
     let (checked, verifying) = timed(Phase::Verify, phase, || verify(prover.keys().verifying(), &inputs, &proof));

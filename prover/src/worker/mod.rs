@@ -12,7 +12,8 @@
 //! - The lease is lost: the proof is finished and submitted all the same, it may be the first.
 //! - The job cannot be proved: it is given back with the reason.
 //! - The token or the keys are wrong, or the keys are INSECURE and the chain is not 31337: the worker ends with an error, for nothing it does could succeed.
-//! - It is told to stop: no more claims; the running job is finished, or given back when the grace period is over.
+//! - It is told to stop, or drained by an operator: no more claims; the running job is finished, or given back when the grace period is over.
+//! - An operator cancels the job: it is dropped before its next phase.
 
 mod client;
 mod engine;
@@ -22,10 +23,12 @@ pub use client::{Client, ClientError};
 pub use keys::{KeyCache, KeyCacheError};
 
 use crate::metrics;
-use crate::wire::{Claim, Failure, FailureReason, Heartbeat, Job, MAX_DETAIL_BYTES, Outcome, Phase, Submission};
+use crate::wire::{Claim, Failure, FailureReason, Heartbeat, Job, Lease, MAX_DETAIL_BYTES, Outcome, Phase, Submission, Timings, WorkerOrder};
 use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 use engine::{Engine, EngineError, Proven};
 use sheaf_protocol::manifest::{HexWord, InsecureSetup};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -53,12 +56,14 @@ pub struct WorkerConfig {
     pub threads: usize,
     /// After the order to stop, a running job may take so many seconds more.
     pub grace_s: u64,
+    /// Megabytes that it may use: what it declares, and so what bounds the circuits that it is given.
+    pub memory_mb: u64,
 }
 
 impl WorkerConfig {
-    /// The defaults: claims wait 20 s, all cores, ten minutes of grace.
+    /// The defaults: claims wait 20 s, all cores, ten minutes of grace, all of the machine's memory.
     pub fn new(name: String) -> Self {
-        Self { name, wait_s: 20, threads: 0, grace_s: 600 }
+        Self { name, wait_s: 20, threads: 0, grace_s: 600, memory_mb: crate::memory::of_this_machine_mb() }
     }
 }
 
@@ -85,12 +90,23 @@ pub struct Summary {
     pub failed: u64,
 }
 
+/// A lease and what it is about.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    batch: u64,
+    circuit: u32,
+    lease: i64,
+    lease_ms: u64,
+}
+
 /// A worker ready to run.
 #[derive(Clone, Debug)]
 pub struct Worker {
     client: Client,
     engine: Engine,
     config: WorkerConfig,
+    /// What the last proof of each circuit took.
+    typical: Arc<Mutex<BTreeMap<u32, Timings>>>,
 }
 
 impl Worker {
@@ -100,18 +116,19 @@ impl Worker {
     /// [`WorkerError::Threads`].
     pub fn new(client: Client, keys: KeyCache, config: WorkerConfig) -> Result<Self, WorkerError> {
         let engine = Engine::new(keys, config.threads).map_err(WorkerError::Threads)?;
-        Ok(Self { client, engine, config })
+        Ok(Self { client, engine, config, typical: Arc::default() })
     }
 
-    /// Works until `stop` is cancelled, then finishes the running job.
+    /// Works until `stop` is cancelled or an operator drains it, then finishes the running job.
     ///
     /// # Errors
     /// [`WorkerError::Unwelcome`], [`WorkerError::InsecureKeys`].
     pub async fn run(&self, stop: &CancellationToken) -> Result<Summary, WorkerError> {
         let mut summary = Summary::default();
-        while let Some(job) = self.next_job(stop).await? {
+        let stop = stop.child_token();
+        while let Some(job) = self.next_job(&stop).await? {
             let batch = job.batch;
-            let accepted = self.work(job, stop).await?;
+            let accepted = self.work(job, &stop).await?;
             *(if accepted { &mut summary.accepted } else { &mut summary.failed }) += 1;
             tracing::debug!(batch, accepted, "job done");
         }
@@ -128,6 +145,10 @@ impl Worker {
                 Ok(Some(job)) => return Ok(Some(job)),
                 Ok(None) if asked.elapsed() > MAX_PAUSE => continue,
                 Ok(None) => {}
+                Err(error) if error.code() == Some("draining") => {
+                    tracing::info!("drained by an operator");
+                    return Ok(None);
+                }
                 Err(error) if error.is_transient() => tracing::warn!(error = %Chain(&error), "cannot claim, will try again"),
                 Err(error) => return Err(WorkerError::Unwelcome(error)),
             }
@@ -139,19 +160,24 @@ impl Worker {
     }
 
     fn offer(&self) -> Claim {
-        Claim { worker: self.config.name.clone(), circuits: self.engine.keys().offers(), wait_s: self.config.wait_s }
+        let WorkerConfig { name, wait_s, memory_mb, .. } = &self.config;
+        Claim { worker: name.clone(), circuits: self.engine.keys().offers(), memory_mb: *memory_mb, wait_s: *wait_s }
     }
 
     /// Proves a job under heartbeats; true if the gateway accepted the proof. Keys that must not be used for it end the worker.
     async fn work(&self, job: Job, stop: &CancellationToken) -> Result<bool, WorkerError> {
         let (phase, watching) = watch::channel(Phase::Witness);
-        let (batch, lease) = (job.batch, job.lease);
-        let beats = self.beat(batch, lease, job.lease_ms, watching);
+        let Job { batch, circuit, lease, lease_ms, .. } = job;
+        let beats = self.beat(Held { batch, circuit, lease, lease_ms }, watching, stop);
         let work = async {
             let proven = self.engine.prove(job, phase.clone()).await;
             phase.send_replace(Phase::Submit);
             match proven {
-                Ok(proven) => Ok(self.submit(batch, lease, proven).await),
+                Ok(proven) => {
+                    self.typical().insert(circuit, proven.timings);
+                    Ok(self.submit(batch, lease, proven).await)
+                }
+                Err(EngineError::Abandoned) => Ok(false),
                 Err(error) => {
                     self.give_back(batch, lease, error.reason(), &error.to_string()).await;
                     metrics::worker_job("failed");
@@ -159,15 +185,39 @@ impl Worker {
                 }
             }
         };
+        tokio::pin!(work);
         tokio::select! {
-            accepted = work => accepted,
+            accepted = &mut work => return accepted,
             () = self.grace(stop) => {
                 self.give_back(batch, lease, FailureReason::Drained, "the worker is stopping").await;
                 metrics::worker_job("lost");
-                Ok(false)
+                return Ok(false);
             }
-            never = beats => match never {},
+            () = beats => tracing::warn!(batch, lease, "an operator took the job back"),
         }
+        metrics::worker_job("cancelled");
+        // the threads are free when the phase that they are in ends
+        tokio::select! {
+            accepted = work => accepted,
+            () = self.grace(stop) => Ok(false),
+        }
+    }
+
+    fn typical(&self) -> MutexGuard<'_, BTreeMap<u32, Timings>> {
+        self.typical.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far a phase is, by what it took the last time; unknown in the first job of a circuit.
+    fn percent(&self, circuit: u32, phase: Phase, elapsed: Duration) -> Option<u8> {
+        let timings = self.typical().get(&circuit).copied()?;
+        let typical_ms = match phase {
+            Phase::Witness => timings.witness_ms,
+            Phase::Prove => timings.prove_ms,
+            Phase::Verify => timings.verify_ms,
+            Phase::Submit => return None,
+        };
+        let done = elapsed.as_millis() * 100 / u128::from(typical_ms.max(1));
+        Some(done.min(99) as u8)
     }
 
     /// Ends when the order to stop is older than the grace period.
@@ -177,15 +227,22 @@ impl Worker {
         sleep(Duration::from_secs(self.config.grace_s)).await;
     }
 
-    /// Extends the lease for ever; a lost lease is told once and changes nothing else.
-    async fn beat(&self, batch: u64, lease: i64, lease_ms: u64, phase: watch::Receiver<Phase>) -> std::convert::Infallible {
+    /// Extends the lease until an operator takes the job back. A lost lease is told once and changes nothing else; an order to drain stops the
+    /// worker as any other order to stop does.
+    async fn beat(&self, held: Held, phase: watch::Receiver<Phase>, stop: &CancellationToken) {
+        let Held { batch, circuit, lease, lease_ms } = held;
         let pause = Duration::from_millis((lease_ms / HEARTBEATS_A_LEASE).max(1));
         let mut ticker = interval(pause);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut since = (*phase.borrow(), Instant::now());
         loop {
             ticker.tick().await;
             let progress = *phase.borrow();
-            let beat = timeout(pause, self.client.heartbeat(batch, &Heartbeat { lease, worker: self.config.name.clone(), progress })).await;
+            if progress != since.0 {
+                since = (progress, Instant::now());
+            }
+            let percent = self.percent(circuit, progress, since.1.elapsed());
+            let beat = timeout(pause, self.client.heartbeat(batch, &Heartbeat { lease, worker: self.config.name.clone(), progress, percent })).await;
             match beat {
                 Ok(Err(error)) if error.code() == Some("stale_lease") => {
                     tracing::warn!(batch, lease, "lease lost; finishing the proof all the same");
@@ -193,6 +250,11 @@ impl Worker {
                 }
                 Ok(Err(error)) => tracing::warn!(batch, error = %Chain(&error), "no heartbeat"),
                 Err(_) => tracing::warn!(batch, "no answer to a heartbeat"),
+                Ok(Ok(Lease { order: WorkerOrder::Cancel, .. })) => return,
+                Ok(Ok(Lease { order: WorkerOrder::Drain, .. })) if !stop.is_cancelled() => {
+                    tracing::info!("drained by an operator");
+                    stop.cancel();
+                }
                 Ok(Ok(_)) => {}
             }
         }

@@ -17,7 +17,7 @@ use sheaf_protocol::manifest::{HexWord, Manifest, Setup, SrsEntry};
 use sheaf_protocol::ops::{OpTag, Transfer};
 use sheaf_protocol::schnorr::{self, SecretKey};
 use sheaf_protocol::shape::by_name;
-use sheaf_prover::gateway::{Gateway, GatewayConfig, TokenHash, Verifier, new_token};
+use sheaf_prover::gateway::{Gateway, GatewayConfig, OperatorToken, TokenHash, Verifier, new_token};
 use sheaf_prover::wire::{Claim, Failure, FailureReason, Heartbeat, Job, Phase, Submission, Timings};
 use sheaf_prover::worker::{Client, ClientError, KeyCache, Worker, WorkerConfig};
 use sqlx::PgPool;
@@ -175,6 +175,8 @@ pub(crate) async fn seal(pool: &PgPool, number: u64) {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) token: String,
+    /// Token of the operator called alice.
+    pub(crate) operator: String,
     pub(crate) pool: PgPool,
     /// Proofs answered with "try again".
     pub(crate) put_off: Arc<AtomicUsize>,
@@ -202,7 +204,9 @@ impl Server {
     }
 
     /// A gateway on that address.
-    pub(crate) async fn serve(pool: &PgPool, address: SocketAddr, token: String, config: GatewayConfig) -> Self {
+    pub(crate) async fn serve(pool: &PgPool, address: SocketAddr, token: String, mut config: GatewayConfig) -> Self {
+        let operator = new_token();
+        config.operators.push(OperatorToken { name: "alice".into(), hash: TokenHash::of(&operator) });
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -218,7 +222,7 @@ impl Server {
                 () = stopped.cancelled() => {}
             }
         });
-        Self { address, token, pool: pool.clone(), put_off, stop }
+        Self { address, token, operator, pool: pool.clone(), put_off, stop }
     }
 
     pub(crate) fn url(&self, route: &str) -> String {
@@ -258,7 +262,7 @@ async fn count_put_off(counter: Arc<AtomicUsize>, request: Request, next: Next) 
 }
 
 pub(crate) fn claim(worker: &str, wait_s: u32) -> Claim {
-    Claim { worker: worker.into(), circuits: KeyCache::of([prover()]).offers(), wait_s }
+    Claim { worker: worker.into(), circuits: KeyCache::of([prover()]).offers(), memory_mb: 4_096, wait_s }
 }
 
 pub(crate) fn submission(worker: &str, lease: i64, proof: [Word; 8]) -> Submission {
@@ -283,7 +287,7 @@ pub(crate) fn short(config: &mut GatewayConfig) {
 pub(crate) fn usual(_: &mut GatewayConfig) {}
 
 pub(crate) fn beat(worker: &str, lease: i64) -> Heartbeat {
-    Heartbeat { lease, worker: worker.into(), progress: Phase::Prove }
+    Heartbeat { lease, worker: worker.into(), progress: Phase::Prove, percent: Some(50) }
 }
 
 pub(crate) fn failure(worker: &str, lease: i64, reason: FailureReason) -> Failure {

@@ -1,9 +1,9 @@
 //! What befalls the fleet from outside: frozen processes, a database that is away, rows that cannot be read, jobs that were given up.
 
 use crate::common::{Server, beat, code, failure, proof, submission, until, usual, worker};
+use crate::operators::order;
 use sheaf_prover::wire::{FailureReason, Outcome};
 use sheaf_prover::worker::{Client, KeyCache, Worker, WorkerConfig};
-use sheaf_store::jobs;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection, PgPool};
 use std::process::{Child, Command};
@@ -22,14 +22,10 @@ async fn a_lease_obeys_only_the_worker_that_claimed_it(pool: PgPool) {
     client.heartbeat(1, &beat("a", job.lease)).await.unwrap();
 }
 
-async fn retry(pool: &PgPool, batch: u64) -> bool {
-    jobs::retry(&mut pool.acquire().await.unwrap(), batch).await.unwrap()
-}
-
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_parked_job_is_sent_back_to_work_with_a_clean_slate(pool: PgPool) {
     let server = Server::start(&pool, 1, usual).await;
-    assert!(!retry(&pool, 1).await, "it is not parked");
+    order(&server, "jobs/1/retry", "it is not parked", 409).await;
     for round in ["first", "second"] {
         for name in ["a", "b", "c"] {
             let lease = server.claim_now(name).await.unwrap().lease;
@@ -37,14 +33,15 @@ async fn a_parked_job_is_sent_back_to_work_with_a_clean_slate(pool: PgPool) {
             assert_eq!(released.parked, name == "c", "{round} {name}");
         }
         assert_eq!(server.job_state(1).await, "parked");
-        let parked = jobs::parked(&mut pool.acquire().await.unwrap()).await.unwrap();
-        assert_eq!(parked, [(1, "prove: a test".to_owned())]);
-        assert!(retry(&pool, 1).await);
+        let parked = server.client().status().await.unwrap().parked;
+        assert_eq!(parked.iter().map(|job| (job.batch, job.last_error.as_deref())).collect::<Vec<_>>(), [(1, Some("prove: a test"))]);
+        order(&server, "jobs/1/retry", "mended", 200).await;
     }
     let job = server.claim_now("a").await.unwrap();
     let outcome = server.client().submit(1, &submission("a", job.lease, proof(1))).await.unwrap().outcome;
     assert_eq!(outcome, Outcome::Stored);
-    assert!(!retry(&pool, 1).await && server.job_state(1).await == "proven");
+    order(&server, "jobs/1/retry", "it is proven", 409).await;
+    assert_eq!(server.job_state(1).await, "proven");
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
