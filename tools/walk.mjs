@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 // Walks every page of a running node in a real Chromium, as people with a mouse, a keyboard and a phone would, and complains about whatever is wrong:
 //
-//   tools/walk.mjs URL [--transfer FILE] [--operator TOKEN] [--shots FOLDER] [--all]
+//   tools/walk.mjs URL [--transfer FILE] [--operator FILE --worker NAME --waiting FILE] [--shots FOLDER] [--all]
 //
 // --transfer   signed transfer to post: it must appear on the open overview by itself
-// --operator   operator's token: a parked job is sent back with it
+// --operator   file with the operator's token: the only worker, NAME, is drained with it; then the transfer in the other file waits for a proof, and
+//              its job is parked and sent back to work
 // --shots      keeps a picture of each page there
 // --all        both themes at both sizes; without it the light one on a desk and the dark one on a phone
 //
@@ -14,7 +15,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { launch } from "./browser.mjs";
 
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 60_000;
 const SIZES = { desk: { width: 1280, height: 900 }, phone: { width: 360, height: 760 } };
 // What is kept: every page once, some also as others see it.
 const KEPT = /^(.*-desk-light|(overview|batch|fleet)-desk-dark|(overview|batch|fleet)-phone-dark)$/;
@@ -62,7 +63,7 @@ async function open(browser, size, colorScheme) {
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   const wrong = [];
-  const expected = (text) => wrong.expected && /ERR_|40[0-9]|50[0-9]|Failed to load/.test(text);
+  const expected = (text) => wrong.expected && /Failed to load resource|net::ERR_/.test(text);
   page.on("console", (message) => message.type() === "error" && !expected(message.text()) && wrong.push(message.text()));
   page.on("pageerror", (error) => wrong.push(String(error)));
   page.on("request", (request) => request.url().startsWith(url) || wrong.push(`asks ${request.url()}`));
@@ -154,6 +155,59 @@ async function walkByKeyboard(browser, size) {
   await context.close();
 }
 
+async function send(file) {
+  const answer = await fetch(`${url}/v1/transactions`, { method: "POST", headers: { "content-type": "application/json" }, body: readFileSync(file) });
+  const receipt = await answer.json();
+  check("transfer:", answer.ok, `is refused: ${JSON.stringify(receipt)}`);
+  return receipt;
+}
+
+// An operator at work; a stranger's token is refused first.
+async function operate(browser) {
+  const { context, page, wrong } = await open(browser, "desk", "light");
+  await page.goto(`${url}/fleet`);
+  await settled(page);
+  const [worker, own] = [option("--worker"), readFileSync(option("--operator"), "utf8").trim().split(/\s+/).pop()];
+  const enter = async (token) => {
+    if (await page.getByRole("button", { name: "Forget token" }).isVisible()) await page.getByRole("button", { name: "Forget token" }).click();
+    await page.locator("details.operator summary").click();
+    await page.getByLabel("Operator's token").fill(token);
+    await page.getByRole("button", { name: "Use" }).click();
+  };
+  const order = async (name) => {
+    await page.getByRole("button", { name, exact: true }).click();
+    await page.getByLabel("Why, for the audit log").fill("walked in a test");
+    await page.locator("dialog button[type=submit]").click();
+  };
+  check("orders:", (await page.getByRole("button", { name: `drain ${worker}` }).count()) === 0, "are offered without a token");
+  wrong.expected = true;
+  await enter("f".repeat(64));
+  await order(`drain ${worker}`);
+  await page.getByRole("alert").filter({ hasText: "token" }).waitFor();
+  await page.getByRole("button", { name: "Leave it" }).click();
+  wrong.expected = false;
+  await page.reload();
+  await settled(page);
+  check("orders:", (await page.getByRole("button", { name: `drain ${worker}` }).count()) === 0, "survive the page that the token was typed in");
+  await enter(own);
+  await order(`drain ${worker}`);
+  await page.getByRole("row").filter({ hasText: worker }).filter({ hasText: "draining" }).waitFor();
+  if (option("--waiting")) {
+    await send(option("--waiting"));
+    const waiting = page.getByRole("table", { name: "Waiting jobs" });
+    await waiting.getByRole("button", { name: "park" }).waitFor();
+    const name = await waiting.getByRole("button", { name: "park" }).getAttribute("aria-label");
+    await order(name);
+    await page.getByRole("table", { name: "Parked jobs" }).waitFor();
+    if (shots) await page.screenshot({ path: path.join(shots, "fleet-operator.png"), fullPage: true });
+    await order(name.replace("park", "retry"));
+    await waiting.waitFor();
+  }
+  check("orders:", await page.getByRole("table", { name: "Orders" }).getByText("walked in a test").first().isVisible(), "are not in the log");
+  check("orders:", wrong.length === 0, wrong.join("; "));
+  await context.close();
+}
+
 // Themes, search, what a stranger types, news, a connection that is lost and found.
 async function use(browser, pages) {
   const { context, page, wrong } = await open(browser, "desk", "light");
@@ -190,9 +244,7 @@ async function use(browser, pages) {
   await settled(page);
   if (option("--transfer")) {
     const before = await page.locator(".pipeline .big").first().textContent();
-    const answer = await fetch(`${url}/v1/transactions`, { method: "POST", headers: { "content-type": "application/json" }, body: readFileSync(option("--transfer")) });
-    const receipt = await answer.json();
-    check("news:", answer.ok, `the transfer is refused: ${JSON.stringify(receipt)}`);
+    const receipt = await send(option("--transfer"));
     await page.locator(`a[href="/transactions/${receipt.hash}"]`).first().waitFor();
     await page.waitForFunction((before) => document.querySelector(".pipeline .big").textContent !== before, before);
     await page.goto(`${url}/transactions/${receipt.hash}`);
@@ -219,6 +271,7 @@ try {
   for (const [size, theme] of views) await walkAll(browser, size, theme, pages);
   for (const size of Object.keys(SIZES)) await walkByKeyboard(browser, size);
   await use(browser, pages);
+  if (option("--operator")) await operate(browser);
 } finally {
   await browser.close();
 }

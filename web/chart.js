@@ -38,7 +38,7 @@ export function chart(points, redraw) {
       null,
       h("span", { class: "key arrived" }, "Accepted"),
       h("span", { class: "key finished" }, "Final"),
-      h("span", { class: "read" }, shown ? `${moment(shown.from)}: ${number(shown.arrived)} accepted, ${number(shown.finished)} final` : `${plural(total("arrived"), "transaction")} in the last hour`),
+      h("span", { class: "read" }, shown ? `${moment(shown.from)}: ${number(shown.arrived)} accepted, ${number(shown.finished)} final` : `${plural(total("arrived"), "transaction")} in ${plural(points.length, "minute")}`),
     ),
     h(
       "div",

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 async fn every_page_is_walked_in_chromium() {
     let shots = std::env::var("SHEAF_SCREENSHOTS").ok();
     let mut town = Town::found(4).await.unwrap();
-    let rounds = if shots.is_some() { 8 } else { 1 };
+    let rounds = if shots.is_some() { 24 } else { 1 };
     for _ in 0..rounds {
         town.people.send_transfers(12).await.unwrap();
         town.until(Moment::AllFinal).await.unwrap();
@@ -23,13 +23,16 @@ async fn every_page_is_walked_in_chromium() {
     town.until(Moment::AllFinal).await.unwrap();
 
     let folder = tempfile::tempdir().unwrap();
-    let transfer = folder.path().join("transfer.json");
     let (domain, to) = (town.people.domain, town.people.users[2].slot);
-    let signed = town.people.users[0].transfer(domain, to).unwrap();
-    std::fs::write(&transfer, to_json(&signed).to_string()).unwrap();
+    let transfers = ["transfer", "waiting"].map(|name| {
+        let (signed, file) = (town.people.users[0].transfer(domain, to).unwrap(), folder.path().join(name));
+        std::fs::write(&file, to_json(&signed).to_string()).unwrap();
+        file
+    });
 
     let mut walk = Command::new("node");
-    walk.arg(repository().join("tools/walk.mjs")).arg(town.url()).arg("--transfer").arg(&transfer).env("NO_PROXY", "127.0.0.1");
+    walk.arg(repository().join("tools/walk.mjs")).arg(town.url()).arg("--transfer").arg(&transfers[0]);
+    walk.arg("--operator").arg(town.launcher.operator_file()).args(["--worker", "worker-1"]).arg("--waiting").arg(&transfers[1]);
     if let Some(folder) = shots {
         walk.arg("--all").arg("--shots").arg(repository().join(folder));
     }

@@ -6,6 +6,7 @@ import { number, plural, span } from "../format.js";
 import { batchLink, card, chip, empty, heading, say, table, tiles, when } from "../parts.js";
 
 const SILENT_S = 75; // an idle worker asks every half a minute
+const WAITING = 20; // jobs shown that nobody has
 let token = ""; // of the operator, until the page is left
 
 const ORDERS = {
@@ -119,6 +120,19 @@ function parkedTable(fleet, names, context) {
   return table("Parked jobs", columns.filter(Boolean), fleet.parked, (job) => `parked-${job.batch}`);
 }
 
+function waitingTable(waiting, names, context) {
+  const columns = [
+    { name: "Batch", cell: (job) => batchLink(String(job.batch)) },
+    { name: "State", top: true, cell: () => chip("waiting", "nobody has it") },
+    { name: "Circuit", cell: (job) => names(job.circuit) },
+    { name: "Attempts", right: true, cell: (job) => number(job.attempts) },
+    { name: "Last error", cell: (job) => job.last_error ?? none() },
+    { name: "Made", right: true, cell: (job) => when(job.created_at) },
+    token && { name: "Orders", right: true, cell: (job) => orders(["park"], `jobs/${job.batch}`, `batch ${job.batch}`, context) },
+  ];
+  return table("Waiting jobs", columns.filter(Boolean), waiting, (job) => `waiting-${job.batch}`);
+}
+
 function stateOf(worker, leases) {
   if (worker.silent_s > SILENT_S) return chip("gone", "it has not asked for a while");
   if (worker.drain_since) return chip("draining", "it gets no more jobs");
@@ -179,7 +193,7 @@ export function actionTable(actions) {
   return table("Orders", columns, actions, (action) => `${action.at}-${action.action}-${action.batch ?? action.worker}`);
 }
 
-function view({ fleet }, context) {
+function view({ fleet, waiting }, context) {
   if (!fleet) return [heading("Fleet"), card(null, empty("No gateway here", "This node has no prover gateway beside its API, or does not lead."))];
   const names = (id) => fleet.circuits.find((circuit) => circuit.circuit === id)?.name ?? `circuit ${id}`;
   const sum = (field) => fleet.circuits.reduce((total, circuit) => total + circuit[field], 0);
@@ -198,6 +212,7 @@ function view({ fleet }, context) {
     ]),
     fleet.parked.length > 0 && card("Parked", parkedTable(fleet, names, context)),
     card("At work", fleet.leases.length ? leaseTable(fleet, names, context) : empty("Nobody is proving", "A job appears here as soon as a worker has it.")),
+    waiting.length > 0 && card(waiting.length === WAITING ? `Waiting, the newest ${WAITING}` : "Waiting", waitingTable(waiting, names, context)),
     card("Workers", fleet.workers.length ? workerTable(fleet, names, context) : empty("No worker yet", "Start one: sheaf prover run")),
     card("Queues", queueTable(fleet)),
     card("Attempts that failed", fleet.faults.length ? attemptTable(fleet.faults) : empty("None lately")),
@@ -208,6 +223,9 @@ function view({ fleet }, context) {
 export const page = {
   title: () => "Fleet",
   every: 2_000,
-  load: async (_id, _fields, signal) => ({ fleet: await find("/prover/v1/status", signal) }),
+  load: async (_id, _fields, signal) => {
+    const [fleet, waiting] = await Promise.all([find("/prover/v1/status", signal), find(`/prover/v1/jobs?state=waiting&limit=${WAITING}`, signal)]);
+    return { fleet, waiting: waiting?.jobs ?? [] };
+  },
   view,
 };

@@ -9,6 +9,7 @@ import { batchTable } from "./batches.js";
 import { transactionTable } from "./transactions.js";
 
 const MINUTES = 60;
+const FEWEST = 15; // columns of the chart
 const RATE_MINUTES = 5;
 const NEXT = ["for a batch", "for L1", "for a proof on L1", "for depth", null];
 
@@ -49,12 +50,16 @@ function pipeline(levels, status) {
   return h("ol", { class: "pipeline", "aria-label": "Transactions by how far they have come" }, STATES.map(stage));
 }
 
+// A young node's chart begins with its first transaction.
 function columns(levels) {
-  return levels.slice(1).map((to, i) => {
+  const all = levels.slice(1).map((to, i) => {
     const from = levels[i];
     const grown = (state) => Math.max(0, Number(to[state]) - Number(from[state]));
     return { from: from.at, to: to.at, arrived: grown("accepted"), finished: grown("final") };
   });
+  const isNew = levels[0].accepted === "0";
+  const first = all.findIndex((point) => point.arrived > 0);
+  return isNew && first > 0 ? all.slice(Math.min(first, MINUTES - FEWEST)) : all;
 }
 
 function figures({ batches, activity, settlement }) {

@@ -296,7 +296,7 @@ async fn every_route_is_documented_and_every_documented_route_is_there(pool: PgP
     assert_eq!(paths, ROUTES);
     for path in ROUTES {
         let path = path.replace("{hash}", "0x00").replace("{id}", "x").replace("{number}", "x");
-        // of a post only the wrong method is refused, of an event stream only the head is read
+        // of an event stream only the head is read
         let response = node.http.get(format!("{}{path}", node.base)).send().await.unwrap();
         assert_ne!(response.status(), StatusCode::NOT_FOUND, "{path}");
     }
