@@ -172,7 +172,7 @@ async function operate(browser) {
     if (await page.getByRole("button", { name: "Forget token" }).isVisible()) await page.getByRole("button", { name: "Forget token" }).click();
     await page.locator("details.operator summary").click();
     await page.getByLabel("Operator's token").fill(token);
-    await page.getByRole("button", { name: "Use" }).click();
+    await page.getByRole("button", { name: "Use", exact: true }).click();
   };
   const order = async (name) => {
     await page.getByRole("button", { name, exact: true }).click();
