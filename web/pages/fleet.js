@@ -18,7 +18,7 @@ const ORDERS = {
 };
 
 // Asks why, then orders; the answer is shown where it was asked.
-function order(verb, path, what, { refresh }) {
+function order(verb, path, what, { refresh, redraw }) {
   const wrong = h("p", { class: "notice bad", role: "alert", hidden: true });
   const reason = h("input", { id: "reason", required: true, maxlength: 200, autocomplete: "off" });
   const send = h("button", { type: "submit" }, verb);
@@ -52,7 +52,10 @@ function order(verb, path, what, { refresh }) {
       h("div", { class: "row" }, send, h("button", { type: "button", class: "plain", onclick: close }, "Leave it")),
     ),
   );
-  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    redraw();
+  });
   document.body.append(dialog);
   dialog.showModal();
 }
@@ -66,7 +69,7 @@ function operator({ redraw }) {
       token = "";
       redraw();
     };
-    return h("div", { class: "beside row" }, chip("ready", "orders are allowed"), h("span", null, "Operator"), h("button", { type: "button", class: "plain", onclick: forget }, "Forget token"));
+    return h("div", { class: "beside row" }, h("span", { class: "chip ready", title: "orders are allowed" }, "operator"), h("button", { type: "button", class: "plain", onclick: forget }, "Forget token"));
   }
   const use = (event) => {
     event.preventDefault();
