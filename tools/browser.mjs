@@ -13,6 +13,7 @@ const FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-b
 
 // Starts it; playwright gives it an empty profile of its own.
 export async function launch() {
+  if (!existsSync(path.join(modules, "playwright-core"))) throw new Error("playwright-core is not installed: run `make tools`");
   const { chromium } = require("playwright-core");
   const { program, env } = await find();
   return chromium.launch({ executablePath: program, env: { ...process.env, ...env }, args: FLAGS, chromiumSandbox: false, headless: true });

@@ -19,7 +19,7 @@ const PATIENCE_MS = 60_000;
 const SIZES = { desk: { width: 1280, height: 900 }, phone: { width: 360, height: 760 } };
 // What is kept: every page once, some also as others see it.
 const KEPT = /^(.*-desk-light|(overview|batch|fleet)-desk-dark|(overview|batch|fleet)-phone-dark)$/;
-const WHOLE = ["overview", "batch", "transaction", "slot", "fleet"];
+const WHOLE = ["overview", "batch", "fleet"];
 const NAMES = ["Overview", "Batches", "Transactions", "Slots", "Deposits & exits", "Fleet"];
 
 const [url, ...words] = process.argv.slice(2);

@@ -6,15 +6,16 @@ import { moment, number, plural } from "./format.js";
 const HEIGHT = 100;
 let picked = null; // the column under the pointer or the arrow keys
 
-// A round number not below the largest value: the top of the axis.
+// A round number not below the largest value, with a round half: the top of the axis.
 function ceiling(value) {
-  const unit = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
-  return [1, 2, 5, 10].map((factor) => factor * unit).find((top) => top >= value) || 10 * unit;
+  if (value <= 10) return [4, 6, 8, 10].find((top) => top >= value);
+  const unit = 10 ** Math.floor(Math.log10(value));
+  return [1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10].map((factor) => Math.round(factor * unit)).find((top) => top >= value);
 }
 
 // `points`: [{ from, to, arrived, finished }], oldest first.
 export function chart(points, redraw) {
-  const top = Math.max(4, ceiling(Math.max(1, ...points.flatMap((point) => [point.arrived, point.finished]))));
+  const top = ceiling(Math.max(1, ...points.flatMap((point) => [point.arrived, point.finished])));
   const y = (value) => HEIGHT - (value / top) * HEIGHT;
   const line = points.map((point, i) => `${i ? "L" : "M"}${i + 0.5} ${y(point.finished).toFixed(2)}`).join("");
   const bars = points.map((point, i) =>

@@ -177,7 +177,7 @@ export function attemptTable(attempts, ofBatch = false) {
     ofBatch && { name: "Lease", cell: (attempt) => number(attempt.lease) },
     { name: "Outcome", top: true, cell: (attempt) => chip(attempt.outcome ?? "leased", null) },
     { name: "Worker", cell: (attempt) => attempt.worker },
-    { name: "Phase", cell: (attempt) => progress(attempt.phase, attempt.outcome === "proven" ? null : attempt.percent) },
+    { name: "How far", cell: (attempt) => (attempt.witness_ms === null ? progress(attempt.outcome === "proven" ? null : attempt.phase, attempt.percent) : `witness ${span(attempt.witness_ms)}, proof ${span(attempt.prove_ms)}`) },
     { name: "Why", cell: (attempt) => (attempt.reason ? h("span", null, h("span", { class: "strong" }, attempt.reason), attempt.detail && h("span", { class: "detail" }, attempt.detail)) : none()) },
     { name: "Began", right: true, cell: (attempt) => when(attempt.started_at) },
     { name: "Ended", right: true, cell: (attempt) => when(attempt.ended_at) },
