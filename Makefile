@@ -14,7 +14,7 @@ SHEAF := $(CARGO) run --quiet --locked --bin sheaf --
 ARGS ?=
 WHAT ?= circuit prove commit load
 
-.PHONY: help demo dev test storm chaos soundness check bench walkaway ceremony contracts invariants mutants check-deploy slither keys tools clean sheaf
+.PHONY: help demo dev test storm chaos soundness check bench walkaway ceremony screenshots contracts invariants mutants check-deploy slither keys tools clean sheaf
 
 help: ## this list
 	@echo "make TARGET [ARGS='options of the sheaf command']    make bench [WHAT=prove] [ARGS=..]"
@@ -53,6 +53,9 @@ walkaway: tools sheaf ## N accounts (1000 unless told) leave without the operato
 
 ceremony: tools sheaf ## phase 2 of the shape `test` by our commands and by snarkjs, point by point (tens of minutes)
 	@$(CARGO) test --workspace --locked --test snarkjs_setup --test ceremony_whole
+
+screenshots: tools sheaf ## walk every page in Chromium, both themes, desk and phone, and renew the pictures in docs/images
+	@SHEAF_SCREENSHOTS=docs/images $(CARGO) test --workspace --locked --test web -- --nocapture
 
 contracts: tools ## build and test the contracts, renew their fixtures, the committed artifacts and the gas snapshot
 	@$(CARGO) run -p sheaf-circuits --example contract_fixtures --locked

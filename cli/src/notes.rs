@@ -83,6 +83,7 @@ fn quoted(text: &str) -> String {
 
 fn print(stack: &DevStack, url: &str, people: &Scenario, dir: &Path) {
     println!("\nSheaf runs with INSECURE development keys.\n");
+    println!("  explorer    {url}");
     println!("  API         {url}/v1/status");
     println!("  API pages   {url}/docs");
     println!("  settlement  {url}/v1/settlement");

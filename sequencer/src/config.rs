@@ -154,6 +154,8 @@ pub struct ApiConfig {
     pub max_records: usize,
     /// Origins of browsers that may call; `*` for all. Empty: none.
     pub cors_origins: Vec<String>,
+    /// Base URL of a block explorer for L1, to which the pages link: `{l1_explorer}/tx/0x..`.
+    pub l1_explorer: Option<String>,
     /// Dollars for one ether, to show L1 costs in dollars too.
     pub eth_usd: Option<f64>,
     /// Budget of one client, `None` for no limit.
@@ -201,6 +203,7 @@ impl Default for ApiConfig {
             max_body_bytes: 1 << 20,
             max_records: 4_096,
             cors_origins: vec!["*".to_owned()],
+            l1_explorer: None,
             eth_usd: None,
             rate: Some(RateConfig { per_second: 2_000, burst: 8_192 }),
             client_ip_header: None,
@@ -229,6 +232,8 @@ pub struct Circuit {
     pub name: String,
     /// Capacities.
     pub shape: Shape,
+    /// Its constraints, for people; whoever knows circuits sets it.
+    pub constraints: Option<u64>,
 }
 
 /// What this sequencer runs.
@@ -253,7 +258,8 @@ pub struct Deployment {
 impl Deployment {
     /// The deployment of a manifest behind a contract.
     pub fn new(chain_id: u64, contract: Address, manifest: &Manifest) -> Self {
-        let circuits = manifest.circuits.iter().map(|entry| Circuit { id: entry.id, name: entry.name.clone(), shape: entry.shape });
+        let circuits =
+            manifest.circuits.iter().map(|entry| Circuit { id: entry.id, name: entry.name.clone(), shape: entry.shape, constraints: None });
         Self {
             chain_id,
             contract,

@@ -1,11 +1,11 @@
-//! What a process shows before it leads: it lives, it is not ready, and a client should come again.
+//! What a process shows before it leads: it lives, it is not ready, and a client should come again. The pages say so themselves.
 //!
 //! ```text
 //! standby, recovery ──open──> the sequencer's own router ──close──> standby
 //! ```
 //! The listener and its connections stay through the change.
 
-use crate::api::{RenderMetrics, cors, render};
+use crate::api::{RenderMetrics, cors, pages, render};
 use crate::config::ApiConfig;
 use crate::problem::{Code, Problem};
 use axum::Router;
@@ -27,6 +27,7 @@ impl Front {
         let standby = Router::new()
             .route("/health", get(async || "ok\n"))
             .route("/metrics", get(async move || render(metrics.as_ref())))
+            .merge(pages())
             .fallback(not_leading)
             .layer(cors(&config.cors_origins));
         Self { present: Arc::new(RwLock::new(standby.clone())), standby }

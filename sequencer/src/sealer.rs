@@ -323,7 +323,7 @@ mod tests {
 
     fn circuits(names: &[&str]) -> Vec<Circuit> {
         let named = names.iter().zip(1..);
-        named.map(|(name, id)| Circuit { id, name: (*name).to_owned(), shape: by_name(name).unwrap().shape }).collect()
+        named.map(|(name, id)| Circuit { id, name: (*name).to_owned(), shape: by_name(name).unwrap().shape, constraints: None }).collect()
     }
 
     fn transfer(from: u32, to: u32) -> Footprint {

@@ -1,5 +1,9 @@
 //! What the API answers. Amounts, counters and field elements are decimal strings, hashes and addresses 0x hex, times RFC 3339 in UTC.
 
+mod explorer;
+
+pub use explorer::{Activity, L1CallView, LevelView, ProofView, QueueView};
+
 use crate::problem::Problem;
 use serde::Serialize;
 use sheaf_protocol::amount::SlotId;
@@ -314,6 +318,14 @@ pub struct BatchDetail {
     pub hashes: Vec<String>,
     /// What it has cost on L1 so far; empty before its commit is mined.
     pub l1_costs: Vec<L1Cost>,
+    /// State root before it, once computed.
+    pub old_root: Option<String>,
+    /// Bytes posted on L1, once computed.
+    pub posted_bytes: Option<String>,
+    /// Its proof, once stored.
+    pub proof: Option<ProofView>,
+    /// The operator's mined transactions about it, in order of signing, at most 64.
+    pub l1_transactions: Vec<L1CallView>,
 }
 
 /// What one kind of L1 transaction cost a batch.
@@ -395,6 +407,8 @@ pub struct CircuitView {
     pub exits: u32,
     /// Key rotations it holds.
     pub rotations: u32,
+    /// Its constraints; null if this node was not told.
+    pub constraints: Option<String>,
 }
 
 /// A batch number and the state root after it.
@@ -423,6 +437,8 @@ pub struct Status {
     pub trusted_setup: String,
     /// Digest of circuits, keys and SRS.
     pub manifest_digest: String,
+    /// Base URL of a block explorer for L1; null: none is named.
+    pub l1_explorer: Option<String>,
     /// Circuits.
     pub circuits: Vec<CircuitView>,
     /// Highest sealed batch.
@@ -518,15 +534,19 @@ impl From<&HistoryItem> for HistoryLine {
     }
 }
 
+fn queue_kind(kind: QueueKind) -> &'static str {
+    match kind {
+        QueueKind::Deposit => "deposit",
+        QueueKind::Exit => "exit",
+        QueueKind::Rotation => "rotation",
+    }
+}
+
 fn l1_entry(seq: u64, queue_index: u64, entry: &QueueEntry, batch: Option<u64>, state: &str) -> L1Entry {
     let is_deposit = entry.kind == QueueKind::Deposit;
     L1Entry {
         seq: seq.to_string(),
-        op: match entry.kind {
-            QueueKind::Deposit => "deposit",
-            QueueKind::Exit => "exit",
-            QueueKind::Rotation => "rotation",
-        },
+        op: queue_kind(entry.kind),
         queue_index: queue_index.to_string(),
         sender: entry.sender.to_string(),
         token: is_deposit.then(|| entry.token.to_string()),
@@ -572,7 +592,19 @@ impl From<&batches::Status> for BatchView {
 impl From<&crate::config::Circuit> for CircuitView {
     fn from(circuit: &crate::config::Circuit) -> Self {
         let Shape { transfers, accounts, fees, deposits, withdrawals, registers, exits, rotations } = circuit.shape;
-        Self { id: circuit.id, name: circuit.name.clone(), transfers, accounts, fees, deposits, withdrawals, registers, exits, rotations }
+        Self {
+            id: circuit.id,
+            name: circuit.name.clone(),
+            transfers,
+            accounts,
+            fees,
+            deposits,
+            withdrawals,
+            registers,
+            exits,
+            rotations,
+            constraints: circuit.constraints.map(|constraints| constraints.to_string()),
+        }
     }
 }
 

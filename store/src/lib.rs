@@ -8,6 +8,7 @@
 //! pool    connect, migrate              leader    who may write for a role, fenced by an epoch
 //! hints   wake up when a table changes  embedded  a private Postgres for development and tests
 //! transactions  queue  batches  slots  jobs  fleet  l1   what the services read and write, by table
+//! explorer  costs                                        what people look at
 //! ```
 
 pub mod batches;
@@ -15,6 +16,7 @@ pub mod costs;
 pub mod deployment;
 pub mod embedded;
 pub mod error;
+pub mod explorer;
 pub mod fleet;
 pub mod hints;
 pub mod jobs;

@@ -205,6 +205,30 @@ pub async fn accepted_after(connection: &mut PgConnection, seq: u64, limit: u64)
     sqlx::query(query).bind(int(seq)).bind(int(limit)).fetch_all(connection).await?.iter().map(receipt).collect()
 }
 
+/// Accepted transactions below `before` in the order of acceptance, newest first, at most `limit`; of one batch only if it is named.
+///
+/// # Errors
+/// [`sqlx::Error`].
+pub async fn page(connection: &mut PgConnection, batch: Option<u64>, before: u64, limit: u64) -> Result<Vec<Status>, sqlx::Error> {
+    // one text for both would leave the planner without an index for either
+    let query = match batch {
+        None => concat!(
+            "SELECT ",
+            status_columns!(),
+            " FROM transaction_status WHERE seq IN (SELECT seq FROM transactions WHERE seq < $1 ORDER BY seq DESC LIMIT $2)
+             AND $3::bigint IS NULL ORDER BY seq DESC"
+        ),
+        Some(_) => concat!(
+            "SELECT ",
+            status_columns!(),
+            " FROM transaction_status WHERE seq IN (SELECT seq FROM transactions WHERE batch_number = $3 AND seq < $1 ORDER BY seq DESC LIMIT $2)
+             ORDER BY seq DESC"
+        ),
+    };
+    let rows = sqlx::query(query).bind(int(before)).bind(int(limit)).bind(batch.map(int)).fetch_all(connection).await?;
+    rows.iter().map(read_status).collect()
+}
+
 /// What concerns a slot, newest first, below `before`, at most `limit`.
 ///
 /// # Errors

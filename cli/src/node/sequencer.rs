@@ -12,10 +12,13 @@ use crate::tokens;
 use anyhow::{Context, ensure};
 use axum::http::{HeaderName, HeaderValue};
 use clap::Args;
+use sheaf_circuits::batch::Circuit;
+use sheaf_circuits::counts::Counts;
 use sheaf_protocol::amount::{Address, Amount};
 use sheaf_protocol::field::{Fr, from_hex, from_word};
 use sheaf_protocol::kzg::Srs;
 use sheaf_protocol::manifest::Manifest;
+use sheaf_protocol::shape::{NamedShape, by_name};
 use sheaf_prover::gateway::{Gateway, GatewayConfig, Verifier};
 use sheaf_sequencer::config::{FeeAccount, RateConfig};
 use sheaf_sequencer::{Config, Deployment, Front, RecoveryError, RenderMetrics, Sequencer, StartError, serve};
@@ -75,6 +78,9 @@ pub struct SequencerOptions {
     /// Origins that browsers may call from (https://wallet.example.org), comma-separated; `*` for any.
     #[arg(long, env = "SHEAF_CORS", value_delimiter = ',', default_value = "*", value_parser = origin)]
     cors: Vec<String>,
+    /// Base URL of a block explorer for L1 (https://etherscan.io), to which the pages link.
+    #[arg(long, env = "SHEAF_L1_EXPLORER", value_parser = web_address)]
+    l1_explorer: Option<String>,
     /// Requests and transactions of one client a second; 0 for no limit.
     #[arg(long, env = "SHEAF_RATE", default_value_t = 2_000)]
     rate: u32,
@@ -90,6 +96,14 @@ fn origin(text: &str) -> Result<String, String> {
     let plain = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']);
     let usable = text == "*" || (host.is_some_and(plain) && HeaderValue::from_str(text).is_ok());
     usable.then(|| text.to_owned()).ok_or_else(wrong)
+}
+
+/// Where a browser can be sent to, without the slash at the end.
+fn web_address(text: &str) -> Result<String, String> {
+    let address = text.trim_end_matches('/');
+    let host = ["https://", "http://"].iter().find_map(|scheme| address.strip_prefix(scheme));
+    let usable = host.is_some_and(|rest| !rest.is_empty() && !rest.contains(['?', '#', '@', ' ', '"']));
+    usable.then(|| address.to_owned()).ok_or_else(|| "an address as browsers show it: https://host, without a query".to_owned())
 }
 
 impl SequencerOptions {
@@ -119,6 +133,7 @@ impl SequencerOptions {
             format!("--rate={}", self.rate),
         ];
         passed.extend(self.deposit_depth.map(|depth| format!("--deposit-depth={depth}")));
+        passed.extend(self.l1_explorer.as_ref().map(|address| format!("--l1-explorer={address}")));
         passed.extend(self.client_ip_header.as_ref().map(|name| format!("--client-ip-header={name}")));
         passed
     }
@@ -131,6 +146,7 @@ impl SequencerOptions {
         config.fees.account = self.fee_account()?;
         ensure!(self.fee_minimum == 0 || config.fees.account.is_some(), "--fee-minimum without --fee-key and --fee-owner: no fee could be collected");
         config.api.cors_origins = self.cors.clone();
+        config.api.l1_explorer = self.l1_explorer.clone();
         config.api.client_ip_header = self.client_ip_header.as_ref().map(HeaderName::to_string);
         config.api.rate = (self.rate > 0).then(|| RateConfig { per_second: self.rate, burst: self.rate.saturating_mul(4) });
         Ok(config)
@@ -217,7 +233,7 @@ impl Sequencing {
             config,
             gateway,
             manifest: manifest.clone(),
-            deployment: Deployment::new(chain_id, contract, manifest),
+            deployment: counted(Deployment::new(chain_id, contract, manifest))?,
             pool,
             srs: load_srs(options.keys_dir.clone(), manifest.clone()).await?,
             metrics,
@@ -293,6 +309,16 @@ impl End {
     }
 }
 
+/// The deployment with the constraints of its circuits, for the pages: they follow from the smallest circuit, which is made in a moment.
+fn counted(mut deployment: Deployment) -> anyhow::Result<Deployment> {
+    let smallest = by_name("test").context("there is no shape `test`")?;
+    let made = Circuit::new(smallest.shape, 1)?;
+    for circuit in &mut deployment.circuits {
+        circuit.constraints = Some(Counts::predict(&NamedShape { name: "", shape: circuit.shape }, &made).constraints as u64);
+    }
+    Ok(deployment)
+}
+
 /// Reads the reference string off the async threads: it is large.
 pub(crate) async fn load_srs(keys_dir: PathBuf, manifest: Manifest) -> anyhow::Result<Arc<Srs>> {
     Ok(tokio::task::spawn_blocking(move || Srs::open(&keys_dir, &manifest).map(Arc::new)).await??)
@@ -332,11 +358,20 @@ mod tests {
             assert!(options(&["--cors", bad]).is_err(), "{bad}");
         }
         assert!(options(&["--client-ip-header", "not a header"]).is_err());
+        assert_eq!(options(&["--l1-explorer", "https://etherscan.io/"]).unwrap().l1_explorer.as_deref(), Some("https://etherscan.io"));
+        assert!(options(&["--l1-explorer", "javascript:alert(1)"]).is_err());
     }
 
     #[test]
     fn what_is_passed_on_is_understood_and_says_the_same() {
-        let given = ["--seal-age-ms=300", "--cors=https://a.org,https://b.org", "--rate=5", "--client-ip-header=x-real-ip", "--deposit-depth=3"];
+        let given = [
+            "--seal-age-ms=300",
+            "--cors=https://a.org,https://b.org",
+            "--rate=5",
+            "--client-ip-header=x-real-ip",
+            "--deposit-depth=3",
+            "--l1-explorer=https://a.org",
+        ];
         let first = options(&given).unwrap();
         let passed = first.passed_on();
         let again = options(&passed.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();

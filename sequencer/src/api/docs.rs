@@ -1,6 +1,6 @@
 //! /openapi.json and /docs: the API described from its own code, shown without anything from outside.
 
-use super::{batches, events, info, slots, submit, transactions};
+use super::{batches, events, explorer, info, slots, submit, transactions};
 use crate::problem::{Code, Problem};
 use crate::wire;
 use axum::Router;
@@ -22,12 +22,15 @@ use utoipa_swagger_ui::SwaggerUi;
     ),
     paths(
         submit::submit,
+        transactions::list,
         transactions::status,
         slots::find,
         slots::one,
         slots::history,
         batches::list,
         batches::one,
+        explorer::queue,
+        explorer::activity,
         info::tokens,
         info::fees,
         info::status,
@@ -80,11 +83,12 @@ const SUBMIT: [Code; 34] = [
     Code::UnsupportedContentType,
 ];
 
-/// The problems of a resource, beside those of [`EVERYWHERE`].
+/// The problems of reading a resource, beside those of [`EVERYWHERE`].
 fn problems(path: &str) -> Option<Vec<Code>> {
     use Code::{BadCursor, InvalidHex, InvalidNumber, NumberTooLarge};
     Some(match path {
-        "/v1/transactions" => [&SUBMIT[..], &[Code::QueueFull]].concat(),
+        "/v1/transactions" | "/v1/queue" => vec![InvalidNumber, NumberTooLarge, BadCursor],
+        "/v1/activity" => vec![InvalidNumber, NumberTooLarge],
         "/v1/transactions/{hash}" => vec![InvalidHex, InvalidNumber, NumberTooLarge, Code::UnknownTransaction, Code::TooManyWaiters],
         "/v1/slots" => vec![InvalidHex, InvalidNumber, NumberTooLarge, BadCursor],
         "/v1/slots/{id}" => vec![InvalidNumber, NumberTooLarge, Code::SlotNotFound],
@@ -107,13 +111,12 @@ pub fn document() -> utoipa::openapi::OpenApi {
             (_, Some(own)) => [&own[..], &EVERYWHERE].concat(),
             (_, None) => vec![],
         };
-        operations(item).for_each(|operation| describe(operation, &codes));
+        let PathItem { get, post, .. } = item;
+        get.iter_mut().for_each(|operation| describe(operation, &codes));
+        // the only thing that can be sent
+        post.iter_mut().for_each(|operation| describe(operation, &[&SUBMIT[..], &[Code::QueueFull], &EVERYWHERE].concat()));
     }
     document
-}
-
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post].into_iter().flatten()
 }
 
 /// One response a status, which lists its codes.

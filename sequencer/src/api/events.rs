@@ -46,15 +46,18 @@ struct BatchEvent {
 
 struct Reader {
     pool: PgPool,
+    /// Whether single transactions are told too.
+    transactions: bool,
     marks: watch::Receiver<Marks>,
     position: Marks,
     ready: VecDeque<Event>,
     _place: Place,
 }
 
-/// Accepted transactions and batches that reach a state, as they happen. `Last-Event-ID` resumes.
+/// Accepted transactions and batches that reach a state, as they happen. `Last-Event-ID` resumes; `only=batch` leaves single transactions out.
 #[utoipa::path(get, path = "/v1/events", tag = "status",
-    params(("Last-Event-ID" = Option<String>, Header, description = "id of the last event seen"), ("last_event_id" = Option<String>, Query, description = "the same for clients that cannot set the header")),
+    params(("Last-Event-ID" = Option<String>, Header, description = "id of the last event seen"), ("last_event_id" = Option<String>, Query, description = "the same for clients that cannot set the header"),
+        ("only" = Option<String>, Query, description = "batch")),
     responses((status = 200, content_type = "text/event-stream", body = String)))]
 pub(super) async fn stream(
     State(app): State<App>,
@@ -62,7 +65,12 @@ pub(super) async fn stream(
     headers: HeaderMap,
     params: Params,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    params.check(&["last_event_id"])?;
+    params.check(&["last_event_id", "only"])?;
+    let transactions = match params.get("only") {
+        None => true,
+        Some("batch") => false,
+        Some(_) => return Err(Problem::new(Code::InvalidParameter, "events can be narrowed to batches").field("only").hint("batch")),
+    };
     let full = || Problem::new(Code::TooManyStreams, "this sequencer has no event stream left");
     let place = app.streams.take(client).ok_or_else(full)?;
     let marks = app.feed.subscribe();
@@ -71,7 +79,7 @@ pub(super) async fn stream(
         Some(id) => read_id(id).filter(|position| is_past(position, &now)).ok_or_else(bad_id)?,
         None => now,
     };
-    let reader = Reader { pool: app.pool, marks, position, ready: VecDeque::new(), _place: place };
+    let reader = Reader { pool: app.pool, transactions, marks, position, ready: VecDeque::new(), _place: place };
     let events = stream::unfold(reader, next).map(Ok).take_until(app.stop.cancelled_owned());
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
@@ -115,7 +123,9 @@ impl Reader {
     /// Reads the next events up to `now`, of each kind not more than a chunk.
     async fn read(&mut self, mut now: Marks) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
-        if self.position.accepted < now.accepted {
+        if !self.transactions {
+            self.position.accepted = now.accepted;
+        } else if self.position.accepted < now.accepted {
             let receipts = transactions::accepted_after(&mut connection, self.position.accepted, TRANSACTIONS).await?;
             for receipt in receipts.iter().take_while(|receipt| receipt.seq <= now.accepted) {
                 self.position.accepted = receipt.seq;

@@ -118,6 +118,7 @@ fn describe(app: &App, facts: Facts) -> Status {
         k: deployment.k,
         trusted_setup: deployment.trusted_setup.clone(),
         manifest_digest: hex(&deployment.manifest_digest),
+        l1_explorer: app.config.api.l1_explorer.clone(),
         circuits: deployment.circuits.iter().map(CircuitView::from).collect(),
         sealed: progress(marks.sealed, sealed),
         computed: position.map_or_else(|| progress(0, None), |position| progress(position.number, Some(hex(&position.root)))),

@@ -8,16 +8,19 @@ mod batches;
 mod cursor;
 mod docs;
 mod events;
+mod explorer;
 mod info;
 mod limits;
 mod params;
 mod slots;
 mod submit;
 mod transactions;
+mod web;
 
 pub use docs::document;
 pub(crate) use info::render;
 pub(crate) use limits::Limits;
+pub(crate) use web::router as pages;
 
 use crate::admission::Door;
 use crate::config::{Config, Deployment};
@@ -76,13 +79,15 @@ pub(crate) fn router(app: App) -> Router {
     let config = Arc::clone(&app.config);
     let api = &config.api;
     let budgeted = Router::new()
-        .route("/v1/transactions", post(submit::submit))
+        .route("/v1/transactions", post(submit::submit).get(transactions::list))
         .route("/v1/transactions/{hash}", get(transactions::status))
         .route("/v1/slots", get(slots::find))
         .route("/v1/slots/{id}", get(slots::one))
         .route("/v1/slots/{id}/transactions", get(slots::history))
         .route("/v1/batches", get(batches::list))
         .route("/v1/batches/{number}", get(batches::one))
+        .route("/v1/queue", get(explorer::queue))
+        .route("/v1/activity", get(explorer::activity))
         .route("/v1/tokens", get(info::tokens))
         .route("/v1/fees", get(info::fees))
         .route("/v1/status", get(info::status))
@@ -95,6 +100,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/metrics", get(info::metrics))
         .with_state(app)
         .merge(docs::router())
+        .merge(web::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(api.max_body_bytes))

@@ -1,10 +1,11 @@
-//! GET /v1/transactions/{hash}: what became of a transaction, now or once it has come far enough.
+//! GET /v1/transactions/{hash}: what became of a transaction, now or once it has come far enough. GET /v1/transactions: the latest.
 
 use super::App;
+use super::cursor;
 use super::params::{self, Params, Segment};
 use crate::client::ClientIp;
 use crate::problem::{Code, Problem, echo};
-use crate::wire::Transaction;
+use crate::wire::{Page, Transaction};
 use axum::Json;
 use axum::extract::State;
 use sheaf_protocol::ops::TxHash;
@@ -18,6 +19,26 @@ use tokio::time::{Instant, timeout_at};
 const STATES: [&str; 5] = ["accepted", "sealed", "committed", "proven", "final"];
 /// How long a request waits unless told.
 const DEFAULT_WAIT_S: u64 = 30;
+
+const TRANSACTIONS: &str = "transactions";
+
+/// Accepted transactions, newest first; with `batch` only those in it.
+#[utoipa::path(get, path = "/v1/transactions", tag = "transactions",
+    params(("batch" = Option<String>, Query, description = "number of a batch"), ("cursor" = Option<String>, Query), ("limit" = Option<String>, Query)),
+    responses((status = 200, body = Page<Transaction>)))]
+pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Json<Page<Transaction>>, Problem> {
+    params.check(&["batch", "cursor", "limit"])?;
+    let (batch, limit) = (params.number("batch", 63)?, params.limit(app.config.api.max_page)?);
+    let before = cursor::read(TRANSACTIONS, params.get("cursor"), i64::MAX as u64)?;
+    let found = app.ask(page(&app, batch, before, limit)).await?;
+    let next = (found.len() as u64 == limit).then(|| found.last().map(|last| cursor::write(TRANSACTIONS, last.receipt.seq))).flatten();
+    Ok(Json(Page { items: found.iter().map(Into::into).collect(), next }))
+}
+
+async fn page(app: &App, batch: Option<u64>, before: u64, limit: u64) -> Result<Vec<transactions::Status>, StoreError> {
+    let mut connection = app.pool.acquire().await?;
+    Ok(transactions::page(&mut connection, batch, before, limit).await?)
+}
 
 /// The state of a transaction. With `wait`, answers as soon as it has come that far, at the latest after `timeout_s`, with whatever it is then.
 #[utoipa::path(get, path = "/v1/transactions/{hash}", tag = "transactions",

@@ -272,14 +272,16 @@ async fn what_a_client_needs_to_know_is_told(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn every_route_is_documented_and_every_documented_route_is_there(pool: PgPool) {
-    const ROUTES: [&str; 14] = [
+    const ROUTES: [&str; 16] = [
         "/health",
         "/metrics",
         "/ready",
+        "/v1/activity",
         "/v1/batches",
         "/v1/batches/{number}",
         "/v1/events",
         "/v1/fees",
+        "/v1/queue",
         "/v1/slots",
         "/v1/slots/{id}",
         "/v1/slots/{id}/transactions",
@@ -294,7 +296,7 @@ async fn every_route_is_documented_and_every_documented_route_is_there(pool: PgP
     assert_eq!(paths, ROUTES);
     for path in ROUTES {
         let path = path.replace("{hash}", "0x00").replace("{id}", "x").replace("{number}", "x");
-        // of a post only the wrong method is refused, of an event stream only the head is read
+        // of an event stream only the head is read
         let response = node.http.get(format!("{}{path}", node.base)).send().await.unwrap();
         assert_ne!(response.status(), StatusCode::NOT_FOUND, "{path}");
     }

@@ -5,6 +5,7 @@ mod accepts;
 mod batches;
 mod bounds;
 mod disk;
+mod explorer;
 mod hangs;
 mod rates;
 mod refuses;

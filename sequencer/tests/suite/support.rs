@@ -139,8 +139,12 @@ pub(crate) fn body(signed: &SignedOp) -> Value {
 
 pub(crate) fn deployment(k: u32) -> Deployment {
     let contract = Address([0xcc; 20]);
-    let circuits =
-        ["test", "small-hot"].iter().zip(1..).map(|(name, id)| Circuit { id, name: (*name).to_owned(), shape: by_name(name).unwrap().shape });
+    let circuits = ["test", "small-hot"].iter().zip(1..).map(|(name, id)| Circuit {
+        id,
+        name: (*name).to_owned(),
+        shape: by_name(name).unwrap().shape,
+        constraints: Some(1_000),
+    });
     Deployment {
         chain_id: 31337,
         contract,
