@@ -15,6 +15,7 @@ pub mod counts;
 pub mod evaluate;
 pub mod export;
 pub mod float;
+pub mod groth16;
 pub mod keys;
 pub mod poseidon;
 pub mod prove;

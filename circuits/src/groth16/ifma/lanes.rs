@@ -1,0 +1,404 @@
+//! The eight-lane vector and its arithmetic.
+
+use super::Ifma;
+use crate::groth16::field::{Element, Limbs, Mask, Vector};
+use ark_ff::{BigInt, Field, MontConfig};
+use core::arch::x86_64::*;
+use std::marker::PhantomData;
+
+type V = __m512i;
+
+/// Eight elements of the field of `C`.
+#[repr(transparent)]
+pub struct Lanes<C>([V; 5], PhantomData<C>);
+
+impl<C> Clone for Lanes<C> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Lanes<C> {}
+
+/// Sums of low and of high halves of products, by columns of 52 bits; signed.
+#[derive(Clone, Copy)]
+pub(super) struct Columns {
+    low: [V; 10],
+    high: [V; 10],
+}
+
+const LIMB: u64 = (1 << 52) - 1;
+
+/// Five limbs of 52 bits of four of 64.
+const fn limbs52(l: Limbs) -> [u64; 5] {
+    [l[0] & LIMB, (l[0] >> 52 | l[1] << 12) & LIMB, (l[1] >> 40 | l[2] << 24) & LIMB, (l[2] >> 28 | l[3] << 36) & LIMB, l[3] >> 16]
+}
+
+/// `2^shift * l` in limbs of 52 bits.
+const fn scaled(l: Limbs, shift: u32) -> [u64; 5] {
+    let mut limbs = limbs52(l);
+    let mut carry = 0;
+    let mut i = 0;
+    while i < 5 {
+        let limb = (limbs[i] << shift) + carry;
+        limbs[i] = limb & LIMB;
+        carry = limb >> 52;
+        i += 1;
+    }
+    assert!(carry == 0);
+    limbs
+}
+
+/// Constants of a field.
+struct Constants<C>(PhantomData<C>);
+
+impl<C: MontConfig<4>> Constants<C> {
+    const P: [u64; 5] = scaled(C::MODULUS.0, 0);
+    const P2: [u64; 5] = scaled(C::MODULUS.0, 1);
+    const P4: [u64; 5] = scaled(C::MODULUS.0, 2);
+    /// `-1/p mod 2^52`.
+    const INVERSE: u64 = C::INV & LIMB;
+    /// Low limbs of the multiples of `p` below `8p`.
+    const LOW: [u64; 8] = {
+        let mut low = [0; 8];
+        let mut k = 0;
+        while k < 8 {
+            low[k] = C::MODULUS.0[0].wrapping_mul(k as u64) & LIMB;
+            k += 1;
+        }
+        low
+    };
+    // the bounds of the module of fields rest on this: 64 p < 2^260
+    const SMALL: () = assert!(C::MODULUS.0[3] >> 62 == 0);
+}
+
+// The wrappers below are private; whoever calls them holds or builds a `Lanes`, hence an `Ifma`.
+
+macro_rules! wrap {
+    ($($name:ident($($arg:ident),*) = $intrinsic:expr;)*) => {$(
+        #[inline(always)]
+        fn $name($($arg: V),*) -> V {
+            // SAFETY: registers only; the features are proved by an `Ifma`, see the parent module
+            unsafe { $intrinsic($($arg),*) }
+        }
+    )*};
+}
+
+wrap! {
+    madd_lo(sum, a, b) = _mm512_madd52lo_epu64;
+    madd_hi(sum, a, b) = _mm512_madd52hi_epu64;
+    plus(a, b) = _mm512_add_epi64;
+    minus(a, b) = _mm512_sub_epi64;
+    and(a, b) = _mm512_and_si512;
+    or(a, b) = _mm512_or_si512;
+    unpack_lo(a, b) = _mm512_unpacklo_epi64;
+    unpack_hi(a, b) = _mm512_unpackhi_epi64;
+    even_blocks(a, b) = _mm512_shuffle_i64x2::<0x88>;
+    odd_blocks(a, b) = _mm512_shuffle_i64x2::<0xdd>;
+}
+
+#[inline(always)]
+fn shr<const N: u32>(a: V) -> V {
+    // SAFETY: as above
+    unsafe { _mm512_srli_epi64::<N>(a) }
+}
+
+#[inline(always)]
+fn sar<const N: u32>(a: V) -> V {
+    // SAFETY: as above
+    unsafe { _mm512_srai_epi64::<N>(a) }
+}
+
+#[inline(always)]
+fn shl<const N: u32>(a: V) -> V {
+    // SAFETY: as above
+    unsafe { _mm512_slli_epi64::<N>(a) }
+}
+
+#[inline(always)]
+fn set1(x: u64) -> V {
+    // SAFETY: as above
+    unsafe { _mm512_set1_epi64(x.cast_signed()) }
+}
+
+/// Lanes with a set bit from `yes`.
+#[inline(always)]
+fn blend(mask: Mask, yes: V, no: V) -> V {
+    // SAFETY: as above
+    unsafe { _mm512_mask_blend_epi64(mask, no, yes) }
+}
+
+/// Lanes with the sign bit set.
+#[inline(always)]
+fn signs(a: V) -> Mask {
+    // SAFETY: as above
+    unsafe { _mm512_movepi64_mask(a) }
+}
+
+#[inline(always)]
+fn equal(a: V, b: V) -> Mask {
+    // SAFETY: as above
+    unsafe { _mm512_cmpeq_epi64_mask(a, b) }
+}
+
+/// Two rows: `[a, b]`.
+#[inline(always)]
+fn load4(a: &Limbs, b: &Limbs) -> V {
+    // SAFETY: as above, and each unaligned load reads the 32 bytes behind its reference
+    unsafe {
+        let low = _mm512_castsi256_si512(_mm256_loadu_si256(a.as_ptr().cast()));
+        _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(b.as_ptr().cast()))
+    }
+}
+
+/// The two rows of `v`.
+#[inline(always)]
+fn store4(v: V) -> [Limbs; 2] {
+    let mut rows = [[0; 4]; 2];
+    // SAFETY: as above, and each unaligned store writes the 32 bytes behind its reference
+    unsafe {
+        _mm256_storeu_si256(rows[0].as_mut_ptr().cast(), _mm512_castsi512_si256(v));
+        _mm256_storeu_si256(rows[1].as_mut_ptr().cast(), _mm512_extracti64x4_epi64::<1>(v));
+    }
+    rows
+}
+
+/// `[a.row, b.row]` of the rows in the low (or high) halves of 256 bits: `[a0 a1 b0 b1]`, of two column pairs.
+#[inline(always)]
+fn join<const HIGH: bool>(a: V, b: V) -> V {
+    // SAFETY: as above
+    unsafe {
+        let index = if HIGH { _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15) } else { _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11) };
+        _mm512_permutex2var_epi64(a, index, b)
+    }
+}
+
+/// Carries what limbs have above 52 bits (signed) into the next; the last keeps it.
+#[inline(always)]
+fn normalise(mut t: [V; 5]) -> [V; 5] {
+    let mask = set1(LIMB);
+    for i in 0..4 {
+        t[i + 1] = plus(t[i + 1], sar::<52>(t[i]));
+        t[i] = and(t[i], mask);
+    }
+    t
+}
+
+/// Lanes whose value is negative.
+#[inline(always)]
+fn negative(t: &[V; 5]) -> Mask {
+    let mut carry = sar::<52>(t[0]);
+    for limb in &t[1..4] {
+        carry = sar::<52>(plus(*limb, carry));
+    }
+    signs(plus(t[4], carry))
+}
+
+/// `t - k` where that is not negative, else `t`; not normalised.
+#[inline(always)]
+fn subtract_once(t: [V; 5], k: &[u64; 5]) -> [V; 5] {
+    let less: [V; 5] = std::array::from_fn(|i| minus(t[i], set1(k[i])));
+    let keep = negative(&less);
+    std::array::from_fn(|i| blend(keep, t[i], less[i]))
+}
+
+/// `t + k` where `t` is negative, else `t`; not normalised.
+#[inline(always)]
+fn add_once(t: [V; 5], k: &[u64; 5]) -> [V; 5] {
+    let negative = negative(&t);
+    std::array::from_fn(|i| blend(negative, plus(t[i], set1(k[i])), t[i]))
+}
+
+#[inline(always)]
+fn zip(a: &[V; 5], b: &[V; 5], op: impl Fn(V, V) -> V) -> [V; 5] {
+    [op(a[0], b[0]), op(a[1], b[1]), op(a[2], b[2]), op(a[3], b[3]), op(a[4], b[4])]
+}
+
+impl Columns {
+    /// All of `a * b`.
+    #[inline(always)]
+    pub(super) fn product(a: &[V; 5], b: &[V; 5]) -> Self {
+        let mut c = Self { low: [set1(0); 10], high: [set1(0); 10] };
+        for i in 0..5 {
+            for j in 0..5 {
+                c.low[i + j] = madd_lo(c.low[i + j], a[i], b[j]);
+                c.high[i + j + 1] = madd_hi(c.high[i + j + 1], a[i], b[j]);
+            }
+        }
+        c
+    }
+
+    /// All of `a * a`: the mixed products once, doubled.
+    #[inline(always)]
+    fn square(a: &[V; 5]) -> Self {
+        let mut c = Self { low: [set1(0); 10], high: [set1(0); 10] };
+        for i in 0..5 {
+            for j in i + 1..5 {
+                c.low[i + j] = madd_lo(c.low[i + j], a[i], a[j]);
+                c.high[i + j + 1] = madd_hi(c.high[i + j + 1], a[i], a[j]);
+            }
+        }
+        for i in 0..10 {
+            c.low[i] = plus(c.low[i], c.low[i]);
+            c.high[i] = plus(c.high[i], c.high[i]);
+        }
+        for i in 0..5 {
+            c.low[2 * i] = madd_lo(c.low[2 * i], a[i], a[i]);
+            c.high[2 * i + 1] = madd_hi(c.high[2 * i + 1], a[i], a[i]);
+        }
+        c
+    }
+
+    /// Montgomery's reduction: divides by `2^260` modulo `p`.
+    #[inline(always)]
+    pub(super) fn reduce<C: MontConfig<4>>(self) -> Lanes<C> {
+        let Self { mut low, mut high } = self;
+        let inverse = set1(Constants::<C>::INVERSE);
+        for i in 0..5 {
+            if i > 0 {
+                low[i] = plus(low[i], high[i]);
+            }
+            let m = madd_lo(set1(0), low[i], inverse);
+            for j in 0..5 {
+                let p = set1(Constants::<C>::P[j]);
+                low[i + j] = madd_lo(low[i + j], m, p);
+                high[i + j + 1] = madd_hi(high[i + j + 1], m, p);
+            }
+            low[i + 1] = plus(low[i + 1], sar::<52>(low[i]));
+        }
+        Lanes::of(normalise(std::array::from_fn(|i| plus(low[5 + i], high[5 + i]))))
+    }
+}
+
+impl<C: MontConfig<4>> Lanes<C> {
+    #[inline(always)]
+    fn of(limbs: [V; 5]) -> Self {
+        const { Constants::<C>::SMALL };
+        Self(limbs, PhantomData)
+    }
+}
+
+impl<C: MontConfig<4>> Vector<C> for Lanes<C> {
+    type Machine = Ifma;
+
+    #[inline(always)]
+    fn zero(_: Ifma) -> Self {
+        Self::of([set1(0); 5])
+    }
+
+    #[inline(always)]
+    fn splat(_: Ifma, value: &Element<C>) -> Self {
+        let BigInt(limbs) = (*value * Element::<C>::from(16u64)).0;
+        Self::of(limbs52(limbs).map(|limb| set1(limb)))
+    }
+
+    #[inline(always)]
+    fn gather<'a>(_: Ifma, row: impl Fn(usize) -> &'a Limbs) -> Self {
+        let rows = [load4(row(0), row(2)), load4(row(1), row(3)), load4(row(4), row(6)), load4(row(5), row(7))];
+        let (a, b) = (unpack_lo(rows[0], rows[1]), unpack_lo(rows[2], rows[3]));
+        let (c, d) = (unpack_hi(rows[0], rows[1]), unpack_hi(rows[2], rows[3]));
+        let l = [even_blocks(a, b), even_blocks(c, d), odd_blocks(a, b), odd_blocks(c, d)];
+        let mask = set1(LIMB);
+        Self::of([
+            and(l[0], mask),
+            and(or(shr::<52>(l[0]), shl::<12>(l[1])), mask),
+            and(or(shr::<40>(l[1]), shl::<24>(l[2])), mask),
+            and(or(shr::<28>(l[2]), shl::<36>(l[3])), mask),
+            shr::<16>(l[3]),
+        ])
+    }
+
+    #[inline(always)]
+    fn scatter(self, mut put: impl FnMut(usize, &Limbs)) {
+        let l = &self.0;
+        let l = [
+            or(l[0], shl::<52>(l[1])),
+            or(shr::<12>(l[1]), shl::<40>(l[2])),
+            or(shr::<24>(l[2]), shl::<28>(l[3])),
+            or(shr::<36>(l[3]), shl::<16>(l[4])),
+        ];
+        let even = (unpack_lo(l[0], l[1]), unpack_lo(l[2], l[3]));
+        let odd = (unpack_hi(l[0], l[1]), unpack_hi(l[2], l[3]));
+        let rows = [join::<false>(even.0, even.1), join::<false>(odd.0, odd.1), join::<true>(even.0, even.1), join::<true>(odd.0, odd.1)];
+        for (first, pair) in [0, 1, 4, 5].into_iter().zip(rows) {
+            let [a, b] = store4(pair);
+            put(first, &a);
+            put(first + 2, &b);
+        }
+    }
+
+    #[inline(always)]
+    fn factor(self) -> Self {
+        // x 2^256 * 2^264 / 2^260
+        self.mul(Self::of(limbs52(Element::<C>::from(2u64).pow([8]).0.0).map(|limb| set1(limb))))
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        Columns::product(&self.0, &other.0).reduce()
+    }
+
+    #[inline(always)]
+    fn square(self) -> Self {
+        Columns::square(&self.0).reduce()
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        let p2 = &Constants::<C>::P2;
+        let less = std::array::from_fn(|i| minus(plus(self.0[i], other.0[i]), set1(p2[i])));
+        Self::of(normalise(add_once(less, p2)))
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Self::of(normalise(add_once(zip(&self.0, &other.0, minus), &Constants::<C>::P2)))
+    }
+
+    #[inline(always)]
+    fn sub2(self, b: Self, c: Self) -> Self {
+        // in (-4p, 2p)
+        let t = zip(&zip(&self.0, &b.0, minus), &c.0, minus);
+        let t = add_once(t, &Constants::<C>::P2);
+        Self::of(normalise(add_once(t, &Constants::<C>::P2)))
+    }
+
+    #[inline(always)]
+    fn add_wide(self, other: Self) -> Self {
+        Self::of(normalise(zip(&self.0, &other.0, plus)))
+    }
+
+    #[inline(always)]
+    fn sub_wide(self, other: Self) -> Self {
+        let p2 = &Constants::<C>::P2;
+        Self::of(normalise(std::array::from_fn(|i| plus(minus(self.0[i], other.0[i]), set1(p2[i])))))
+    }
+
+    #[inline(always)]
+    fn sub_short(self, other: Self) -> Self {
+        let p2 = &Constants::<C>::P2;
+        Self::of(normalise(std::array::from_fn(|i| shl::<2>(plus(minus(self.0[i], other.0[i]), set1(p2[i]))))))
+    }
+
+    #[inline(always)]
+    fn reduce(self) -> Self {
+        let t = subtract_once(self.0, &Constants::<C>::P4);
+        Self::of(normalise(subtract_once(t, &Constants::<C>::P2)))
+    }
+
+    #[inline(always)]
+    fn canonical(self) -> Self {
+        Self::of(normalise(subtract_once(self.0, &Constants::<C>::P)))
+    }
+
+    #[inline(always)]
+    fn select(self, mask: Mask, other: Self) -> Self {
+        Self::of(zip(&self.0, &other.0, |a, b| blend(mask, a, b)))
+    }
+
+    #[inline(always)]
+    fn near_zero(self) -> Mask {
+        Constants::<C>::LOW.iter().fold(0, |mask, low| mask | equal(self.0[0], set1(*low)))
+    }
+}
