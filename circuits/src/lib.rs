@@ -4,6 +4,7 @@
 //! builder ── poseidon, float, signature ── slots/* ── batch ── witness
 //!                                                     ├── evaluate (tests)
 //!            setup | ceremony ── keys ── prove ───────┴── export (snarkjs)
+//!                                        └── groth16: the engine
 //! ```
 //!
 //! Statement, names and order are those of `docs/protocol.md`, section 5.

@@ -52,6 +52,7 @@ fn interleaved(prover: &Prover, name: &str, threads: usize, runs: usize) -> anyh
     let challenges = Challenges { rho: Fr::rand(&mut rng), zeta: Fr::rand(&mut rng) };
     let assignment = prover.assignment(&batch, &challenges)?;
     let inputs = batch.public_inputs(&challenges);
+    let rival = prover.stock()?;
     let (mut ours, mut stock, mut peak_mb) = (Vec::new(), Vec::new(), None);
     for _ in 0..runs {
         // the peak of one proof of ours, the loaded key included
@@ -62,7 +63,7 @@ fn interleaved(prover: &Prover, name: &str, threads: usize, runs: usize) -> anyh
         peak_mb = is_reset.then(peak).flatten().max(peak_mb);
         verify(prover.keys().verifying(), &inputs, &proof)?;
         let start = Instant::now();
-        prover.prove_with_stock(&assignment, &mut rng)?;
+        rival.prove_blinded(&assignment, Fr::rand(&mut rng), Fr::rand(&mut rng))?;
         stock.push(start.elapsed().as_secs_f64() * 1e3);
     }
     Ok(json!({ "shape": name, "threads": threads, "ours_ms": median(ours), "stock_ms": median(stock), "peak_mb": peak_mb }))

@@ -1,0 +1,165 @@
+//! A proving key as it lies in its file: mapped, looked at and never copied as a whole.
+//!
+//! ```text
+//! verifying key | beta G1 | delta G1 | A | B in G1 | B in G2 | H | L        each vector: length u64, then its points
+//! ```
+//! That is ark-serialize's uncompressed `ProvingKey`: little-endian integers, 64 bytes a point of G1 and 128 of G2, infinity flagged in the
+//! highest byte of y. To bring a coordinate into Montgomery form costs one multiplication a proof, under a hundredth of what the point
+//! costs after it, so there is no second file in another form, and the manifest's digest is that of the file in use.
+//!
+//! Points are not validated: the file's digest was checked when it arrived, and what is wrong in it makes proofs that fail their check.
+
+use super::map::Map;
+use crate::batch::Circuit;
+use ark_bn254::{Bn254, Fq, Fq2, G1Affine, G2Affine};
+use ark_ff::BigInt;
+use ark_ff::PrimeField;
+use ark_groth16::{ProvingKey, VerifyingKey};
+use ark_serialize::{CanonicalDeserialize, SerializationError};
+use sheaf_protocol::batch::PUBLIC_INPUTS;
+use std::ops::Range;
+
+/// A point of G1 as it lies in the file: x, y.
+pub(crate) type G1Bytes = [u8; 64];
+/// A point of G2 as it lies in the file: x.c0, x.c1, y.c0, y.c1.
+pub(crate) type G2Bytes = [u8; 128];
+
+/// Flag of the point at infinity, in the highest byte of y.
+const INFINITY: u8 = 1 << 6;
+/// Both flags of ark-serialize.
+const FLAGS: u8 = 0b11 << 6;
+
+fn coordinate(bytes: &[u8]) -> Fq {
+    let mut limbs = [0; 4];
+    for (limb, bytes) in limbs.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *limb = u64::from_le_bytes(*bytes);
+    }
+    limbs[3] &= u64::MAX >> 2;
+    Fq::from_bigint(BigInt(limbs)).unwrap_or_default()
+}
+
+/// True for the point at infinity.
+pub(crate) fn is_infinity(point: &[u8]) -> bool {
+    point.last().is_some_and(|last| last & FLAGS == INFINITY)
+}
+
+/// The point of these bytes.
+pub(crate) fn g1(bytes: &G1Bytes) -> G1Affine {
+    if is_infinity(bytes) { G1Affine::identity() } else { G1Affine::new_unchecked(coordinate(&bytes[..32]), coordinate(&bytes[32..])) }
+}
+
+/// The point of these bytes.
+pub(crate) fn g2(bytes: &G2Bytes) -> G2Affine {
+    if is_infinity(bytes) {
+        return G2Affine::identity();
+    }
+    let pair = |at: usize| Fq2::new(coordinate(&bytes[at..at + 32]), coordinate(&bytes[at + 32..at + 64]));
+    G2Affine::new_unchecked(pair(0), pair(64))
+}
+
+/// A mapped proving key.
+#[derive(Debug)]
+pub(crate) struct MappedKey {
+    map: Map,
+    body: usize,
+    verifying: VerifyingKey<Bn254>,
+    beta_g1: G1Affine,
+    delta_g1: G1Affine,
+    a: Range<usize>,
+    b_g1: Range<usize>,
+    b_g2: Range<usize>,
+    h: Range<usize>,
+    l: Range<usize>,
+}
+
+/// Walks the body.
+struct Cursor<'m> {
+    map: &'m [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn value<T: CanonicalDeserialize>(&mut self) -> Result<T, SerializationError> {
+        let mut rest = self.map.get(self.at..).ok_or(SerializationError::NotEnoughSpace)?;
+        let before = rest.len();
+        let value = T::deserialize_uncompressed_unchecked(&mut rest)?;
+        self.at += before - rest.len();
+        Ok(value)
+    }
+
+    /// Where a vector of `count` points of `size` bytes lies.
+    fn points(&mut self, count: usize, size: usize) -> Result<Range<usize>, SerializationError> {
+        if self.value::<u64>()? != count as u64 {
+            return Err(SerializationError::InvalidData);
+        }
+        let start = self.at;
+        self.at += count * size;
+        if self.at > self.map.len() { Err(SerializationError::NotEnoughSpace) } else { Ok(start..self.at) }
+    }
+}
+
+impl MappedKey {
+    /// The key of `circuit` whose body starts at `body`.
+    ///
+    /// # Errors
+    /// If the body is shorter or longer than this circuit's, or a vector has another length.
+    pub(crate) fn new(map: Map, body: usize, circuit: &Circuit) -> Result<Self, SerializationError> {
+        let witness = circuit.witness_variables();
+        let variables = witness + PUBLIC_INPUTS + 1;
+        let mut cursor = Cursor { map: &map, at: body };
+        let (verifying, beta_g1, delta_g1) = (cursor.value()?, cursor.value()?, cursor.value()?);
+        let (a, b_g1, b_g2) = (cursor.points(variables, 64)?, cursor.points(variables, 64)?, cursor.points(variables, 128)?);
+        let (h, l) = (cursor.points(circuit.domain() - 1, 64)?, cursor.points(witness, 64)?);
+        if cursor.at != map.len() {
+            return Err(SerializationError::InvalidData);
+        }
+        Ok(Self { body, verifying, beta_g1, delta_g1, a, b_g1, b_g2, h, l, map })
+    }
+
+    /// The verifying key.
+    pub(crate) fn verifying(&self) -> &VerifyingKey<Bn254> {
+        &self.verifying
+    }
+
+    /// beta and delta in G1.
+    pub(crate) fn beta_delta_g1(&self) -> [G1Affine; 2] {
+        [self.beta_g1, self.delta_g1]
+    }
+
+    fn g1_points(&self, range: &Range<usize>) -> &[G1Bytes] {
+        self.map[range.clone()].as_chunks().0
+    }
+
+    /// A of all variables.
+    pub(crate) fn a(&self) -> &[G1Bytes] {
+        self.g1_points(&self.a)
+    }
+
+    /// B of all variables, in G1.
+    pub(crate) fn b_g1(&self) -> &[G1Bytes] {
+        self.g1_points(&self.b_g1)
+    }
+
+    /// B of all variables, in G2.
+    pub(crate) fn b_g2(&self) -> &[G2Bytes] {
+        self.map[self.b_g2.clone()].as_chunks().0
+    }
+
+    /// Powers of the secret point times the vanishing polynomial.
+    pub(crate) fn h(&self) -> &[G1Bytes] {
+        self.g1_points(&self.h)
+    }
+
+    /// L of the witness.
+    pub(crate) fn l(&self) -> &[G1Bytes] {
+        self.g1_points(&self.l)
+    }
+
+    /// The whole key, as ark-groth16 has it.
+    ///
+    /// # Errors
+    /// If the file was changed while it was mapped.
+    pub(crate) fn to_proving_key(&self) -> Result<ProvingKey<Bn254>, SerializationError> {
+        ProvingKey::deserialize_uncompressed_unchecked(&self.map[self.body..])
+    }
+}
