@@ -39,6 +39,8 @@ impl Pipeline {
     /// If the assignment has another length than the circuit's.
     pub(crate) fn prove(&self, circuit: &Circuit, key: &MappedKey, assignment: &[Fr], r: Fr, s: Fr) -> Option<Proof<Bn254>> {
         let h = quotient::quotient(circuit, &self.roots, assignment)?;
+        // the highest is zero: the quotient's degree is n - 2
+        let h: Vec<BigInt<4>> = h[..h.len() - 1].par_iter().map(|value| value.into_bigint()).collect();
         let h = sum_g1(key.h(), &h);
         let scalars: Vec<BigInt<4>> = assignment.par_iter().map(|value| value.into_bigint()).collect();
         let l = sum_g1(key.l(), &scalars[PUBLIC_INPUTS + 1..]);

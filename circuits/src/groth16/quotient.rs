@@ -4,12 +4,18 @@
 //! polynomial with the values of a b there is low - high. And a b - c = high (x^n - 1): the quotient is high, half of the difference of two
 //! interpolations. That takes six transforms; dividing on a coset as libsnark's reduction describes it takes seven for the same h.
 
+use super::field::{Kernel, Machine, Vector};
+use super::on_machine;
 use super::transform::{Modulus, Roots, reversed};
 use crate::batch::Circuit;
-use ark_bn254::Fr;
-use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
+use ark_bn254::{Fr, FrConfig};
+use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 use sheaf_protocol::batch::PUBLIC_INPUTS;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Values of one task.
+const CHUNK: usize = 1 << 12;
 
 /// Values of a, b and a b at row `row` of the domain; `None` if the assignment violates it.
 fn row(circuit: &Circuit, assignment: &[Fr], row: usize) -> Option<[Fr; 3]> {
@@ -23,25 +29,78 @@ fn row(circuit: &Circuit, assignment: &[Fr], row: usize) -> Option<[Fr; 3]> {
     (a * b == c).then_some([a, b, c])
 }
 
-/// Coefficients of the quotient, lowest first; `None` if the assignment violates a constraint.
-pub(crate) fn quotient(circuit: &Circuit, roots: &Roots, assignment: &[Fr]) -> Option<Vec<BigInt<4>>> {
+/// Values of a, b and c in the order of the transforms; `None` if the assignment violates a row.
+fn values(circuit: &Circuit, assignment: &[Fr]) -> Option<[Vec<Fr>; 3]> {
     let size = circuit.domain();
-    let bits = size.trailing_zeros();
-    let rows: Option<Vec<[Fr; 3]>> = (0..size).into_par_iter().map(|at| row(circuit, assignment, reversed(at, bits))).collect();
-    let rows = rows?;
-    let [mut a, mut b, mut c] = [0, 1, 2].map(|column: usize| rows.par_iter().map(|row| row[column]).collect::<Vec<Fr>>());
-    drop(rows);
-    rayon::join(|| to_coset(roots, &mut a), || rayon::join(|| to_coset(roots, &mut b), || roots.backward(&mut c, Modulus::Domain)));
-    let n = Fr::from(size as u64);
-    let inverse = n.inverse().unwrap_or_default();
-    // a and b come n-fold out of their interpolation, as c does
-    a.par_iter_mut().zip(b).for_each(|(a, b)| *a *= b * inverse.square());
-    roots.backward(&mut a, Modulus::Coset);
-    let half = (n + n).inverse().unwrap_or_default();
-    Some(c.into_par_iter().zip(a).map(|(sum, difference)| ((sum - difference) * half).into_bigint()).collect())
+    let [mut a, mut b, mut c] = [(); 3].map(|()| vec![Fr::ZERO; size]);
+    let violated = AtomicBool::new(false);
+    a.par_iter_mut().zip(&mut b).zip(&mut c).enumerate().for_each(|(at, ((a, b), c))| {
+        match row(circuit, assignment, reversed(at, size.trailing_zeros())) {
+            Some(values) => [*a, *b, *c] = values,
+            None => violated.store(true, Ordering::Relaxed),
+        }
+    });
+    (!violated.into_inner()).then_some([a, b, c])
 }
 
-fn to_coset(roots: &Roots, values: &mut [Fr]) {
-    roots.backward(values, Modulus::Domain);
-    roots.forward(values, Modulus::Coset);
+/// `a b factor` in place of `a`.
+struct Multiply<'a> {
+    a: &'a mut [Fr],
+    b: &'a [Fr],
+    factor: Fr,
+}
+
+/// `(a - b) factor` in place of `a`.
+struct Subtract<'a> {
+    a: &'a mut [Fr],
+    b: &'a [Fr],
+    factor: Fr,
+}
+
+#[inline(always)]
+fn each<M: Machine>(machine: M, a: &mut [Fr], b: &[Fr], operation: impl Fn(M::Vector<FrConfig>, M::Vector<FrConfig>) -> M::Vector<FrConfig>) {
+    for (a, b) in a.chunks_exact_mut(M::LANES).zip(b.chunks_exact(M::LANES)) {
+        operation(Vector::load(machine, a), Vector::load(machine, b)).store(a);
+    }
+}
+
+impl<M: Machine> Kernel<M> for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, machine: M) {
+        // a product of data lacks this
+        let short = Fr::from(1u64 << M::SHORT);
+        let factor = M::Vector::<FrConfig>::splat(machine, &(self.factor * short));
+        each(machine, self.a, self.b, |a, b| a.mul(b).mul(factor));
+    }
+}
+
+impl<M: Machine> Kernel<M> for Subtract<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, machine: M) {
+        let factor = M::Vector::<FrConfig>::splat(machine, &self.factor);
+        each(machine, self.a, self.b, |a, b| a.sub(b).mul(factor));
+    }
+}
+
+/// Coefficients of the quotient, lowest first; `None` if the assignment violates a constraint.
+pub(crate) fn quotient(circuit: &Circuit, roots: &Roots, assignment: &[Fr]) -> Option<Vec<Fr>> {
+    let [mut a, mut b, mut c] = values(circuit, assignment)?;
+    for values in [&mut a, &mut b] {
+        roots.backward(values, Modulus::Domain);
+        roots.forward(values, Modulus::Coset);
+    }
+    roots.backward(&mut c, Modulus::Domain);
+    // an interpolation comes out n-fold: a b n^2-fold, to be n-fold again as c is
+    let n = Fr::from(a.len() as u64);
+    let [n_inverse, half] = [n, n + n].map(|n| n.inverse().unwrap_or_default());
+    let factor = n_inverse.square();
+    on_machine!(roots.engine(), machine => a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).for_each(|(a, b)| machine.run(Multiply { a, b, factor })));
+    drop(b);
+    roots.backward(&mut a, Modulus::Coset);
+    on_machine!(roots.engine(), machine => c.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).for_each(|(a, b)| machine.run(Subtract { a, b, factor: half })));
+    Some(c)
 }

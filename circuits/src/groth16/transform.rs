@@ -76,6 +76,11 @@ impl Roots {
         roots
     }
 
+    /// The machine: the portable one for a handful of values.
+    pub(crate) fn engine(&self) -> Engine {
+        self.engine
+    }
+
     /// Coefficients to values.
     pub(crate) fn forward(&self, values: &mut [Fr], modulus: Modulus) {
         match self.engine {
