@@ -3,6 +3,7 @@
 pub mod field;
 #[cfg(target_arch = "x86_64")]
 pub mod ifma;
+pub mod msm;
 
 use field::Portable;
 
