@@ -49,6 +49,16 @@ pub trait Machine: Copy + Send + Sync + std::fmt::Debug + 'static {
     /// `log2` of what the product of data by data lacks; even.
     const SHORT: u32;
 
+    /// Asks for the cache line of `value`, soon to be read.
+    #[inline(always)]
+    fn prefetch<T>(self, _value: &T) {}
+
+    /// The highest bit of each of `LANES` words.
+    #[inline(always)]
+    fn high_bits(self, words: &[u32]) -> Mask {
+        words[..Self::LANES].iter().enumerate().fold(0, |mask, (lane, word)| mask | ((word >> 31) as Mask) << lane)
+    }
+
     /// Runs `kernel` with the machine's instruction set enabled.
     fn run<K: Kernel<Self>>(self, kernel: K) -> K::Output;
 }
@@ -100,8 +110,23 @@ pub trait Vector<C: MontConfig<4>>: Copy {
     fn canonical(self) -> Self;
     /// Lanes whose bit is set from `self`, the others from `other`.
     fn select(self, mask: Mask, other: Self) -> Self;
-    /// Where a lane, of any bound, may be zero: never misses one, and names another once in `2^50`.
+    /// Where a lane, `< 4p`, may be zero: never misses one, and names another once in `2^50`.
     fn near_zero(self) -> Mask;
+    /// Where a lane may be zero and its least residue; as `near_zero` otherwise.
+    fn near_null(self) -> Mask;
+
+    /// `(a0 + a1 i)(b0 + b1 i)` with `i^2 = -1`; `a0, a1, b0, b1 < 4p`, or one side of `sub_short` and the other `< 2p`.
+    #[inline(always)]
+    fn complex_mul(a: [Self; 2], b: [Self; 2]) -> [Self; 2] {
+        let (low, high) = (a[0].mul(b[0]), a[1].mul(b[1]));
+        [low.sub(high), a[0].add(a[1]).mul(b[0].add(b[1])).sub2(low, high)]
+    }
+
+    /// `(a0 + a1 i)^2`; `a0, a1 < 2p`.
+    #[inline(always)]
+    fn complex_square(a: [Self; 2]) -> [Self; 2] {
+        [a[0].add_wide(a[1]).mul(a[0].sub_wide(a[1])), a[0].add_wide(a[0]).mul(a[1])]
+    }
 
     /// `LANES` consecutive elements as data.
     #[inline(always)]
@@ -287,6 +312,11 @@ impl<C: MontConfig<4>> Vector<C> for Single<C> {
     #[inline(always)]
     fn near_zero(self) -> Mask {
         Mask::from(self.0.is_zero())
+    }
+
+    #[inline(always)]
+    fn near_null(self) -> Mask {
+        self.near_zero()
     }
 
     #[inline(always)]

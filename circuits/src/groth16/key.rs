@@ -9,13 +9,16 @@
 //!
 //! Points are not validated: the file's digest was checked when it arrived, and what is wrong in it makes proofs that fail their check.
 
+use super::field::{Kernel, Limbs, Machine, Vector};
 use super::map::Map;
+use super::msm::Packed;
+use super::{Engine, on_machine};
 use crate::batch::Circuit;
-use ark_bn254::{Bn254, Fq, Fq2, G1Affine, G2Affine};
-use ark_ff::BigInt;
-use ark_ff::PrimeField;
+use ark_bn254::{Bn254, Fq, FqConfig, G1Affine};
+use ark_ff::Field;
 use ark_groth16::{ProvingKey, VerifyingKey};
 use ark_serialize::{CanonicalDeserialize, SerializationError};
+use rayon::prelude::*;
 use sheaf_protocol::batch::PUBLIC_INPUTS;
 use std::ops::Range;
 
@@ -26,35 +29,61 @@ pub(crate) type G2Bytes = [u8; 128];
 
 /// Flag of the point at infinity, in the highest byte of y.
 const INFINITY: u8 = 1 << 6;
+/// Points of one task.
+const TASK: usize = 1 << 11;
 /// Both flags of ark-serialize.
 const FLAGS: u8 = 0b11 << 6;
 
-fn coordinate(bytes: &[u8]) -> Fq {
-    let mut limbs = [0; 4];
-    for (limb, bytes) in limbs.iter_mut().zip(bytes.as_chunks::<8>().0) {
-        *limb = u64::from_le_bytes(*bytes);
-    }
-    limbs[3] &= u64::MAX >> 2;
-    Fq::from_bigint(BigInt(limbs)).unwrap_or_default()
-}
-
 /// True for the point at infinity.
-pub(crate) fn is_infinity(point: &[u8]) -> bool {
+fn is_infinity(point: &[u8]) -> bool {
     point.last().is_some_and(|last| last & FLAGS == INFINITY)
 }
 
-/// The point of these bytes.
-pub(crate) fn g1(bytes: &G1Bytes) -> G1Affine {
-    if is_infinity(bytes) { G1Affine::identity() } else { G1Affine::new_unchecked(coordinate(&bytes[..32]), coordinate(&bytes[32..])) }
+/// A point as the kernels take it, but for its coordinates' form.
+fn plain<const N: usize>(bytes: &[u8]) -> Packed<[Limbs; N]> {
+    let mut point = Packed { x: [[0; 4]; N], y: [[0; 4]; N] };
+    if !is_infinity(bytes) {
+        let limbs = point.x.iter_mut().chain(&mut point.y).flatten();
+        limbs.zip(bytes.as_chunks().0).for_each(|(limb, bytes)| *limb = u64::from_le_bytes(*bytes));
+        point.y[N - 1][3] &= u64::MAX >> 2;
+    }
+    point
 }
 
-/// The point of these bytes.
-pub(crate) fn g2(bytes: &G2Bytes) -> G2Affine {
-    if is_infinity(bytes) {
-        return G2Affine::identity();
+/// Brings coordinates into Montgomery form.
+struct Montgomery<'a, const N: usize>(&'a mut [Packed<[Limbs; N]>]);
+
+impl<M: Machine, const N: usize> Kernel<M> for Montgomery<'_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, machine: M) {
+        let factor = M::Vector::<FqConfig>::splat(machine, &Fq::from(2u64).pow([256]));
+        for points in self.0.chunks_mut(M::LANES) {
+            let last = points.len() - 1;
+            for i in 0..N {
+                let x = M::Vector::<FqConfig>::gather(machine, |lane| &points[lane.min(last)].x[i]).mul(factor).canonical();
+                let y = M::Vector::<FqConfig>::gather(machine, |lane| &points[lane.min(last)].y[i]).mul(factor).canonical();
+                x.scatter(|lane, limbs| {
+                    if let Some(point) = points.get_mut(lane) {
+                        point.x[i] = *limbs;
+                    }
+                });
+                y.scatter(|lane, limbs| {
+                    if let Some(point) = points.get_mut(lane) {
+                        point.y[i] = *limbs;
+                    }
+                });
+            }
+        }
     }
-    let pair = |at: usize| Fq2::new(coordinate(&bytes[at..at + 32]), coordinate(&bytes[at + 32..at + 64]));
-    G2Affine::new_unchecked(pair(0), pair(64))
+}
+
+/// Reads points into `out`, as the kernels take them.
+pub(crate) fn read<const N: usize, const BYTES: usize>(engine: Engine, bytes: &[[u8; BYTES]], out: &mut Vec<Packed<[Limbs; N]>>) {
+    out.clear();
+    out.par_extend(bytes.par_iter().with_min_len(TASK).map(|bytes| plain(bytes)));
+    on_machine!(engine, machine => out.par_chunks_mut(TASK).for_each(|points| machine.run(Montgomery(points))));
 }
 
 /// A mapped proving key.

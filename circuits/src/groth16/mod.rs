@@ -3,7 +3,7 @@
 //! ```text
 //! assignment ── sparse: rows of A, B, C, each checked ── quotient (transform) ── h ──┐
 //!      └────────────────────────────────────────────────────────────────────────────┴── sums of key x scalars ── proof   (pipeline)
-//! key: a mapped file (map)         field: what the kernels compute with; ifma: on eight lanes
+//! key: a mapped file (map)     msm: the sums     field: what the kernels compute with; ifma: on eight lanes
 //! ```
 
 pub mod field;
@@ -11,6 +11,7 @@ pub mod field;
 pub mod ifma;
 pub(crate) mod key;
 pub(crate) mod map;
+pub mod msm;
 pub(crate) mod pipeline;
 mod quotient;
 pub(crate) mod sparse;
@@ -55,3 +56,27 @@ macro_rules! on_machine {
     };
 }
 pub(crate) use on_machine;
+
+/// Transforms of one size, for measurements: see [`transform`](self) for their order and scale.
+#[derive(Debug)]
+pub struct Fft(transform::Roots);
+
+impl Fft {
+    /// Of `size` values, a power of two.
+    ///
+    /// # Panics
+    /// Above 2^27 values.
+    pub fn new(engine: Engine, size: usize) -> Self {
+        Self(transform::Roots::new(engine, size))
+    }
+
+    /// Coefficients to values on the domain, in bit-reversed order.
+    pub fn forward(&self, values: &mut [ark_bn254::Fr]) {
+        self.0.forward(values, transform::Modulus::Domain);
+    }
+
+    /// Back, times their number.
+    pub fn backward(&self, values: &mut [ark_bn254::Fr]) {
+        self.0.backward(values, transform::Modulus::Domain);
+    }
+}

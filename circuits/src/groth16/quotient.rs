@@ -57,13 +57,6 @@ struct Subtract<'a> {
     factor: Fr,
 }
 
-#[inline(always)]
-fn each<M: Machine>(machine: M, a: &mut [Fr], b: &[Fr], operation: impl Fn(M::Vector<FrConfig>, M::Vector<FrConfig>) -> M::Vector<FrConfig>) {
-    for (a, b) in a.chunks_exact_mut(M::LANES).zip(b.chunks_exact(M::LANES)) {
-        operation(Vector::load(machine, a), Vector::load(machine, b)).store(a);
-    }
-}
-
 impl<M: Machine> Kernel<M> for Multiply<'_> {
     type Output = ();
 
@@ -72,7 +65,9 @@ impl<M: Machine> Kernel<M> for Multiply<'_> {
         // a product of data lacks this
         let short = Fr::from(1u64 << M::SHORT);
         let factor = M::Vector::<FrConfig>::splat(machine, &(self.factor * short));
-        each(machine, self.a, self.b, |a, b| a.mul(b).mul(factor));
+        for (a, b) in self.a.chunks_exact_mut(M::LANES).zip(self.b.chunks_exact(M::LANES)) {
+            M::Vector::<FrConfig>::load(machine, a).mul(Vector::load(machine, b)).mul(factor).store(a);
+        }
     }
 }
 
@@ -82,7 +77,9 @@ impl<M: Machine> Kernel<M> for Subtract<'_> {
     #[inline(always)]
     fn run(self, machine: M) {
         let factor = M::Vector::<FrConfig>::splat(machine, &self.factor);
-        each(machine, self.a, self.b, |a, b| a.sub(b).mul(factor));
+        for (a, b) in self.a.chunks_exact_mut(M::LANES).zip(self.b.chunks_exact(M::LANES)) {
+            M::Vector::<FrConfig>::load(machine, a).sub(Vector::load(machine, b)).mul(factor).store(a);
+        }
     }
 }
 

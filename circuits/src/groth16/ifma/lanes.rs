@@ -23,7 +23,7 @@ impl<C> Copy for Lanes<C> {}
 
 /// Sums of low and of high halves of products, by columns of 52 bits; signed.
 #[derive(Clone, Copy)]
-pub(super) struct Columns {
+struct Columns {
     low: [V; 10],
     high: [V; 10],
 }
@@ -59,15 +59,34 @@ impl<C: MontConfig<4>> Constants<C> {
     const P4: [u64; 5] = scaled(C::MODULUS.0, 2);
     /// `-1/p mod 2^52`.
     const INVERSE: u64 = C::INV & LIMB;
-    /// Low limbs of the multiples of `p` below `8p`.
-    const LOW: [u64; 8] = {
-        let mut low = [0; 8];
+    /// Low limbs of the multiples of `p` below `4p`.
+    const LOW: [u64; 4] = {
+        let mut low = [0; 4];
         let mut k = 0;
-        while k < 8 {
+        while k < 4 {
             low[k] = C::MODULUS.0[0].wrapping_mul(k as u64) & LIMB;
             k += 1;
         }
         low
+    };
+    /// `32 p^2` in limbs of 52 bits: at least any product that `complex_mul` subtracts.
+    const SQUARE32: [u64; 10] = {
+        let (p, p32) = (Self::P, scaled(C::MODULUS.0, 5));
+        let mut limbs = [0; 10];
+        let mut i = 0;
+        while i < 5 {
+            let mut carry = 0;
+            let mut j = 0;
+            while j < 5 {
+                let sum = p[i] as u128 * p32[j] as u128 + limbs[i + j] as u128 + carry;
+                limbs[i + j] = sum as u64 & LIMB;
+                carry = sum >> 52;
+                j += 1;
+            }
+            limbs[i + 5] = carry as u64;
+            i += 1;
+        }
+        limbs
     };
     // the bounds of the module of fields rest on this: 64 p < 2^260
     const SMALL: () = assert!(C::MODULUS.0[3] >> 62 == 0);
@@ -218,7 +237,7 @@ fn zip(a: &[V; 5], b: &[V; 5], op: impl Fn(V, V) -> V) -> [V; 5] {
 impl Columns {
     /// All of `a * b`.
     #[inline(always)]
-    pub(super) fn product(a: &[V; 5], b: &[V; 5]) -> Self {
+    fn product(a: &[V; 5], b: &[V; 5]) -> Self {
         let mut c = Self { low: [set1(0); 10], high: [set1(0); 10] };
         for i in 0..5 {
             for j in 0..5 {
@@ -250,9 +269,28 @@ impl Columns {
         c
     }
 
-    /// Montgomery's reduction: divides by `2^260` modulo `p`.
+    /// `self - other`, column by column.
     #[inline(always)]
-    pub(super) fn reduce<C: MontConfig<4>>(self) -> Lanes<C> {
+    fn minus(mut self, other: &Self) -> Self {
+        for i in 0..10 {
+            self.low[i] = minus(self.low[i], other.low[i]);
+            self.high[i] = minus(self.high[i], other.high[i]);
+        }
+        self
+    }
+
+    /// `self + limbs`.
+    #[inline(always)]
+    fn plus_limbs(mut self, limbs: &[u64; 10]) -> Self {
+        for (low, limb) in self.low.iter_mut().zip(limbs) {
+            *low = plus(*low, set1(*limb));
+        }
+        self
+    }
+
+    /// Montgomery's reduction of a sum that is not negative: divides by `2^260` modulo `p`.
+    #[inline(always)]
+    fn reduce<C: MontConfig<4>>(self) -> Lanes<C> {
         let Self { mut low, mut high } = self;
         let inverse = set1(Constants::<C>::INVERSE);
         for i in 0..5 {
@@ -400,5 +438,20 @@ impl<C: MontConfig<4>> Vector<C> for Lanes<C> {
     #[inline(always)]
     fn near_zero(self) -> Mask {
         Constants::<C>::LOW.iter().fold(0, |mask, low| mask | equal(self.0[0], set1(*low)))
+    }
+
+    #[inline(always)]
+    fn near_null(self) -> Mask {
+        equal(self.0[0], set1(0))
+    }
+
+    /// Karatsuba's three products, two reductions.
+    #[inline(always)]
+    fn complex_mul(a: [Self; 2], b: [Self; 2]) -> [Self; 2] {
+        let low = Columns::product(&a[0].0, &b[0].0);
+        let high = Columns::product(&a[1].0, &b[1].0);
+        let sums = Columns::product(&a[0].add_wide(a[1]).0, &b[0].add_wide(b[1]).0);
+        let mixed = sums.minus(&low).minus(&high);
+        [low.minus(&high).plus_limbs(&Constants::<C>::SQUARE32).reduce(), mixed.reduce()]
     }
 }

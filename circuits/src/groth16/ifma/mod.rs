@@ -2,8 +2,8 @@
 //!
 //! **Why it is sound.** An [`Ifma`] is made by [`Ifma::detect`] alone, after the processor said that it has every feature of
 //! [`Ifma::run`]. A [`Lanes`] is made from an [`Ifma`] or from another [`Lanes`] alone. So whoever holds either may execute the
-//! instructions; that is all that `unsafe` asserts in the register intrinsics. Memory is touched by two helpers, `load4` and
-//! `store4`, each through a reference to exactly the 32 bytes it moves.
+//! instructions; that is all that `unsafe` asserts in the register intrinsics. Memory is touched by `load4`,
+//! `store4` and `high_bits`, each through a reference to exactly the bytes it moves.
 //!
 //! **Form.** An element is five limbs of 52 bits (`lanes[i]`, least significant first), normalised: each below `2^52`. Products are
 //! summed by columns, then reduced by Montgomery's method limb by limb with radix `2^52`, which divides by `2^260`. The low and the
@@ -15,8 +15,9 @@ mod lanes;
 
 pub use lanes::Lanes;
 
-use super::field::{Kernel, Machine};
+use super::field::{Kernel, Machine, Mask};
 use ark_ff::MontConfig;
+use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm256_movepi32_mask};
 
 /// Proof that this processor has AVX-512 with IFMA.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +38,19 @@ impl Machine for Ifma {
     type Vector<C: MontConfig<4>> = Lanes<C>;
     const LANES: usize = 8;
     const SHORT: u32 = 4;
+
+    #[inline(always)]
+    fn prefetch<T>(self, value: &T) {
+        // SAFETY: a hint; reads nothing
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
+    }
+
+    #[inline(always)]
+    fn high_bits(self, words: &[u32]) -> Mask {
+        let words: &[u32; 8] = words.first_chunk().expect("eight words");
+        // SAFETY: `self` proves the features; the unaligned load reads the 32 bytes behind the reference
+        unsafe { _mm256_movepi32_mask(_mm256_loadu_si256(words.as_ptr().cast())) }
+    }
 
     #[inline(always)]
     fn run<K: Kernel<Self>>(self, kernel: K) -> K::Output {

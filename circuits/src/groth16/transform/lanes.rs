@@ -16,10 +16,33 @@ const TASK: usize = 1 << 12;
 /// Values of a quarter that one task takes through two layers of a larger block.
 const CHUNK: usize = 1 << 10;
 
+/// An array of eight, an expression of the index each: closures may stay calls, which vectors do not survive in registers.
+macro_rules! eight {
+    ($i:ident => $lanes:expr) => {
+        eight!(@ $i $lanes; 0 1 2 3 4 5 6 7)
+    };
+    (@ $i:ident $lanes:expr; $($n:literal)*) => {
+        [$({
+            const $i: usize = $n;
+            $lanes
+        }),*]
+    };
+}
+
 type Lanes<M> = <M as Machine>::Vector<FrConfig>;
 
 /// The roots of a block's first two layers.
 type Roots3<M> = [Lanes<M>; 3];
+
+#[inline(always)]
+fn load<M: Machine>(machine: M, values: &[Fr], at: usize) -> Lanes<M> {
+    Lanes::<M>::load(machine, &values[at..])
+}
+
+#[inline(always)]
+fn least<M: Machine>(lanes: [Lanes<M>; 8]) -> [Lanes<M>; 8] {
+    eight!(I => lanes[I].canonical())
+}
 
 #[inline(always)]
 fn put<M: Machine>(lanes: Lanes<M>, values: &mut [Fr]) {
@@ -92,40 +115,45 @@ fn up8<M: Machine>(x: [Lanes<M>; 8], g: &[Lanes<M>; 7]) -> [Lanes<M>; 8] {
 /// Roots of the eight blocks' nodes from `8 node` on, a block in each lane.
 #[inline(always)]
 fn roots_across<M: Machine>(machine: M, roots: &[Fr], node: usize) -> [Lanes<M>; 7] {
-    let across = |level: usize, i: usize| Lanes::<M>::gather(machine, |lane| &roots[(8 * node + lane) * level + i].0.0);
-    [across(1, 0), across(2, 0), across(2, 1), across(4, 0), across(4, 1), across(4, 2), across(4, 3)]
+    macro_rules! across {
+        ($level:literal, $i:literal) => {
+            Lanes::<M>::gather(machine, |lane| &roots[(8 * node + lane) * $level + $i].0.0)
+        };
+    }
+    [across!(1, 0), across!(2, 0), across!(2, 1), across!(4, 0), across!(4, 1), across!(4, 2), across!(4, 3)]
 }
 
 /// Roots of a block of 64 and its three layers, the same in each lane.
 #[inline(always)]
 fn roots_within<M: Machine>(machine: M, roots: &[Fr], node: usize) -> [Lanes<M>; 7] {
-    let of = |level: usize, i: usize| root(machine, roots, level * node + i);
-    [of(1, 0), of(2, 0), of(2, 1), of(4, 0), of(4, 1), of(4, 2), of(4, 3)]
+    let [a, b, c] = roots3(machine, roots, node);
+    let [d, e] = [root(machine, roots, 4 * node), root(machine, roots, 4 * node + 1)];
+    [a, b, c, d, e, root(machine, roots, 4 * node + 2), root(machine, roots, 4 * node + 3)]
 }
 
 #[inline(always)]
 fn rows<M: Machine>(machine: M, values: &[Fr]) -> [Lanes<M>; 8] {
-    std::array::from_fn(|row| Lanes::<M>::load(machine, &values[8 * row..]))
+    eight!(ROW => Lanes::<M>::load(machine, &values[8 * ROW..]))
 }
 
 #[inline(always)]
 fn columns<M: Machine>(machine: M, values: &[Fr]) -> [Lanes<M>; 8] {
     let values = &values[..LEAF];
-    std::array::from_fn(|column| Lanes::<M>::gather(machine, |lane| &values[8 * lane + column].0.0))
+    eight!(COLUMN => Lanes::<M>::gather(machine, |lane| &values[8 * lane + COLUMN].0.0))
 }
 
 #[inline(always)]
 fn put_rows<M: Machine>(lanes: [Lanes<M>; 8], values: &mut [Fr]) {
-    for (row, lanes) in lanes.into_iter().enumerate() {
-        put::<M>(lanes, &mut values[8 * row..]);
+    for row in 0..8 {
+        put::<M>(lanes[row], &mut values[8 * row..]);
     }
 }
 
 #[inline(always)]
 fn put_columns<M: Machine>(lanes: [Lanes<M>; 8], values: &mut [Fr]) {
     let values = &mut values[..LEAF];
-    for (column, lanes) in lanes.into_iter().enumerate() {
-        lanes.scatter(|lane, limbs| values[8 * lane + column].0.0 = *limbs);
+    for column in 0..8 {
+        lanes[column].scatter(|lane, limbs| values[8 * lane + column].0.0 = *limbs);
     }
 }
 
@@ -158,11 +186,14 @@ impl<M: Machine> Kernel<M> for Pass<'_> {
 #[inline(always)]
 fn pass4<M: Machine>(machine: M, [a, b, c, d]: [&mut [Fr]; 4], roots: &Roots3<M>, way: Way) {
     for at in (0..a.len()).step_by(M::LANES) {
-        let x = [&a[at..], &b[at..], &c[at..], &d[at..]].map(|part| Lanes::<M>::load(machine, part));
+        let x = [load::<M>(machine, a, at), load::<M>(machine, b, at), load::<M>(machine, c, at), load::<M>(machine, d, at)];
         let [p, q, r, s] = match way {
             Way::Down => down4::<M>(x, roots),
             Way::Up => up4::<M>(x, roots),
-            Way::UpLast => up4::<M>(x, roots).map(|lanes| lanes.canonical()),
+            Way::UpLast => {
+                let [p, q, r, s] = up4::<M>(x, roots);
+                [p.canonical(), q.canonical(), r.canonical(), s.canonical()]
+            }
         };
         put::<M>(p, &mut a[at..]);
         put::<M>(q, &mut b[at..]);
@@ -175,11 +206,14 @@ fn pass4<M: Machine>(machine: M, [a, b, c, d]: [&mut [Fr]; 4], roots: &Roots3<M>
 fn pass2<M: Machine>(machine: M, values: &mut [Fr], root: Lanes<M>, way: Way) {
     let (left, right) = values.split_at_mut(values.len() / 2);
     for at in (0..left.len()).step_by(M::LANES) {
-        let x = [Lanes::<M>::load(machine, &left[at..]), Lanes::<M>::load(machine, &right[at..])];
+        let x = [load::<M>(machine, left, at), load::<M>(machine, right, at)];
         let [p, q] = match way {
             Way::Down => down2::<M>(x, root),
             Way::Up => up2::<M>(x, root),
-            Way::UpLast => up2::<M>(x, root).map(|lanes| lanes.canonical()),
+            Way::UpLast => {
+                let [p, q] = up2::<M>(x, root);
+                [p.canonical(), q.canonical()]
+            }
         };
         put::<M>(p, &mut left[at..]);
         put::<M>(q, &mut right[at..]);
@@ -236,7 +270,7 @@ impl Block<'_> {
         for (i, block) in self.values.chunks_exact_mut(LEAF).enumerate() {
             let (within, across) = (roots_within(machine, self.roots, first + i), roots_across(machine, self.roots, first + i));
             put_rows::<M>(down8::<M>(rows(machine, block), &within), block);
-            put_columns::<M>(down8::<M>(columns(machine, block), &across).map(|lanes| lanes.canonical()), block);
+            put_columns::<M>(least::<M>(down8::<M>(columns(machine, block), &across)), block);
         }
     }
 
@@ -249,7 +283,7 @@ impl Block<'_> {
             let (within, across) = (roots_within(machine, self.roots, first + i), roots_across(machine, self.roots, first + i));
             put_columns::<M>(up8::<M>(columns(machine, block), &across), block);
             let lanes = up8::<M>(rows(machine, block), &within);
-            put_rows::<M>(if is_last(LEAF) { lanes.map(|lanes| lanes.canonical()) } else { lanes }, block);
+            put_rows::<M>(if is_last(LEAF) { least::<M>(lanes) } else { lanes }, block);
         }
         let mut size = 4 * LEAF;
         while size <= length {
