@@ -2,7 +2,7 @@
 
 use super::Ifma;
 use crate::groth16::field::{Element, Limbs, Mask, Vector};
-use ark_ff::{BigInt, Field, MontConfig};
+use ark_ff::{BigInt, MontConfig};
 use core::arch::x86_64::*;
 use std::marker::PhantomData;
 
@@ -68,6 +68,26 @@ impl<C: MontConfig<4>> Constants<C> {
             k += 1;
         }
         low
+    };
+    /// `2^264 mod p`: turns data into a factor.
+    const FACTOR: [u64; 5] = {
+        let (mut power, p) = (limbs52(C::R.0), Self::P);
+        let mut doublings = 0;
+        while doublings < 8 {
+            let (mut twice, mut less) = ([0; 5], [0; 5]);
+            let (mut carry, mut borrow) = (0, 0);
+            let mut i = 0;
+            while i < 5 {
+                let limb = (power[i] << 1) + carry;
+                (twice[i], carry) = (limb & LIMB, limb >> 52);
+                let difference = twice[i].wrapping_sub(p[i]).wrapping_sub(borrow);
+                (less[i], borrow) = (difference & LIMB, difference >> 63);
+                i += 1;
+            }
+            power = if borrow == 1 { twice } else { less };
+            doublings += 1;
+        }
+        power
     };
     /// `32 p^2` in limbs of 52 bits: at least any product that `complex_mul` subtracts.
     const SQUARE32: [u64; 10] = {
@@ -193,6 +213,34 @@ fn join<const HIGH: bool>(a: V, b: V) -> V {
     }
 }
 
+/// An array of five, an expression of the index each: closures may stay calls, a macro cannot.
+macro_rules! limbs {
+    ($i:ident => $limb:expr) => {
+        [
+            {
+                const $i: usize = 0;
+                $limb
+            },
+            {
+                const $i: usize = 1;
+                $limb
+            },
+            {
+                const $i: usize = 2;
+                $limb
+            },
+            {
+                const $i: usize = 3;
+                $limb
+            },
+            {
+                const $i: usize = 4;
+                $limb
+            },
+        ]
+    };
+}
+
 /// Carries what limbs have above 52 bits (signed) into the next; the last keeps it.
 #[inline(always)]
 fn normalise(mut t: [V; 5]) -> [V; 5] {
@@ -208,8 +256,8 @@ fn normalise(mut t: [V; 5]) -> [V; 5] {
 #[inline(always)]
 fn negative(t: &[V; 5]) -> Mask {
     let mut carry = sar::<52>(t[0]);
-    for limb in &t[1..4] {
-        carry = sar::<52>(plus(*limb, carry));
+    for i in 1..4 {
+        carry = sar::<52>(plus(t[i], carry));
     }
     signs(plus(t[4], carry))
 }
@@ -217,21 +265,16 @@ fn negative(t: &[V; 5]) -> Mask {
 /// `t - k` where that is not negative, else `t`; not normalised.
 #[inline(always)]
 fn subtract_once(t: [V; 5], k: &[u64; 5]) -> [V; 5] {
-    let less: [V; 5] = std::array::from_fn(|i| minus(t[i], set1(k[i])));
+    let less = limbs!(I => minus(t[I], set1(k[I])));
     let keep = negative(&less);
-    std::array::from_fn(|i| blend(keep, t[i], less[i]))
+    limbs!(I => blend(keep, t[I], less[I]))
 }
 
 /// `t + k` where `t` is negative, else `t`; not normalised.
 #[inline(always)]
 fn add_once(t: [V; 5], k: &[u64; 5]) -> [V; 5] {
     let negative = negative(&t);
-    std::array::from_fn(|i| blend(negative, plus(t[i], set1(k[i])), t[i]))
-}
-
-#[inline(always)]
-fn zip(a: &[V; 5], b: &[V; 5], op: impl Fn(V, V) -> V) -> [V; 5] {
-    [op(a[0], b[0]), op(a[1], b[1]), op(a[2], b[2]), op(a[3], b[3]), op(a[4], b[4])]
+    limbs!(I => blend(negative, plus(t[I], set1(k[I])), t[I]))
 }
 
 impl Columns {
@@ -282,8 +325,8 @@ impl Columns {
     /// `self + limbs`.
     #[inline(always)]
     fn plus_limbs(mut self, limbs: &[u64; 10]) -> Self {
-        for (low, limb) in self.low.iter_mut().zip(limbs) {
-            *low = plus(*low, set1(*limb));
+        for i in 0..10 {
+            self.low[i] = plus(self.low[i], set1(limbs[i]));
         }
         self
     }
@@ -305,7 +348,7 @@ impl Columns {
             }
             low[i + 1] = plus(low[i + 1], sar::<52>(low[i]));
         }
-        Lanes::of(normalise(std::array::from_fn(|i| plus(low[5 + i], high[5 + i]))))
+        Lanes::of(normalise(limbs!(I => plus(low[5 + I], high[5 + I]))))
     }
 }
 
@@ -328,7 +371,8 @@ impl<C: MontConfig<4>> Vector<C> for Lanes<C> {
     #[inline(always)]
     fn splat(_: Ifma, value: &Element<C>) -> Self {
         let BigInt(limbs) = (*value * Element::<C>::from(16u64)).0;
-        Self::of(limbs52(limbs).map(|limb| set1(limb)))
+        let limbs = limbs52(limbs);
+        Self::of(limbs!(I => set1(limbs[I])))
     }
 
     #[inline(always)]
@@ -359,8 +403,8 @@ impl<C: MontConfig<4>> Vector<C> for Lanes<C> {
         let even = (unpack_lo(l[0], l[1]), unpack_lo(l[2], l[3]));
         let odd = (unpack_hi(l[0], l[1]), unpack_hi(l[2], l[3]));
         let rows = [join::<false>(even.0, even.1), join::<false>(odd.0, odd.1), join::<true>(even.0, even.1), join::<true>(odd.0, odd.1)];
-        for (first, pair) in [0, 1, 4, 5].into_iter().zip(rows) {
-            let [a, b] = store4(pair);
+        for (i, first) in [0, 1, 4, 5].into_iter().enumerate() {
+            let [a, b] = store4(rows[i]);
             put(first, &a);
             put(first + 2, &b);
         }
@@ -369,7 +413,7 @@ impl<C: MontConfig<4>> Vector<C> for Lanes<C> {
     #[inline(always)]
     fn factor(self) -> Self {
         // x 2^256 * 2^264 / 2^260
-        self.mul(Self::of(limbs52(Element::<C>::from(2u64).pow([8]).0.0).map(|limb| set1(limb))))
+        self.mul(Self::of(limbs!(I => set1(Constants::<C>::FACTOR[I]))))
     }
 
     #[inline(always)]
@@ -385,38 +429,38 @@ impl<C: MontConfig<4>> Vector<C> for Lanes<C> {
     #[inline(always)]
     fn add(self, other: Self) -> Self {
         let p2 = &Constants::<C>::P2;
-        let less = std::array::from_fn(|i| minus(plus(self.0[i], other.0[i]), set1(p2[i])));
+        let less = limbs!(I => minus(plus(self.0[I], other.0[I]), set1(p2[I])));
         Self::of(normalise(add_once(less, p2)))
     }
 
     #[inline(always)]
     fn sub(self, other: Self) -> Self {
-        Self::of(normalise(add_once(zip(&self.0, &other.0, minus), &Constants::<C>::P2)))
+        Self::of(normalise(add_once(limbs!(I => minus(self.0[I], other.0[I])), &Constants::<C>::P2)))
     }
 
     #[inline(always)]
     fn sub2(self, b: Self, c: Self) -> Self {
         // in (-4p, 2p)
-        let t = zip(&zip(&self.0, &b.0, minus), &c.0, minus);
+        let t = limbs!(I => minus(minus(self.0[I], b.0[I]), c.0[I]));
         let t = add_once(t, &Constants::<C>::P2);
         Self::of(normalise(add_once(t, &Constants::<C>::P2)))
     }
 
     #[inline(always)]
     fn add_wide(self, other: Self) -> Self {
-        Self::of(normalise(zip(&self.0, &other.0, plus)))
+        Self::of(normalise(limbs!(I => plus(self.0[I], other.0[I]))))
     }
 
     #[inline(always)]
     fn sub_wide(self, other: Self) -> Self {
         let p2 = &Constants::<C>::P2;
-        Self::of(normalise(std::array::from_fn(|i| plus(minus(self.0[i], other.0[i]), set1(p2[i])))))
+        Self::of(normalise(limbs!(I => plus(minus(self.0[I], other.0[I]), set1(p2[I])))))
     }
 
     #[inline(always)]
     fn sub_short(self, other: Self) -> Self {
         let p2 = &Constants::<C>::P2;
-        Self::of(normalise(std::array::from_fn(|i| shl::<2>(plus(minus(self.0[i], other.0[i]), set1(p2[i]))))))
+        Self::of(normalise(limbs!(I => shl::<2>(plus(minus(self.0[I], other.0[I]), set1(p2[I]))))))
     }
 
     #[inline(always)]
@@ -432,12 +476,14 @@ impl<C: MontConfig<4>> Vector<C> for Lanes<C> {
 
     #[inline(always)]
     fn select(self, mask: Mask, other: Self) -> Self {
-        Self::of(zip(&self.0, &other.0, |a, b| blend(mask, a, b)))
+        Self::of(limbs!(I => blend(mask, self.0[I], other.0[I])))
     }
 
     #[inline(always)]
     fn near_zero(self) -> Mask {
-        Constants::<C>::LOW.iter().fold(0, |mask, low| mask | equal(self.0[0], set1(*low)))
+        let low = Constants::<C>::LOW;
+        let at = self.0[0];
+        equal(at, set1(low[0])) | equal(at, set1(low[1])) | equal(at, set1(low[2])) | equal(at, set1(low[3]))
     }
 
     #[inline(always)]

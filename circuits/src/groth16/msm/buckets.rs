@@ -1,21 +1,31 @@
 //! The buckets of one window: summed, then weighed.
 //!
 //! ```text
-//! arena: [ padding 2 | infinity | one sum a bucket | running sums 2 g | tree of a group of buckets ... ]
+//! arena: [ padding 2 | infinity | one sum a bucket | running sums | ring of three rounds ]
 //! ```
 //!
-//! References of a bucket are added in pairs, the sums in pairs again, until one is left: all additions of a level, over a group of
-//! buckets that fits the cache, are one [`Batch`]. The weighted sum `1 B1 + 2 B2 + ...` is taken in `g` segments side by side, each by
-//! running sums, and the segments are put together in arkworks.
+//! References of a bucket are added in pairs, the sums in pairs again, until one is left. A round takes pairs of as many buckets as make
+//! a full [`Batch`]: first of those that it has begun, then of new ones. A round's sums are used up two rounds later at the latest: a
+//! round never has more pairs of sums than the one before had sums, so they always fit, and one left over is first in the next.
+//! So three rounds' room is enough, which stays in the second-level cache.
+//!
+//! The weighted sum `1 B1 + 2 B2 + ...` is taken in segments side by side, each by running sums, and these are put together in arkworks.
 
 use super::curve::{Curve, Packed, Point};
 use super::digits::Sorted;
 use super::pairs::{ARENA, Batch, MINUS, padding};
 use crate::groth16::field::Machine;
 use ark_ff::{AdditiveGroup, Zero};
+use std::ops::Range;
 
-/// References of a group of buckets: its tree and the batch's products stay in the second-level cache.
-const GROUP: usize = 1 << 12;
+/// Additions of a full batch.
+const ROUND: usize = 1 << 11;
+
+/// Rounds whose sums are kept.
+const RING: usize = 3;
+
+/// Room behind outputs for the lanes that fill a vector up.
+const SLACK: usize = 8;
 
 /// Most segments of a weighted sum.
 const SEGMENTS: usize = 256;
@@ -31,15 +41,24 @@ pub(super) struct Workspace<M: Machine, G: Curve> {
     pub(super) sorted: Sorted,
     batch: Batch<M, G>,
     arena: Vec<Point<G>>,
-    /// References of the group, and where each bucket's begin and how many are left.
-    group: Vec<u32>,
-    lists: Vec<(usize, usize)>,
+    /// Buckets begun, oldest first.
+    lists: Vec<List>,
+}
+
+/// What is left to add of a bucket.
+struct List {
+    bucket: usize,
+    /// The place of its references among the sorted, and their number.
+    at: usize,
+    left: usize,
+    /// The last round had no room for all of it: only the newest list may be so.
+    partial: bool,
 }
 
 impl<M: Machine, G: Curve> Workspace<M, G> {
     /// Empty room.
     pub(super) fn new() -> Self {
-        Self { sorted: Sorted::default(), batch: Batch::new(), arena: vec![], group: vec![], lists: vec![] }
+        Self { sorted: Sorted::default(), batch: Batch::new(), arena: vec![], lists: vec![] }
     }
 
     /// `sum of (first + 1 + b) * (sum of bucket b)` over the buckets in `sorted`.
@@ -55,60 +74,41 @@ impl<M: Machine, G: Curve> Workspace<M, G> {
         weighted + times::<G>(plain, first)
     }
 
+    /// Writes the sum of each bucket into the arena.
     fn sum_buckets(&mut self, machine: M, bases: &[Point<G>], buckets: usize) {
-        let longest = self.sorted.starts.windows(2).map(|pair| (pair[1] - pair[0]) as usize).max().unwrap_or(0);
-        let tree = SUMS + buckets + 2 * SEGMENTS + 8;
-        let room = tree + GROUP.max(longest) + 8 * 32;
-        if self.arena.len() < room {
-            self.arena.resize(room, Packed::infinity());
-        }
+        let ring = SUMS + buckets + 2 * SEGMENTS + SLACK;
+        self.arena.resize((ring + RING * (ROUND + SLACK)).max(self.arena.len()), Packed::infinity());
         self.arena[..NULL].copy_from_slice(&padding::<M, G>());
         self.arena[NULL] = Packed::infinity();
-        let mut done = 0;
-        while done < buckets {
-            let start = self.sorted.starts[done] as usize;
-            let mut end = done + 1;
-            while end < buckets && self.sorted.starts[end + 1] as usize - start <= GROUP {
-                end += 1;
+        self.lists.clear();
+        let mut next = 0;
+        for round in 0.. {
+            let start = ring + round % RING * (ROUND + SLACK);
+            let mut free = start..start + ROUND;
+            // those that were down to one reference before this round are done
+            for list in self.lists.extract_if(.., |list| list.left == 1) {
+                self.arena[SUMS + list.bucket] = point::<G>(bases, &self.arena, self.sorted.references[list.at]);
             }
-            self.group.clear();
-            self.group.extend_from_slice(&self.sorted.references[start..self.sorted.starts[end] as usize]);
-            self.lists.clear();
-            self.lists.extend(self.sorted.starts[done..=end].windows(2).map(|pair| (pair[0] as usize - start, (pair[1] - pair[0]) as usize)));
-            self.sum_group(machine, bases, tree);
-            for (bucket, (at, left)) in (done..end).zip(&self.lists) {
-                self.arena[SUMS + bucket] = match left {
-                    0 => Packed::infinity(),
-                    _ => self.point(bases, self.group[*at]),
-                };
+            for list in &mut self.lists {
+                list.pair(&mut self.sorted.references, &mut self.batch, &mut free);
             }
-            done = end;
-        }
-    }
-
-    /// Adds the references of each list in pairs until it holds one at most.
-    fn sum_group(&mut self, machine: M, bases: &[Point<G>], tree: usize) {
-        let mut free = tree;
-        loop {
-            let start = free;
-            for (at, left) in &mut self.lists {
-                let pairs = *left / 2;
-                for pair in 0..pairs {
-                    self.batch.left.push(self.group[*at + 2 * pair]);
-                    self.batch.right.push(self.group[*at + 2 * pair + 1]);
-                    self.group[*at + pair] = ARENA | free as u32;
-                    free += 1;
+            while next < buckets && !free.is_empty() && self.lists.last().is_none_or(|list| !list.partial) {
+                let at = self.sorted.starts[next] as usize;
+                let mut list = List { bucket: next, at, left: self.sorted.starts[next + 1] as usize - at, partial: false };
+                match list.left {
+                    0 => self.arena[SUMS + next] = Packed::infinity(),
+                    1 => self.arena[SUMS + next] = point::<G>(bases, &self.arena, self.sorted.references[at]),
+                    _ => {
+                        list.pair(&mut self.sorted.references, &mut self.batch, &mut free);
+                        self.lists.push(list);
+                    }
                 }
-                if *left % 2 == 1 {
-                    self.group[*at + pairs] = self.group[*at + *left - 1];
-                }
-                *left -= pairs;
+                next += 1;
             }
-            if free == start {
+            if self.lists.is_empty() && next == buckets {
                 return;
             }
             self.batch.add(machine, bases, &mut self.arena, start);
-            free += 8;
         }
     }
 
@@ -149,17 +149,40 @@ impl<M: Machine, G: Curve> Workspace<M, G> {
         // segment k weighs k * length more: shifted = sum of k * sum k
         (total + times::<G>(shifted, length), running)
     }
+}
 
-    /// The point of a reference.
-    fn point(&self, bases: &[Point<G>], reference: u32) -> Point<G> {
-        let index = (reference & !(ARENA | MINUS)) as usize;
-        if reference & ARENA != 0 {
-            self.arena[index]
-        } else if reference & MINUS != 0 {
-            G::pack(&G::negate(G::unpack(&bases[index])))
-        } else {
-            bases[index]
+impl List {
+    /// Adds the references in pairs, from the front, as far as there is room; the sums take their place, one left over goes first.
+    fn pair<M: Machine, G: Curve>(&mut self, references: &mut [u32], batch: &mut Batch<M, G>, free: &mut Range<usize>) {
+        let references = &mut references[self.at..self.at + self.left];
+        let pairs = (self.left / 2).min(free.len());
+        self.partial = pairs < self.left / 2;
+        let over = (!self.partial && self.left % 2 == 1).then(|| references[self.left - 1]);
+        let sums = pairs + usize::from(over.is_some());
+        // backwards: sums overwrite only what is read
+        for pair in (0..pairs).rev() {
+            batch.left.push(references[2 * pair]);
+            batch.right.push(references[2 * pair + 1]);
+            references[sums + pair] = ARENA | free.start as u32;
+            free.start += 1;
         }
+        if let Some(over) = over {
+            references[pairs] = over;
+        }
+        self.at += pairs;
+        self.left -= pairs;
+    }
+}
+
+/// The point of a reference.
+fn point<G: Curve>(bases: &[Point<G>], arena: &[Point<G>], reference: u32) -> Point<G> {
+    let index = (reference & !(ARENA | MINUS)) as usize;
+    if reference & ARENA != 0 {
+        arena[index]
+    } else if reference & MINUS != 0 {
+        G::pack(&-G::unpack(&bases[index]))
+    } else {
+        bases[index]
     }
 }
 

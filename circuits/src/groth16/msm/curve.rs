@@ -32,10 +32,6 @@ pub trait Curve: Sized + Send + Sync + 'static {
 
     /// An arkworks point, packed.
     fn pack(point: &Self::Affine) -> Point<Self>;
-    /// Minus a point.
-    fn negate(point: Self::Affine) -> Self::Affine {
-        -point
-    }
     /// A packed point, its coordinates below `2q`, as arkworks'.
     fn unpack(point: &Point<Self>) -> Self::Affine;
 }
@@ -260,13 +256,6 @@ impl<M: Machine> Coordinate<M> for Real<M> {
     }
 }
 
-impl<M: Machine> Complex<M> {
-    #[inline(always)]
-    fn zip(self, other: Self, operation: impl Fn(M::Vector<FqConfig>, M::Vector<FqConfig>) -> M::Vector<FqConfig>) -> Self {
-        Self([operation(self.0[0], other.0[0]), operation(self.0[1], other.0[1])])
-    }
-}
-
 impl<M: Machine> Coordinate<M> for Complex<M> {
     type Rows = [Limbs; 2];
 
@@ -309,12 +298,12 @@ impl<M: Machine> Coordinate<M> for Complex<M> {
 
     #[inline(always)]
     fn add(self, other: Self) -> Self {
-        self.zip(other, Vector::add)
+        Self([self.0[0].add(other.0[0]), self.0[1].add(other.0[1])])
     }
 
     #[inline(always)]
     fn sub(self, other: Self) -> Self {
-        self.zip(other, Vector::sub)
+        Self([self.0[0].sub(other.0[0]), self.0[1].sub(other.0[1])])
     }
 
     #[inline(always)]
@@ -324,12 +313,12 @@ impl<M: Machine> Coordinate<M> for Complex<M> {
 
     #[inline(always)]
     fn sub_wide(self, other: Self) -> Self {
-        self.zip(other, Vector::sub_wide)
+        Self([self.0[0].sub_wide(other.0[0]), self.0[1].sub_wide(other.0[1])])
     }
 
     #[inline(always)]
     fn sub_short(self, other: Self) -> Self {
-        self.zip(other, Vector::sub_short)
+        Self([self.0[0].sub_short(other.0[0]), self.0[1].sub_short(other.0[1])])
     }
 
     #[inline(always)]
@@ -339,7 +328,7 @@ impl<M: Machine> Coordinate<M> for Complex<M> {
 
     #[inline(always)]
     fn select(self, mask: Mask, other: Self) -> Self {
-        self.zip(other, |a, b| a.select(mask, b))
+        Self([self.0[0].select(mask, other.0[0]), self.0[1].select(mask, other.0[1])])
     }
 
     #[inline(always)]

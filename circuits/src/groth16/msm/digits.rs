@@ -12,7 +12,7 @@ use rayon::prelude::*;
 /// Bits of `r / 2`, and one for a last digit that a carry reaches.
 const BITS: usize = 254;
 
-/// Bits of the scalars called short.
+/// Bits of the scalars called short. Digits of both signs reach one bit higher: `2^64 - 1` may be written with `2^65`, not with `2^66`.
 const SHORT_BITS: usize = 64;
 
 /// Scalars of one task of the preparation.
@@ -49,19 +49,29 @@ pub(super) struct Sorted {
     keys: Vec<(u32, u32)>,
 }
 
+/// Windows of `bits` that short scalars reach.
+fn reached(bits: usize) -> usize {
+    (SHORT_BITS + 1) / bits + 1
+}
+
+/// The bits of a window that make the fewest additions of `long` and `short` terms, where a bucket costs `bucket` of them.
+pub(super) fn best_window(long: usize, short: usize, bucket: usize) -> usize {
+    let additions = |bits: usize| {
+        let windows = BITS.div_ceil(bits);
+        let weighed = if long == 0 { reached(bits) } else { windows };
+        windows * long + reached(bits) * short + ((bucket * weighed) << (bits - 1))
+    };
+    (2..=MAX_WINDOW).min_by_key(|bits| additions(*bits)).expect("a range")
+}
+
 impl Terms {
-    /// Those of `scalars` that are not zero and whose base `present` wants.
-    pub(super) fn new(scalars: &[Fr], present: impl Fn(usize) -> bool + Sync, bucket_cost: usize) -> Self {
+    /// Those of `scalars` that are not zero and whose base `present` wants, in windows of the bits that `window` chooses for so many
+    /// long and short terms.
+    pub(super) fn new(scalars: &[Fr], present: impl Fn(usize) -> bool + Sync, window: impl FnOnce(usize, usize) -> usize) -> Self {
         let (mut long, mut short): (Vec<_>, Vec<_>) =
             scalars.par_chunks(CHUNK).enumerate().map(|(chunk, scalars)| split(scalars, chunk * CHUNK, &present)).unzip();
-        let terms = long.iter().chain(&short).map(Vec::len).sum::<usize>();
-        let long_terms = long.iter().map(Vec::len).sum::<usize>();
-        let cost = |window: usize| {
-            let (windows, reached) = (BITS.div_ceil(window), SHORT_BITS / window + 1);
-            let adds = windows * long_terms + reached * (terms - long_terms);
-            adds + bucket_cost * (1 << (window - 1)) * if long_terms == 0 { reached } else { windows }
-        };
-        let window = (2..=MAX_WINDOW).min_by_key(|window| cost(*window)).expect("a range");
+        let count = |terms: &[Vec<Term>]| terms.iter().map(Vec::len).sum();
+        let window = window(count(&long), count(&short));
         let halves = halves(window);
         long.par_iter_mut().chain(&mut short).for_each(|terms| {
             for term in terms {
@@ -94,11 +104,11 @@ impl Terms {
         let half = if window + 1 == self.windows() { 0 } else { 1i32 << (self.window - 1) };
         let mask = (1u32 << self.window) - 1;
         let (word, shift) = (window * self.window / 64, window * self.window % 64);
-        let reached = if window * self.window <= SHORT_BITS { &self.short[..] } else { &[] };
+        let short = if window < reached(self.window) { &self.short[..] } else { &[] };
         keys.clear();
         starts.clear();
         starts.resize(count + 2, 0);
-        for terms in self.long.iter().chain(reached) {
+        for terms in self.long.iter().chain(short) {
             for term in terms {
                 let above = term.limbs.get(word + 1).copied().unwrap_or(0);
                 let pair = u128::from(term.limbs[word]) | u128::from(above) << 64;
@@ -156,4 +166,56 @@ fn halves(window: usize) -> BigInt<4> {
         halves.add_with_carry(&half);
     }
     halves
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ark_ff::{Field, UniformRand};
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    /// The scalar of each base, put together from the references of its digits, taken in two parts of the buckets.
+    fn recompose(terms: &Terms, bases: usize) -> Vec<Fr> {
+        let mut scalars = vec![Fr::zero(); bases];
+        let mut sorted = Sorted::default();
+        for window in 0..terms.windows() {
+            let weight = Fr::from(2u64).pow([(window * terms.window_bits()) as u64]);
+            let middle = terms.buckets() / 2;
+            for (first, count) in [(0, middle), (middle, terms.buckets() - middle)] {
+                terms.sort(window, first, count, &mut sorted);
+                assert_eq!(sorted.starts.len(), count + 1);
+                for (bucket, range) in sorted.starts.windows(2).enumerate() {
+                    for reference in &sorted.references[range[0] as usize..range[1] as usize] {
+                        let value = weight * Fr::from((first + bucket + 1) as u64);
+                        scalars[(reference & !MINUS) as usize] += if reference & MINUS == 0 { value } else { -value };
+                    }
+                }
+            }
+        }
+        scalars
+    }
+
+    #[test]
+    fn digits_of_every_window_make_up_the_scalar() {
+        let mut rng = StdRng::seed_from_u64(254);
+        let half = Fr::from(Fr::MODULUS_MINUS_ONE_DIV_TWO);
+        let mut scalars = vec![Fr::zero(), half, half - Fr::from(1u64), Fr::from(u64::MAX), Fr::from(1u128 << 64), Fr::from(u64::MAX >> 1)];
+        scalars.extend((0..64).map(|bit| Fr::from(1u64 << bit)));
+        scalars.extend((0..64).map(|bit| Fr::from(u64::MAX >> bit)));
+        scalars.extend((0..254).map(|bit| Fr::from(2u64).pow([bit])));
+        scalars.extend((0..254).map(|bit| Fr::from(2u64).pow([bit]) - Fr::from(1u64)));
+        scalars.extend((0..100).map(|_| Fr::rand(&mut rng)));
+        scalars.extend(scalars.clone().into_iter().map(|scalar| -scalar));
+        for bits in 2..=MAX_WINDOW {
+            let terms = Terms::new(&scalars, |_| true, |_, _| bits);
+            assert!(recompose(&terms, scalars.len()) == scalars, "windows of {bits} bits");
+        }
+    }
+
+    #[test]
+    fn bases_at_infinity_are_left_out() {
+        let terms = Terms::new(&[Fr::from(5u64), Fr::from(-6i64)], |base| base == 1, |_, _| 4);
+        assert_eq!(recompose(&terms, 2), [Fr::zero(), Fr::from(-6i64)]);
+    }
 }

@@ -25,7 +25,7 @@ use super::{Engine, on_machine};
 use ark_bn254::{Fr, G1Projective, G2Projective};
 use ark_ff::{AdditiveGroup, Zero};
 use buckets::Workspace;
-use digits::Terms;
+use digits::{Terms, best_window};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -60,7 +60,7 @@ struct Task {
 fn sum<M: Machine, G: Curve>(machine: M, bases: &[Point<G>], scalars: &[Fr]) -> G::Projective {
     assert_eq!(bases.len(), scalars.len(), "a scalar for each base");
     assert!(bases.len() < pairs::ARENA as usize, "more bases than references");
-    let terms = Terms::new(scalars, |base| !bases[base].is_infinity(), BUCKET_COST);
+    let terms = Terms::new(scalars, |base| !bases[base].is_infinity(), |long, short| best_window(long, short, BUCKET_COST));
     let threads = rayon::current_num_threads();
     let tasks = tasks(&terms, threads);
     let (next, sums) = (AtomicUsize::new(0), Mutex::new(vec![G::Projective::zero(); terms.windows()]));

@@ -93,6 +93,18 @@ fn sums_of_the_first_group_are_those_of_arkworks() {
     all_agree::<G1>(g1);
 }
 
+/// More than one round of additions in one bucket, beside many that are short, on one thread and on several.
+#[test]
+fn a_bucket_longer_than_a_round_is_summed() {
+    let mut rng = StdRng::seed_from_u64(11);
+    let bases = points::<G1>(20_000);
+    let scalars: Vec<_> = (0..bases.len()).map(|i| if i % 2 == 0 { Fr::from(1u64) } else { Fr::from(rng.r#gen::<u64>()) }).collect();
+    for threads in [1, 2, 5] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        pool.install(|| agree::<G1>("a long bucket", &bases, &scalars, g1));
+    }
+}
+
 #[test]
 fn sums_of_the_second_group_are_those_of_arkworks() {
     all_agree::<G2>(g2);
