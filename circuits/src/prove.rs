@@ -58,8 +58,18 @@ pub struct Prover {
 impl Prover {
     /// The prover of `circuit` with `keys`, which were loaded for it.
     pub fn new(circuit: Circuit, keys: Keys) -> Self {
-        let pipeline = Pipeline::new(&circuit, Engine::detect());
+        Self::on(circuit, keys, Engine::detect())
+    }
+
+    /// As [`Prover::new`], on a machine of the caller's choice.
+    pub fn on(circuit: Circuit, keys: Keys, engine: Engine) -> Self {
+        let pipeline = Pipeline::new(&circuit, engine);
         Self { circuit, keys, pipeline }
+    }
+
+    /// The machine it runs on.
+    pub fn engine(&self) -> Engine {
+        self.pipeline.engine()
     }
 
     /// The circuit.

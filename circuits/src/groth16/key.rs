@@ -192,3 +192,41 @@ impl MappedKey {
         ProvingKey::deserialize_uncompressed_unchecked(&self.map[self.body..])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::groth16::msm::{Curve, G1, G2};
+    use ark_bn254::{G1Projective, G2Affine, G2Projective};
+    use ark_ec::CurveGroup;
+    use ark_ff::UniformRand;
+    use ark_serialize::CanonicalSerialize;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha20Rng;
+
+    fn bytes<const BYTES: usize>(point: &impl CanonicalSerialize) -> [u8; BYTES] {
+        let mut bytes = Vec::new();
+        point.serialize_uncompressed(&mut bytes).unwrap();
+        bytes.try_into().unwrap()
+    }
+
+    /// Points with either sign of y, and infinity, in numbers that no vector divides.
+    #[test]
+    fn points_of_a_file_are_those_of_arkworks() {
+        let mut rng = ChaCha20Rng::seed_from_u64(31);
+        let mut g1: Vec<G1Affine> = (0..21).map(|_| G1Projective::rand(&mut rng).into_affine()).collect();
+        let mut g2: Vec<G2Affine> = (0..21).map(|_| G2Projective::rand(&mut rng).into_affine()).collect();
+        (g1[3], g2[20]) = (G1Affine::identity(), G2Affine::identity());
+        (g1[4], g2[5]) = (-g1[5], -g2[6]);
+        for engine in [Engine::detect(), Engine::portable()] {
+            for count in [0, 1, 7, 8, 21] {
+                let (mut read1, mut read2) = (Vec::new(), Vec::new());
+                read(engine, &g1[..count].iter().map(bytes).collect::<Vec<G1Bytes>>(), &mut read1);
+                read(engine, &g2[..count].iter().map(bytes).collect::<Vec<G2Bytes>>(), &mut read2);
+                assert_eq!(read1, g1[..count].iter().map(G1::pack).collect::<Vec<_>>());
+                assert_eq!(read2, g2[..count].iter().map(G2::pack).collect::<Vec<_>>());
+            }
+        }
+    }
+}

@@ -39,6 +39,15 @@ impl Engine {
         Self::portable()
     }
 
+    /// Its name in reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Ifma(_) => "avx512ifma",
+            Self::Portable(_) => "portable",
+        }
+    }
+
     /// The machine that every processor has.
     pub fn portable() -> Self {
         Self::Portable(Portable)
@@ -57,7 +66,7 @@ macro_rules! on_machine {
 }
 pub(crate) use on_machine;
 
-/// Transforms of one size, for measurements: see [`transform`](self) for their order and scale.
+/// Transforms of one size, for measurements: values are in bit-reversed order, and nothing is scaled.
 #[derive(Debug)]
 pub struct Fft(transform::Roots);
 
@@ -70,7 +79,7 @@ impl Fft {
         Self(transform::Roots::new(engine, size))
     }
 
-    /// Coefficients to values on the domain, in bit-reversed order.
+    /// Coefficients to values on the domain.
     pub fn forward(&self, values: &mut [ark_bn254::Fr]) {
         self.0.forward(values, transform::Modulus::Domain);
     }
