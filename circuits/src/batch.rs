@@ -15,6 +15,7 @@
 //! assignment `[1, public.., witness..]`. A false batch is not refused here: its assignment violates rows, which [`crate::evaluate`] names.
 
 use crate::builder::{Builder, Layout, Num, Tampering};
+use crate::groth16::sparse::Sparse;
 use crate::poseidon::sponge17;
 use crate::slots::account::AccountOut;
 use crate::slots::register::RegisterOut;
@@ -271,7 +272,7 @@ fn synthesize(driver: &mut Driver<'_>, circuit_id: u32, witness: &BatchWitness) 
 pub struct Circuit {
     shape: Shape,
     id: u32,
-    matrices: Vec<Matrix<Fr>>,
+    matrices: [Sparse; 3],
     layout: Layout,
     witness_variables: usize,
     digest: Word,
@@ -342,6 +343,8 @@ impl Circuit {
         let matrices = cs.to_matrices()?.remove(R1CS_PREDICATE_LABEL).ok_or(SynthesisError::MissingCS)?;
         let witness_variables = cs.num_witness_variables();
         let digest = digest(id, witness_variables, &matrices);
+        let [a, b, c] = matrices.as_slice() else { return Err(SynthesisError::MissingCS.into()) };
+        let matrices = [a, b, c].map(Sparse::from);
         Ok(Self { shape, id, matrices, layout, witness_variables, digest })
     }
 
@@ -357,7 +360,7 @@ impl Circuit {
 
     /// Number of constraints.
     pub fn constraints(&self) -> usize {
-        self.matrices[0].len()
+        self.matrices[0].rows()
     }
 
     /// Size of the FFT domain: constraints, public inputs and the constant one, rounded up to a power of two.
@@ -370,9 +373,25 @@ impl Circuit {
         self.witness_variables
     }
 
-    /// A, B and C: rows of (coefficient, position in the full assignment).
-    pub fn matrices(&self) -> &[Matrix<Fr>] {
-        &self.matrices
+    /// A, B and C as ark-relations has them, made anew: rows of (coefficient, position in the full assignment).
+    pub fn matrices(&self) -> [Matrix<Fr>; 3] {
+        self.matrices.each_ref().map(Sparse::to_matrix)
+    }
+
+    /// A row of A, B or C (0, 1, 2): coefficients and positions in the full assignment.
+    ///
+    /// # Panics
+    /// If there is no such matrix or row.
+    pub fn row(&self, matrix: usize, row: usize) -> impl Iterator<Item = (Fr, usize)> + '_ {
+        self.matrices[matrix].row(row)
+    }
+
+    /// What row `row` of A, B and C makes of an assignment.
+    ///
+    /// # Panics
+    /// If the row does not exist or the assignment is shorter than the circuit's.
+    pub fn products(&self, row: usize, assignment: &[Fr]) -> [Fr; 3] {
+        self.matrices.each_ref().map(|matrix| matrix.dot(row, assignment))
     }
 
     /// Names of rows and variables.

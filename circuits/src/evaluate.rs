@@ -5,7 +5,6 @@
 use crate::batch::Circuit;
 use crate::builder::Section;
 use ark_bn254::Fr;
-use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 
@@ -20,20 +19,13 @@ pub struct Violation {
     pub section: Section,
 }
 
-fn dot(row: &[(Fr, usize)], assignment: &[Fr]) -> Fr {
-    row.iter().fold(Fr::ZERO, |sum, (coefficient, index)| {
-        let value = assignment[*index];
-        if *coefficient == Fr::ONE { sum + value } else { sum + value * coefficient }
-    })
-}
-
 impl Circuit {
     /// True if `assignment` satisfies constraint `row`.
     ///
     /// # Panics
     /// If the row does not exist or the assignment is shorter than the circuit's.
     pub fn holds(&self, row: usize, assignment: &[Fr]) -> bool {
-        let [a, b, c] = [0, 1, 2].map(|matrix: usize| dot(&self.matrices()[matrix][row], assignment));
+        let [a, b, c] = self.products(row, assignment);
         a * b == c
     }
 

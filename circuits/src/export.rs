@@ -63,10 +63,10 @@ pub fn r1cs(circuit: &Circuit) -> Vec<u8> {
     header.extend(numbers(&[constraints]));
     let mut rows = Vec::new();
     for row in 0..constraints {
-        for matrix in circuit.matrices() {
-            rows.extend(numbers(&[matrix[row].len()]));
-            for (coefficient, wire) in &matrix[row] {
-                rows.extend(numbers(&[*wire]));
+        for matrix in 0..3 {
+            rows.extend(numbers(&[circuit.row(matrix, row).count()]));
+            for (coefficient, wire) in circuit.row(matrix, row) {
+                rows.extend(numbers(&[wire]));
                 rows.extend(coefficient.into_bigint().to_bytes_le());
             }
         }

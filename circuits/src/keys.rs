@@ -5,15 +5,18 @@
 //! ```
 //! Integers big-endian; the body is ark-serialize's uncompressed `ProvingKey`. Digests are sha256, that of the key over the
 //! whole file; `sheaf_protocol::artifact` says when it is computed and when its receipt is trusted. The header is checked at
-//! every load. A wrong digest, header, circuit or verifying key is refused by name.
+//! every load. A wrong digest, header, circuit or verifying key is refused by name. The body is mapped, not read: opening a file that is
+//! trusted takes no time, its pages are shared by all workers of the host, and `crate::groth16::map` has the rule that this asks for.
 //! Keys of the development set-up carry INSECURE in origin and file name; a manifest of a ceremony takes none of them, nor the other way round.
 
 use crate::batch::Circuit;
+use crate::groth16::key::MappedKey;
+use crate::groth16::map::Map;
 use crate::setup::{self, SetupError, Toxic};
 use ark_bn254::{Bn254, G2Affine};
 use ark_ec::AffineRepr;
 use ark_groth16::{ProvingKey, VerifyingKey};
-use ark_serialize::{CanonicalDeserialize, CanonicalSerialize, SerializationError};
+use ark_serialize::{CanonicalSerialize, SerializationError};
 use sha2::{Digest, Sha256};
 use sheaf_protocol::artifact::{Artifact, ArtifactError, OpenArtifact};
 use sheaf_protocol::batch::PUBLIC_INPUTS;
@@ -145,8 +148,7 @@ pub fn verifying_key_digest(key: &VerifyingKey<Bn254>) -> Word {
 /// A proving key whose file is known, fit for use.
 #[derive(Debug)]
 pub struct Keys {
-    /// The proving key, with its verifying key.
-    pub proving: ProvingKey<Bn254>,
+    mapped: MappedKey,
     /// Digest of the circuit it is for.
     pub circuit: Word,
     /// Digest of its file.
@@ -189,8 +191,9 @@ impl Keys {
             let proving = setup::proving_key(circuit, &Toxic::insecure(seed, &digest), progress)?;
             check_verifying_key(&proving.vk)?;
             let origin = Origin::InsecureDevelopment;
-            let HexWord(saved) = locked.write(|out| write(out, &proving, &digest, origin))?;
-            Ok(Self { proving, circuit: digest, digest: saved, origin })
+            locked.write(|out| write(out, &proving, &digest, origin))?;
+            drop(proving);
+            Self::find(locked.artifact(), circuit)
         })
     }
 
@@ -211,7 +214,8 @@ impl Keys {
         let (origin, digest) = (Origin::Ceremony, circuit.digest());
         let file = Artifact::at(directory.join(Self::file_name(name, circuit, origin)));
         let HexWord(saved) = file.write(|out| write(out, &proving, &digest, origin))?;
-        Ok(Self { proving, circuit: digest, digest: saved, origin })
+        drop(proving);
+        Self::load(file.path(), circuit, &saved)
     }
 
     /// Where the key of a manifest's circuit lies in the folder of keys.
@@ -258,15 +262,28 @@ impl Keys {
         let header = Header::read(path, file)?;
         compare(path, "circuit", &circuit.digest(), &header.circuit)?;
         let HexWord(digest) = check()?;
-        let proving = read_body(path, file)?;
-        compare(path, "verifying key", &header.verifying_key, &verifying_key_digest(&proving.vk))?;
-        check_verifying_key(&proving.vk)?;
-        Ok(Self { proving, circuit: header.circuit, digest, origin: header.origin })
+        let map = Map::of(file.file()).map_err(|source| io_error(path, source))?;
+        let mapped = MappedKey::new(map, HEADER_BYTES, circuit).map_err(|source| KeyError::Body { path: path.to_owned(), source })?;
+        compare(path, "verifying key", &header.verifying_key, &verifying_key_digest(mapped.verifying()))?;
+        check_verifying_key(mapped.verifying())?;
+        Ok(Self { mapped, circuit: header.circuit, digest, origin: header.origin })
     }
 
     /// The verifying key.
     pub fn verifying(&self) -> &VerifyingKey<Bn254> {
-        &self.proving.vk
+        self.mapped.verifying()
+    }
+
+    /// The whole proving key as ark-groth16 takes it, read from the file.
+    ///
+    /// # Errors
+    /// If the file was changed below us, against the rule.
+    pub fn to_proving_key(&self) -> Result<ProvingKey<Bn254>, SerializationError> {
+        self.mapped.to_proving_key()
+    }
+
+    pub(crate) fn mapped(&self) -> &MappedKey {
+        &self.mapped
     }
 
     /// The manifest's entry for this key.
@@ -333,13 +350,4 @@ fn write(mut out: &mut dyn Write, key: &ProvingKey<Bn254>, circuit: &Word, origi
     out.write_all(&verifying_key_digest(&key.vk))?;
     out.write_all(&(key.uncompressed_size() as u64).to_be_bytes())?;
     key.serialize_uncompressed(&mut out).map_err(io::Error::other)
-}
-
-fn read_body(path: &Path, file: &OpenArtifact) -> Result<ProvingKey<Bn254>, KeyError> {
-    let mut reader = file.reader().map_err(|source| io_error(path, source))?;
-    reader.read_exact(&mut [0; HEADER_BYTES]).map_err(|source| io_error(path, source))?;
-    ProvingKey::deserialize_uncompressed_unchecked(reader).map_err(|source| match source {
-        SerializationError::IoError(source) if source.kind() != io::ErrorKind::UnexpectedEof => io_error(path, source),
-        source => KeyError::Body { path: path.to_owned(), source },
-    })
 }

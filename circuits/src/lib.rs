@@ -4,6 +4,7 @@
 //! builder ── poseidon, float, signature ── slots/* ── batch ── witness
 //!                                                     ├── evaluate (tests)
 //!            setup | ceremony ── keys ── prove ───────┴── export (snarkjs)
+//!                                        └── groth16: the engine
 //! ```
 //!
 //! Statement, names and order are those of `docs/protocol.md`, section 5.
@@ -15,6 +16,7 @@ pub mod counts;
 pub mod evaluate;
 pub mod export;
 pub mod float;
+pub mod groth16;
 pub mod keys;
 pub mod poseidon;
 pub mod prove;

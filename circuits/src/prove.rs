@@ -5,11 +5,13 @@
 //! trust a proof: ark-groth16 checks neither the number of public inputs nor the key.
 
 use crate::batch::{Circuit, CircuitError};
+use crate::groth16::Engine;
+use crate::groth16::pipeline::Pipeline;
 use crate::keys::{Keys, VerifyingKeyError, check_verifying_key};
 use ark_bn254::{Bn254, Fr};
 use ark_ff::UniformRand;
-use ark_groth16::{Groth16, Proof, VerifyingKey, prepare_verifying_key};
-use ark_relations::gr1cs::SynthesisError;
+use ark_groth16::{Groth16, Proof, ProvingKey, VerifyingKey, prepare_verifying_key};
+use ark_relations::gr1cs::{Matrix, SynthesisError};
 use rand::{CryptoRng, RngCore};
 use sheaf_protocol::batch::{Batch, Challenges, PUBLIC_INPUTS, PublicInputs};
 use sheaf_protocol::field::{Word, g1_from_words, g1_words, g2_from_words, g2_words};
@@ -23,6 +25,9 @@ pub enum ProveError {
     /// The batch violates constraints of these groups.
     #[error("batch violates {0:?}")]
     Unsatisfied(Vec<String>),
+    /// The key's file was changed while it was in use.
+    #[error("proving key: {0}; replace key files by renaming, never in place, and start again")]
+    Key(String),
     /// ark-groth16 failed.
     #[error("groth16: {0}")]
     Groth16(#[from] SynthesisError),
@@ -47,12 +52,24 @@ pub enum VerifyError {
 pub struct Prover {
     circuit: Circuit,
     keys: Keys,
+    pipeline: Pipeline,
 }
 
 impl Prover {
     /// The prover of `circuit` with `keys`, which were loaded for it.
     pub fn new(circuit: Circuit, keys: Keys) -> Self {
-        Self { circuit, keys }
+        Self::on(circuit, keys, Engine::detect())
+    }
+
+    /// As [`Prover::new`], on a machine of the caller's choice.
+    pub fn on(circuit: Circuit, keys: Keys, engine: Engine) -> Self {
+        let pipeline = Pipeline::new(&circuit, engine);
+        Self { circuit, keys, pipeline }
+    }
+
+    /// The machine it runs on.
+    pub fn engine(&self) -> Engine {
+        self.pipeline.engine()
     }
 
     /// The circuit.
@@ -79,37 +96,32 @@ impl Prover {
     /// Proves an assignment of [`Prover::assignment`]; `rng` blinds the proof.
     ///
     /// # Errors
-    /// [`CircuitError::Assignment`] or [`ProveError::Groth16`].
+    /// [`CircuitError::Assignment`] or [`ProveError::Unsatisfied`].
     pub fn prove_assignment(&self, assignment: &[Fr], rng: &mut (impl RngCore + CryptoRng)) -> Result<Proof<Bn254>, ProveError> {
         self.prove_blinded(assignment, Fr::rand(rng), Fr::rand(rng))
     }
 
-    /// Not generic, so that it is compiled here, optimised, and not in the caller's crate.
-    fn prove_blinded(&self, assignment: &[Fr], r: Fr, s: Fr) -> Result<Proof<Bn254>, ProveError> {
-        let instance = PUBLIC_INPUTS + 1;
-        let (got, expected) = (assignment.len(), instance + self.circuit.witness_variables());
+    /// As [`Prover::prove_assignment`] with the blinding given: it must be random and used once. Not generic, so that it is compiled here,
+    /// optimised, and not in the caller's crate.
+    ///
+    /// # Errors
+    /// As [`Prover::prove_assignment`].
+    pub fn prove_blinded(&self, assignment: &[Fr], r: Fr, s: Fr) -> Result<Proof<Bn254>, ProveError> {
+        let (got, expected) = (assignment.len(), PUBLIC_INPUTS + 1 + self.circuit.witness_variables());
         if got != expected {
             return Err(CircuitError::Assignment { got, expected }.into());
         }
-        let matrices = self.circuit.matrices();
-        let proof = Groth16::<Bn254>::create_proof_with_reduction_and_matrices(
-            &self.keys.proving,
-            r,
-            s,
-            matrices,
-            instance,
-            self.circuit.constraints(),
-            assignment,
-        )?;
-        Ok(proof)
+        let proof = self.pipeline.prove(&self.circuit, self.keys.mapped(), assignment, r, s);
+        proof.ok_or_else(|| ProveError::Unsatisfied(self.circuit.violated_groups(assignment).into_iter().collect()))
     }
 
-    /// As [`Prover::prove_assignment`], by ark-groth16 as it is published: the measure that ours is held against.
+    /// ark-groth16 as it is published, on the same circuit and key: the measure that ours is held against.
     ///
     /// # Errors
-    /// [`ProveError::Groth16`].
-    pub fn prove_with_stock(&self, assignment: &[Fr], rng: &mut (impl RngCore + CryptoRng)) -> Result<Proof<Bn254>, ProveError> {
-        self.prove_blinded(assignment, Fr::rand(rng), Fr::rand(rng))
+    /// [`ProveError::Key`].
+    pub fn stock(&self) -> Result<StockProver, ProveError> {
+        let key = self.keys.to_proving_key().map_err(|error| ProveError::Key(error.to_string()))?;
+        Ok(StockProver { key, matrices: self.circuit.matrices().into() })
     }
 
     /// Proves a batch.
@@ -118,6 +130,26 @@ impl Prover {
     /// [`ProveError`].
     pub fn prove(&self, batch: &Batch, challenges: &Challenges, rng: &mut (impl RngCore + CryptoRng)) -> Result<Proof<Bn254>, ProveError> {
         self.prove_assignment(&self.assignment(batch, challenges)?, rng)
+    }
+}
+
+/// A key and matrices as ark-groth16 takes them, in memory.
+#[derive(Debug)]
+pub struct StockProver {
+    /// The key.
+    pub key: ProvingKey<Bn254>,
+    /// A, B and C.
+    pub matrices: Vec<Matrix<Fr>>,
+}
+
+impl StockProver {
+    /// As [`Prover::prove_blinded`], but nothing is checked.
+    ///
+    /// # Errors
+    /// [`ProveError::Groth16`].
+    pub fn prove_blinded(&self, assignment: &[Fr], r: Fr, s: Fr) -> Result<Proof<Bn254>, ProveError> {
+        let (instance, constraints) = (PUBLIC_INPUTS + 1, self.matrices[0].len());
+        Ok(Groth16::<Bn254>::create_proof_with_reduction_and_matrices(&self.key, r, s, &self.matrices, instance, constraints, assignment)?)
     }
 }
 

@@ -16,7 +16,6 @@ use ark_ec::{CurveGroup, PrimeGroup};
 use ark_ff::{AdditiveGroup, Field, One, Zero};
 use ark_groth16::{ProvingKey, VerifyingKey};
 use ark_poly::{EvaluationDomain, GeneralEvaluationDomain};
-use ark_relations::gr1cs::Matrix;
 use rayon::prelude::*;
 use sheaf_protocol::batch::PUBLIC_INPUTS;
 use sheaf_protocol::field::{Word, hash_to_field, keccak};
@@ -74,12 +73,10 @@ struct Scalars {
     ic: Vec<Fr>,
 }
 
-fn columns(matrix: &Matrix<Fr>, lagrange: &[Fr], variables: usize) -> Vec<Fr> {
+fn columns(circuit: &Circuit, matrix: usize, lagrange: &[Fr], variables: usize) -> Vec<Fr> {
     let mut out = vec![Fr::ZERO; variables];
-    for (row, weight) in matrix.iter().zip(lagrange) {
-        for (coefficient, index) in row {
-            out[*index] += *weight * coefficient;
-        }
+    for (row, weight) in (0..circuit.constraints()).zip(lagrange) {
+        circuit.row(matrix, row).for_each(|(coefficient, index)| out[index] += *weight * coefficient);
     }
     out
 }
@@ -94,7 +91,7 @@ impl Scalars {
             return Err(SetupError::Seed);
         }
         let lagrange = domain.evaluate_all_lagrange_coefficients(toxic.t);
-        let [mut a, b, c] = [0, 1, 2].map(|m: usize| columns(&circuit.matrices()[m], &lagrange, INSTANCE + circuit.witness_variables()));
+        let [mut a, b, c] = [0, 1, 2].map(|m| columns(circuit, m, &lagrange, INSTANCE + circuit.witness_variables()));
         // one more row per public input and the constant one, "x_i 0 = 0", which keeps them independent
         a[..INSTANCE].iter_mut().zip(&lagrange[constraints..]).for_each(|(a, weight)| *a += weight);
         let mixed: Vec<Fr> = (0..a.len()).into_par_iter().map(|i| toxic.beta * a[i] + toxic.alpha * b[i] + c[i]).collect();

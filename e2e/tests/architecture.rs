@@ -19,13 +19,15 @@ const EDGES: [(&str, &[&str]); 8] = [
 ];
 
 /// Crates that only some of ours may name.
-const CONFINED: [(&str, &[&str]); 9] = [
+const CONFINED: [(&str, &[&str]); 11] = [
     ("ethers-core", &["settlement"]),
     ("ethers-signers", &["settlement"]),
     ("ethers-contract", &["settlement"]),
     ("jsonrpsee", &["settlement"]),
     ("ark-groth16", &["circuits", "prover", "cli", "e2e"]),
     ("ark-relations", &["circuits", "prover", "cli", "e2e"]),
+    ("taceo-groth16", &["cli"]),
+    ("memmap2", &["circuits"]),
     ("sqlx", &["store", "sequencer", "settlement", "prover", "cli", "e2e"]),
     ("axum", &["sequencer", "prover", "cli", "e2e"]),
     ("tokio", &["store", "sequencer", "settlement", "prover", "cli", "e2e"]),

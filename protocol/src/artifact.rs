@@ -12,7 +12,7 @@
 //! Only who holds the lock writes, into `<file>.partial`, which then takes the file's name: a full disk leaves neither a file nor a part
 //! of one, and what a killed process left is overwritten by the next. Several processes and threads that want the same missing file
 //! wait for the one that makes it. A reader asks one open handle for everything, so that a file replaced meanwhile is not mixed with
-//! its successor.
+//! its successor. A file that others may have mapped into memory is never changed in place, so whoever wants to change one by hand renames too.
 
 use crate::field::{Word, from_hex};
 use crate::manifest::HexWord;
@@ -168,6 +168,11 @@ pub struct LockedArtifact {
 }
 
 impl LockedArtifact {
+    /// The file that is locked.
+    pub fn artifact(&self) -> &Artifact {
+        &self.artifact
+    }
+
     /// As [`Artifact::write`].
     ///
     /// # Errors
@@ -254,6 +259,11 @@ impl OpenArtifact {
         let mut file = &self.file;
         file.rewind()?;
         Ok(BufReader::with_capacity(READ_BYTES, file))
+    }
+
+    /// The handle, to map the file into memory.
+    pub fn file(&self) -> &File {
+        &self.file
     }
 
     /// Bytes of the file.

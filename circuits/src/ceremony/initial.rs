@@ -14,7 +14,6 @@ use ark_bn254::{Bn254, G1Affine, G1Projective, G2Projective};
 use ark_ec::{AffineRepr, CurveGroup, VariableBaseMSM};
 use ark_ff::{BigInteger, Field, PrimeField};
 use ark_groth16::{ProvingKey, VerifyingKey};
-use ark_relations::gr1cs::Matrix;
 use ark_serialize::CanonicalSerialize;
 use rayon::prelude::*;
 use sheaf_protocol::artifact::digest_of;
@@ -54,12 +53,10 @@ pub struct InitialKey {
 /// One column of a matrix: rows with their coefficients.
 type Column = Vec<(u32, Fr)>;
 
-fn columns(matrix: &Matrix<Fr>, variables: usize) -> Vec<Column> {
+fn columns(circuit: &Circuit, matrix: usize, variables: usize) -> Vec<Column> {
     let mut out = vec![Column::new(); variables];
-    for (row, terms) in (0..).zip(matrix) {
-        for (coefficient, index) in terms {
-            out[*index].push((row, *coefficient));
-        }
+    for row in 0..circuit.constraints() {
+        circuit.row(matrix, row).for_each(|(coefficient, index)| out[index].push((row as u32, coefficient)));
     }
     out
 }
@@ -134,7 +131,7 @@ pub fn initial_key(circuit: &Circuit, powers: &Powers, progress: &mut dyn FnMut(
         alpha: lagrange_g1(&powers.alpha_tau_g1, &mut |steps| told.add(steps)),
         beta: lagrange_g1(&powers.beta_tau_g1, &mut |steps| told.add(steps)),
     };
-    let [mut a, b, c] = [0, 1, 2].map(|matrix: usize| columns(&circuit.matrices()[matrix], variables));
+    let [mut a, b, c] = [0, 1, 2].map(|matrix| columns(circuit, matrix, variables));
     for (row, column) in (constraints as u32..).zip(&mut a[..INSTANCE]) {
         column.push((row, Fr::ONE));
     }

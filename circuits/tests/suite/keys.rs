@@ -6,10 +6,11 @@ use ark_ec::AffineRepr;
 use ark_groth16::VerifyingKey;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
+use sha2::{Digest, Sha256};
 use sheaf_circuits::batch::{Circuit, CircuitError};
 use sheaf_circuits::keys::{KeyError, Keys, VerifyingKeyError, check_verifying_key};
 use sheaf_circuits::prove::{Prover, VerifyError, proof_from_words, proof_words, verify};
-use sheaf_protocol::artifact::ArtifactError;
+use sheaf_protocol::artifact::{Artifact, ArtifactError};
 use sheaf_protocol::shape::Shape;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,12 @@ pub(crate) fn prover() -> &'static Prover {
         assert!(calls > 0, "set-up tells progress");
         Prover::new(circuit, keys.unwrap())
     })
+}
+
+/// The same key, opened once more.
+pub(crate) fn again() -> Keys {
+    let made = prover().keys();
+    Keys::load(&Keys::insecure_dev_path(directory(), "test", test_circuit(), SEED), test_circuit(), &made.digest).unwrap()
 }
 
 /// A key file of its own to damage.
@@ -135,7 +142,7 @@ fn a_weak_verifying_key_is_refused() {
 fn a_cached_key_is_found_again() {
     let keys = prover().keys();
     let again = Keys::insecure_dev(directory(), "test", test_circuit(), SEED, &mut |_, _| panic!("made again")).unwrap();
-    assert_eq!((again.digest, &again.proving), (keys.digest, &keys.proving));
+    assert_eq!((again.digest, again.to_proving_key().unwrap()), (keys.digest, keys.to_proving_key().unwrap()));
     let path = Keys::insecure_dev_path(directory(), "test", test_circuit(), SEED);
     assert!(path.to_str().unwrap().contains("INSECURE"));
 }
@@ -176,6 +183,35 @@ fn a_damaged_key_is_refused() {
     assert!(matches!(Keys::load(&path, test_circuit(), &digest), Err(KeyError::Header { .. })), "cut short");
     fs::write(&path, &good).unwrap();
     Keys::load(&path, test_circuit(), &digest).unwrap();
+}
+
+/// The right digest of a wrong file: whoever made it, and the manifest, made a mistake.
+#[test]
+fn a_key_whose_vectors_have_other_lengths_is_refused() {
+    let (path, _) = copy_of_key("lengths.pk");
+    let good = fs::read(&path).unwrap();
+    // header; alpha, beta, gamma, delta; IC and its length; beta and delta in G1; then the length of A
+    let at = 116 + (64 + 3 * 128) + (8 + 10 * 64) + 2 * 64;
+    for change in [1, 0x80] {
+        let mut bad = good.clone();
+        bad[at] ^= change;
+        fs::write(&path, &bad).unwrap();
+        let refused = Keys::load(&path, test_circuit(), &Sha256::digest(&bad).into()).unwrap_err();
+        assert!(matches!(refused, KeyError::Body { .. }), "{refused}");
+    }
+}
+
+/// What an upgrade does while workers run: the file is renamed over, and they keep the one they have open.
+#[test]
+fn a_key_replaced_while_it_is_in_use_goes_on_proving() {
+    let (path, digest) = copy_of_key("replaced.pk");
+    let keys = Keys::load(&path, test_circuit(), &digest).unwrap();
+    let prover = Prover::new(Circuit::new(shape("test"), ID).unwrap(), keys);
+    Artifact::at(&path).write(|out| out.write_all(b"no key")).unwrap();
+    assert!(matches!(Keys::load(&path, test_circuit(), &digest), Err(KeyError::Header { .. })));
+    let (_, batch, challenges) = rich_batch();
+    let proof = prover.prove(&batch, &challenges, &mut ChaCha20Rng::seed_from_u64(6)).unwrap();
+    verify(prover.keys().verifying(), &batch.public_inputs(&challenges), &proof).unwrap();
 }
 
 #[test]

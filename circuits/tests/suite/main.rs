@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod counts;
+mod engine;
 mod equivalence;
 mod fixtures;
 mod forgery;

@@ -4,6 +4,7 @@
 
 mod commit;
 mod fleet;
+mod kernels;
 mod load;
 mod prove;
 
@@ -17,7 +18,7 @@ use sheaf_protocol::shape;
 /// `sheaf bench`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  sheaf bench circuit --json\n  sheaf bench prove --shape small --threads 2 --runs 5 --json\n  sheaf bench commit --json\n  sheaf bench load --clients 100 --json\n  sheaf bench fleet --workers 50 --json"
+    after_help = "Examples:\n  sheaf bench circuit --json\n  sheaf bench prove --shape small --threads 1,2 --rounds 5 --json\n  sheaf bench commit --json\n  sheaf bench load --clients 100 --json\n  sheaf bench fleet --workers 50 --json"
 )]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -32,7 +33,7 @@ enum What {
         #[arg(long)]
         json: bool,
     },
-    /// A proof from its witness, side by side with stock ark-groth16 on the same circuit and witness.
+    /// A proof from its witness, side by side with other provers on the same circuit and witness; kernels, key, two workers.
     Prove(prove::ProveArgs),
     /// The sequencer's share of a batch: C', C_q and W over an occupied state.
     Commit(commit::CommitArgs),
@@ -49,7 +50,13 @@ enum What {
 pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     match args.what {
         What::Circuit { json } => circuit(json),
-        What::Prove(args) => print(prove::run(&args)?, args.json),
+        What::Prove(args) => prove::run(&args, |row| {
+            print(row, args.json)?;
+            if !args.json {
+                println!();
+            }
+            Ok(())
+        }),
         What::Commit(args) => print(commit::run(&args)?, args.json),
         What::Load(args) => print(load::run(&args).await?, args.json),
         What::Fleet(args) => print(fleet::run(&args).await?, args.json),

@@ -1,22 +1,39 @@
-//! `sheaf bench prove`: a proof from its witness, interleaved with stock ark-groth16 on the same circuit and witness.
+//! `sheaf bench prove`: a proof from its witness, interleaved with other provers on the same circuit, key and witness.
+//!
+//! One row for each number of threads, then what two workers make of two cores, how long a cached key takes to open, and the kernels
+//! alone against arkworks. taceo-groth16 is linked only where the program was built with `--features taceo`.
 
+use super::kernels;
 use super::median;
-use crate::keys::{KeyOptions, prover};
-use anyhow::Context;
+use crate::keys::{KeyOptions, circuit, prover};
+use anyhow::{Context, bail};
 use ark_bn254::Fr;
 use ark_ff::UniformRand;
-use clap::Args;
-use rand::{SeedableRng, rngs::StdRng};
+use clap::{Args, ValueEnum};
+use rand::SeedableRng;
+use rand::rngs::{OsRng, StdRng};
 use serde_json::{Value, json};
-use sheaf_circuits::prove::{Prover, verify};
+use sheaf_circuits::batch::Circuit;
+use sheaf_circuits::groth16::Engine;
+use sheaf_circuits::keys::Keys;
+use sheaf_circuits::prove::{Prover, StockProver, verify};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId};
-use sheaf_protocol::batch::{Batch, Challenges, Operations, Signed};
+use sheaf_protocol::batch::{Batch, Challenges, Operations, PublicInputs, Signed};
 use sheaf_protocol::ledger::{Ledger, Slot, Triple};
 use sheaf_protocol::ops::{OpTag, Transfer};
 use sheaf_protocol::schnorr::{self, SecretKey};
 use sheaf_protocol::shape::Shape;
 use std::path::PathBuf;
 use std::time::Instant;
+
+/// Another prover of the same proofs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Rival {
+    /// ark-groth16 0.6 as it is published.
+    Stock,
+    /// taceo-groth16 0.2.
+    Taceo,
+}
 
 /// `sheaf bench prove`
 #[derive(Args, Debug)]
@@ -27,45 +44,230 @@ pub(super) struct ProveArgs {
     /// Shape of the batch.
     #[arg(long, default_value = "small")]
     shape: String,
-    /// Threads of the prover; default: all cores.
+    /// Threads of a prover, one row for each; default: all cores.
+    #[arg(long, value_delimiter = ',')]
+    threads: Vec<usize>,
+    /// Provers to compare with, in the same rounds.
+    #[arg(long, value_delimiter = ',', default_value = "stock")]
+    against: Vec<Rival>,
+    /// Interleaved rounds; figures are their medians.
+    #[arg(long, alias = "runs", default_value_t = 3)]
+    rounds: usize,
+    /// Without the processor's vector instructions.
     #[arg(long)]
-    threads: Option<usize>,
-    /// Interleaved runs of each side.
-    #[arg(long, default_value_t = 3)]
-    runs: usize,
+    portable: bool,
+    /// Transfers a second to be proved: prints how many workers of one core that takes.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Only the proofs, not the kernels, workers and key.
+    #[arg(long)]
+    proofs_only: bool,
     /// One JSON object a line.
     #[arg(long)]
     pub(super) json: bool,
 }
 
-pub(super) fn run(args: &ProveArgs) -> anyhow::Result<Value> {
-    let options = KeyOptions { keys_dir: args.keys_dir.clone(), ..KeyOptions::from_environment()? };
-    let prover = prover(&options, &args.shape, 1)?;
-    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-    pool.install(|| interleaved(&prover, &args.shape, threads, args.runs.max(1)))
+/// A full batch ready to be proved.
+struct Work {
+    prover: Prover,
+    inputs: PublicInputs,
+    assignment: Vec<Fr>,
 }
 
-fn interleaved(prover: &Prover, name: &str, threads: usize, runs: usize) -> anyhow::Result<Value> {
-    let mut rng = StdRng::seed_from_u64(1);
-    let batch = full_batch(prover.circuit().shape())?;
-    let challenges = Challenges { rho: Fr::rand(&mut rng), zeta: Fr::rand(&mut rng) };
-    let assignment = prover.assignment(&batch, &challenges)?;
-    let inputs = batch.public_inputs(&challenges);
-    let (mut ours, mut stock, mut peak_mb) = (Vec::new(), Vec::new(), None);
-    for _ in 0..runs {
-        // the peak of one proof of ours, the loaded key included
-        let is_reset = reset_peak();
-        let start = Instant::now();
-        let proof = prover.prove_assignment(&assignment, &mut rng)?;
-        ours.push(start.elapsed().as_secs_f64() * 1e3);
-        peak_mb = is_reset.then(peak).flatten().max(peak_mb);
-        verify(prover.keys().verifying(), &inputs, &proof)?;
-        let start = Instant::now();
-        prover.prove_with_stock(&assignment, &mut rng)?;
-        stock.push(start.elapsed().as_secs_f64() * 1e3);
+impl Work {
+    fn new(circuit: Circuit, keys: Keys, engine: Engine) -> anyhow::Result<Self> {
+        let prover = Prover::on(circuit, keys, engine);
+        let batch = full_batch(prover.circuit().shape())?;
+        let mut rng = StdRng::seed_from_u64(1);
+        let challenges = Challenges { rho: Fr::rand(&mut rng), zeta: Fr::rand(&mut rng) };
+        let assignment = prover.assignment(&batch, &challenges)?;
+        Ok(Self { inputs: batch.public_inputs(&challenges), assignment, prover })
     }
-    Ok(json!({ "shape": name, "threads": threads, "ours_ms": median(ours), "stock_ms": median(stock), "peak_mb": peak_mb }))
+
+    /// Milliseconds of a proof of ours, which must hold.
+    fn ours(&self) -> anyhow::Result<f64> {
+        let (proof, took) = timed(|| self.prover.prove_assignment(&self.assignment, &mut OsRng));
+        verify(self.prover.keys().verifying(), &self.inputs, &proof?)?;
+        Ok(took)
+    }
+}
+
+/// A result and its milliseconds.
+pub(super) fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    let start = Instant::now();
+    let result = work();
+    (result, start.elapsed().as_secs_f64() * 1e3)
+}
+
+fn pool(threads: usize) -> anyhow::Result<rayon::ThreadPool> {
+    Ok(rayon::ThreadPoolBuilder::new().num_threads(threads).build()?)
+}
+
+pub(super) fn run(args: &ProveArgs, mut print: impl FnMut(Value) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    if args.against.contains(&Rival::Taceo) && cfg!(not(feature = "taceo")) {
+        bail!(
+            "this program was built without taceo-groth16; run `cargo run --release --features taceo --bin sheaf -- bench prove --against stock,taceo`"
+        );
+    }
+    let engine = if args.portable { Engine::portable() } else { Engine::detect() };
+    let options = KeyOptions { keys_dir: args.keys_dir.clone(), ..KeyOptions::from_environment()? };
+    // made if it is not there
+    drop(prover(&options, &args.shape, 1)?);
+    let circuit = circuit(&args.shape, 1)?;
+    let (keys, open_ms) = timed(|| Keys::open_insecure_dev(&options.keys_dir, &args.shape, &circuit, &options.seed));
+    let keys = keys?;
+    let key_mb = std::fs::metadata(Keys::insecure_dev_path(&options.keys_dir, &args.shape, &circuit, &options.seed))?.len() >> 20;
+    let work = Work::new(circuit, keys, engine)?;
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if args.threads.is_empty() { vec![all] } else { args.threads.clone() };
+    // before the others' keys and matrices are in memory
+    let peaks = threads.iter().map(|threads| pool(*threads)?.install(|| peak_of(&work))).collect::<anyhow::Result<Vec<_>>>()?;
+    let rivals = Rivals::new(&work, &args.against)?;
+    let rounds = args.rounds.max(1);
+    for (threads, peak_mb) in threads.iter().zip(peaks) {
+        let times = pool(*threads)?.install(|| interleaved(&work, &rivals, rounds))?;
+        print(row(args, &work, *threads, &times, (peak_mb, key_mb)))?;
+    }
+    if args.proofs_only {
+        return Ok(());
+    }
+    print(json!({ "shape": args.shape, "open_cached_key_ms": (open_ms * 10.0).round() / 10.0, "key_mb": key_mb }))?;
+    print(two_workers(&work, rounds)?)?;
+    drop((work, rivals));
+    pool(1)?.install(|| kernels::rows(engine, rounds)).into_iter().try_for_each(print)
+}
+
+/// Medians of interleaved rounds, in milliseconds.
+struct Times {
+    ours: f64,
+    stock: Option<f64>,
+    taceo: Option<f64>,
+}
+
+fn row(args: &ProveArgs, work: &Work, threads: usize, times: &Times, (peak_mb, key_mb): (Option<u64>, u64)) -> Value {
+    let circuit = work.prover.circuit();
+    let (constraints, transfers) = (circuit.constraints() as f64, f64::from(circuit.shape().transfers));
+    let proofs_per_s = 1e3 / times.ours;
+    let per_core = transfers * proofs_per_s / threads as f64;
+    let ratio = |other: Option<f64>| other.map(|other| (other / times.ours * 100.0).round() / 100.0);
+    let above_key = peak_mb.map(|peak| (peak.saturating_sub(key_mb) as f64 * f64::from(1 << 20) / constraints).round());
+    json!({
+        "shape": args.shape, "threads": threads, "ours_ms": times.ours, "stock_ms": times.stock, "taceo_ms": times.taceo,
+        "peak_mb": peak_mb, "simd": work.prover.engine().name(),
+        "stock_ratio": ratio(times.stock), "taceo_ratio": ratio(times.taceo),
+        "peak_bytes_per_constraint_above_key": above_key,
+        "proofs_per_s": (proofs_per_s * 1e3).round() / 1e3,
+        "constraints_per_s": (constraints * proofs_per_s).round(),
+        "transfers_per_s_per_core": (per_core * 10.0).round() / 10.0,
+        "cores_for_rate": args.rate.map(|rate| (rate / per_core).ceil()),
+    })
+}
+
+fn peak_of(work: &Work) -> anyhow::Result<Option<u64>> {
+    // the peak of one proof, the key's pages included
+    let is_reset = reset_peak();
+    work.ours()?;
+    Ok(is_reset.then(peak).flatten())
+}
+
+/// The provers to compare with, what they need in memory.
+struct Rivals {
+    stock: Option<StockProver>,
+    #[cfg(feature = "taceo")]
+    taceo: Option<taceo::Taceo>,
+}
+
+impl Rivals {
+    fn new(work: &Work, wanted: &[Rival]) -> anyhow::Result<Self> {
+        Ok(Self {
+            stock: wanted.contains(&Rival::Stock).then(|| work.prover.stock()).transpose()?,
+            #[cfg(feature = "taceo")]
+            taceo: wanted.contains(&Rival::Taceo).then(|| taceo::Taceo::new(&work.prover)).transpose()?,
+        })
+    }
+}
+
+fn interleaved(work: &Work, rivals: &Rivals, rounds: usize) -> anyhow::Result<Times> {
+    let (mut ours, mut stock) = (Vec::new(), Vec::new());
+    #[cfg(feature = "taceo")]
+    let mut taceo = Vec::new();
+    #[cfg(not(feature = "taceo"))]
+    let taceo = Vec::new();
+    for _ in 0..rounds {
+        ours.push(work.ours()?);
+        let [r, s] = [(); 2].map(|()| Fr::rand(&mut OsRng));
+        if let Some(rival) = &rivals.stock {
+            let (proof, took) = timed(|| rival.prove_blinded(&work.assignment, r, s));
+            proof?;
+            stock.push(took);
+        }
+        #[cfg(feature = "taceo")]
+        if let Some(rival) = &rivals.taceo {
+            let (proof, took) = timed(|| rival.prove(&work.assignment, r, s));
+            verify(work.prover.keys().verifying(), &work.inputs, &proof?)?;
+            taceo.push(took);
+        }
+    }
+    let of = |times: Vec<f64>| (!times.is_empty()).then(|| median(times));
+    Ok(Times { ours: median(ours), stock: of(stock), taceo: of(taceo) })
+}
+
+/// What two workers of one thread each prove in the time that one takes alone.
+fn two_workers(work: &Work, rounds: usize) -> anyhow::Result<Value> {
+    let (mut alone, mut both) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        alone.push(pool(1)?.install(|| work.ours())?);
+        let (proved, took) = timed(|| {
+            std::thread::scope(|scope| {
+                let workers = [(); 2].map(|()| scope.spawn(|| pool(1)?.install(|| work.ours())));
+                workers.map(|worker| worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))?)
+            })
+        });
+        proved.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+        both.push(took);
+    }
+    let (alone, both) = (median(alone), median(both));
+    Ok(json!({ "workers": 2, "one_worker_ms": alone, "two_workers_ms": both, "ratio": (200.0 * alone / both).round() / 100.0 }))
+}
+
+/// taceo-groth16, given the same key and matrices.
+#[cfg(feature = "taceo")]
+mod taceo {
+    use anyhow::Context;
+    use ark_bn254::{Bn254, Fr};
+    use ark_groth16::{Proof, ProvingKey};
+    use sheaf_circuits::prove::Prover;
+    use taceo_groth16::{ConstraintMatrices, Groth16, LibSnarkReduction};
+
+    pub(super) struct Taceo {
+        key: ProvingKey<Bn254>,
+        matrices: ConstraintMatrices<Fr>,
+    }
+
+    impl Taceo {
+        pub(super) fn new(prover: &Prover) -> anyhow::Result<Self> {
+            let [a, b, c] = prover.circuit().matrices();
+            let terms = |matrix: &[Vec<(Fr, usize)>]| matrix.iter().map(Vec::len).sum();
+            let key = prover.keys().to_proving_key().context("the key changed while it was in use")?;
+            let matrices = ConstraintMatrices {
+                num_instance_variables: key.vk.gamma_abc_g1.len(),
+                num_witness_variables: prover.circuit().witness_variables(),
+                num_constraints: prover.circuit().constraints(),
+                a_num_non_zero: terms(&a),
+                b_num_non_zero: terms(&b),
+                c_num_non_zero: terms(&c),
+                a,
+                b,
+                c,
+            };
+            Ok(Self { key, matrices })
+        }
+
+        pub(super) fn prove(&self, assignment: &[Fr], r: Fr, s: Fr) -> anyhow::Result<Proof<Bn254>> {
+            let proof = Groth16::<Bn254>::prove::<LibSnarkReduction>(&self.key, r, s, &self.matrices, assignment);
+            proof.map_err(|error| anyhow::anyhow!("taceo-groth16: {error}"))
+        }
+    }
 }
 
 /// Forgets the process's peak of resident memory so far, where the system can (Linux).

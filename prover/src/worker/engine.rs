@@ -35,7 +35,7 @@ pub(crate) enum EngineError {
 impl EngineError {
     pub(crate) fn reason(&self) -> FailureReason {
         match self {
-            Self::Key(_) | Self::InsecureKeys(_) => FailureReason::Key,
+            Self::Key(_) | Self::InsecureKeys(_) | Self::Prove(ProveError::Key(_)) => FailureReason::Key,
             Self::PublicInputs | Self::Prove(ProveError::Circuit(_) | ProveError::Unsatisfied(_)) => FailureReason::Witness,
             Self::Prove(ProveError::Groth16(_)) | Self::Panicked => FailureReason::Prove,
             Self::Abandoned => FailureReason::Drained,

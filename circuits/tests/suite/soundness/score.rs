@@ -112,14 +112,13 @@ fn is_answer(row: usize) -> bool {
     let (group, section) = circuit.layout().row(row);
     group.ends_with("signature.hash") && {
         let output = answer(section) as usize;
-        circuit.matrices()[2][row].iter().any(|(_, variable)| *variable == output)
+        circuit.row(2, row).any(|(_, variable)| variable == output)
     }
 }
 
 /// What the row's three products are.
 fn products(forge: &Forge, row: usize) -> [Fr; 3] {
-    let assignment = forge.assignment();
-    [0, 1, 2].map(|matrix: usize| test_circuit().matrices()[matrix][row].iter().map(|(factor, variable)| *factor * assignment[*variable]).sum())
+    test_circuit().products(row, &forge.assignment())
 }
 
 fn row_of(section: Section, group: &str) -> usize {
@@ -206,7 +205,7 @@ fn digits_of_differences() -> Vec<Lie> {
 /// A bus that does not add up, and every fraction on it that could make up for it.
 fn absorbed(bus: &'static str, story: fn(&mut Forge)) -> Vec<Lie> {
     let row = row_of(("batch", 0), bus);
-    let terms = test_circuit().matrices()[0][row].clone();
+    let terms: Vec<(Fr, usize)> = test_circuit().row(0, row).collect();
     let lie = |(factor, variable): (Fr, usize)| -> Lie {
         Box::new(move |f| {
             story(f);
