@@ -44,7 +44,8 @@ contract Harness {
     // ---- Challenges ----
 
     function headerHash(ILedger.Record calldata record) external pure returns (bytes32) {
-        return Challenges.headerHash(record);
+        (bytes32 header,) = Challenges.hashes(record);
+        return header;
     }
 
     function recordHash(ILedger.Record calldata record) external pure returns (bytes32) {
@@ -85,8 +86,8 @@ contract Harness {
 
     /// @dev left + right
     function add(uint256[2] memory left, uint256[2] memory right) external view returns (uint256, uint256) {
-        Bn254.Sum memory sum = Bn254.Sum(left[0], left[1], 0, 0);
-        Bn254.add(sum, right[0], right[1]);
+        Bn254.Sum memory sum = Bn254.Sum(left[0], left[1], 0, 0, 0);
+        Bn254.addMul(sum, right[0], right[1], 1);
         return (sum.x, sum.y);
     }
 
