@@ -105,22 +105,6 @@ library Bn254 {
         if (!ok) revert ILedger.PrecompileFailed();
     }
 
-    /// @notice scalar (x, y); the point must be in G1.
-    function mul(uint256 x, uint256 y, uint256 scalar) internal view returns (uint256 outX, uint256 outY) {
-        bool ok;
-        assembly ("memory-safe") {
-            // memory past the free pointer may be used as scratch
-            let scratch := mload(0x40)
-            mstore(scratch, x)
-            mstore(add(scratch, 0x20), y)
-            mstore(add(scratch, 0x40), scalar)
-            ok := staticcall(gas(), 7, scratch, 0x60, scratch, 0x40)
-            outX := mload(scratch)
-            outY := mload(add(scratch, 0x20))
-        }
-        if (!ok) revert ILedger.PrecompileFailed();
-    }
-
     /// @notice Room for `count` pairs.
     function newPairs(uint256 count) internal pure returns (Pairs memory pairs) {
         pairs.words = new uint256[](WORDS_PER_PAIR * count);

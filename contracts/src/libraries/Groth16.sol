@@ -7,9 +7,9 @@ import {Keys} from "./Keys.sol";
 
 /// @title Many Groth16 proofs in one pairing check
 /// @dev A proof (A, B, C) with public inputs x_1 .. x_9 is valid if e(A, B) = e(alpha, beta) e(IC_0 + sum x_j IC_j, gamma) e(C, delta). With a weight a_i
-/// for each proof, gamma = G2 and IC'_0 = IC_0 + x_1 IC_1 (x_1 is the domain, always the same):
+/// for each proof, all of which add up to 1, gamma = G2 and IC'_0 = IC_0 + x_1 IC_1 (x_1 is the domain, always the same):
 ///
-///     prod e(-a_i A_i, B_i) * e(sum a_i alpha, beta) * e(sum a_i IC'_0 + sum_j (sum a_i x_ij) IC_j, G2) * e(sum a_i C_i, delta) = 1
+///     prod e(-a_i A_i, B_i) * e(alpha, beta) * e(sum a_i IC'_0 + sum_j (sum a_i x_ij) IC_j, G2) * e(sum a_i C_i, delta) = 1
 ///
 /// where the last two sums are taken per circuit. Only the first factor and one multiplication grow with the number of proofs.
 library Groth16 {

@@ -98,6 +98,7 @@ library Operations {
         (uint256[] calldata choices, ILedger.QueueEntry[] calldata taken) = (batch.choices, batch.taken);
         if (choices.length != taken.length) revert ILedger.WrongChoiceCount(choices.length, taken.length);
         ILedger.Withdrawal[] calldata withdrawals = batch.withdrawals;
+        if (taken.length == 0 && withdrawals.length == 0) return (words, counts);
         counts.withdrawals = withdrawals.length;
         countChoices(counts, choices);
         if (counts.withdrawals > Shapes.withdrawals(shape)) revert ILedger.TooManyWithdrawals(counts.withdrawals, Shapes.withdrawals(shape));
@@ -105,7 +106,6 @@ library Operations {
         if (counts.exits > Shapes.exits(shape)) revert ILedger.TooManyExits(counts.exits, Shapes.exits(shape));
         if (counts.rotations > Shapes.rotations(shape)) revert ILedger.TooManyRotations(counts.rotations, Shapes.rotations(shape));
         words = new uint256[](totalWords(counts));
-        if (words.length == 0 && taken.length == 0) return (words, counts);
         putWithdrawals(withdrawals, words);
         putEntries(taken, choices, counts, words, k);
     }
