@@ -395,7 +395,7 @@ interface ILedger {
     function forceTimeout() external view returns (uint256);
     /// @notice Seconds in which a committed batch must be proven.
     function proveTimeout() external view returns (uint256);
-    /// @notice Queue entries whose deadline may fall into one hour: as many as one batch takes whatever they are. The largest, over the circuits, of the least
+    /// @notice Queue entries whose deadline may fall into one hour: as many as one batch has room for whatever they are. The largest, over the circuits, of the least
     /// of the slots for deposits, exits, rotations and accounts.
     function queueRate() external view returns (uint256);
     /// @notice How many circuits there are.

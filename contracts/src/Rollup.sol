@@ -125,7 +125,8 @@ contract Rollup is Users, Operator, Prover {
         if (timeout == 0 || timeout > type(uint32).max) revert TimeoutOutOfRange(timeout);
     }
 
-    /// As many entries as one batch takes, of whatever kinds they are and however they lie in the state.
+    /// As many entries as one batch has room for, of whatever kinds they are and in however many slots they lie. Not a bound from below: who alternates exits
+    /// of slots of its own with deposits into them ends a batch with every second entry, and so makes the operator send more batches in an hour.
     function rateOf(uint256 shape) private pure returns (uint256 least) {
         least = Shapes.deposits(shape);
         if (Shapes.exits(shape) < least) least = Shapes.exits(shape);

@@ -21,12 +21,13 @@ library Bn254 {
     uint256 private constant WORDS_PER_PAIR = 6;
 
     /// @notice A running sum of G1 points; starts at the identity.
-    /// @dev The summand lies right behind the sum, so that the precompile reads both in place.
+    /// @dev The summand and its scalar lie right behind the sum, so that both precompiles read and write in place.
     struct Sum {
         uint256 x;
         uint256 y;
         uint256 summandX;
         uint256 summandY;
+        uint256 scalar;
     }
 
     /// @notice The input of one pairing check.
@@ -36,10 +37,11 @@ library Bn254 {
     }
 
     /// @notice True for points of G1, the identity (0, 0) included. The curve's order is prime, so there is no subgroup.
-    function isOnCurve(uint256 x, uint256 y) internal pure returns (bool) {
-        if (x >= P || y >= P) return false;
-        if (x == 0 && y == 0) return true;
-        return mulmod(y, y, P) == addmod(mulmod(mulmod(x, x, P), x, P), 3, P);
+    function isOnCurve(uint256 x, uint256 y) internal pure returns (bool on) {
+        assembly ("memory-safe") {
+            on := eq(mulmod(y, y, P), addmod(mulmod(mulmod(x, x, P), x, P), 3, P))
+            on := and(or(on, iszero(or(x, y))), and(lt(x, P), lt(y, P)))
+        }
     }
 
     /// @notice y of the opposite point; the point must be in G1.
@@ -48,35 +50,57 @@ library Bn254 {
     }
 
     /// @notice sum += scalar (x, y); the point must be in G1.
-    /// @dev Multiplying by 1 is worth skipping: the first weight of every batched check is 1, and most calls check one batch.
     function addMul(Sum memory sum, uint256 x, uint256 y, uint256 scalar) internal view {
-        if (scalar != 1) (x, y) = mul(x, y, scalar);
-        add(sum, x, y);
+        (sum.summandX, sum.summandY) = (x, y);
+        addSummand(sum, scalar);
     }
 
-    /// @notice sum += (x, y); the point must be in G1.
-    function add(Sum memory sum, uint256 x, uint256 y) internal view {
-        bool ok;
+    /// @notice sum += scalar point; the point must be in G1.
+    function addMul(Sum memory sum, uint256[2] calldata point, uint256 scalar) internal view {
         assembly ("memory-safe") {
-            mstore(add(sum, 0x40), x)
-            mstore(add(sum, 0x60), y)
-            ok := staticcall(gas(), 6, sum, 0x80, sum, 0x40)
+            calldatacopy(add(sum, 0x40), point, 0x40)
         }
-        if (!ok) revert ILedger.PrecompileFailed();
+        addSummand(sum, scalar);
     }
 
-    /// @notice scalar (x, y); the point must be in G1.
-    function mul(uint256 x, uint256 y, uint256 scalar) internal view returns (uint256 outX, uint256 outY) {
+    /// @notice sum += scalar (point - less); both points must be in G1.
+    function addMulDifference(Sum memory sum, uint256[2] calldata point, uint256[2] memory less, uint256 scalar) internal view {
         bool ok;
+        uint256 opposite = negate(less[1]);
         assembly ("memory-safe") {
             // memory past the free pointer may be used as scratch
             let scratch := mload(0x40)
-            mstore(scratch, x)
-            mstore(add(scratch, 0x20), y)
-            mstore(add(scratch, 0x40), scalar)
-            ok := staticcall(gas(), 7, scratch, 0x60, scratch, 0x40)
-            outX := mload(scratch)
-            outY := mload(add(scratch, 0x20))
+            calldatacopy(scratch, point, 0x40)
+            mstore(add(scratch, 0x40), mload(less))
+            mstore(add(scratch, 0x60), opposite)
+            ok := staticcall(gas(), 6, scratch, 0x80, add(sum, 0x40), 0x40)
+        }
+        if (!ok) revert ILedger.PrecompileFailed();
+        addSummand(sum, scalar);
+    }
+
+    /// @notice sum += sum of scalars[j] (words[first + 2j], words[first + 2j + 1]); the points must be in G1, `first` at most 4.
+    function addMuls(Sum memory sum, uint256[22] memory words, uint256 first, uint256[9] memory scalars) internal view {
+        for (uint256 place; place < 0x120; place += 0x20) {
+            uint256 scalar;
+            assembly ("memory-safe") {
+                mcopy(add(sum, 0x40), add(words, mul(2, add(place, mul(0x10, first)))), 0x40)
+                scalar := mload(add(scalars, place))
+            }
+            addSummand(sum, scalar);
+        }
+    }
+
+    /// @dev sum += scalar summand. Multiplying by 1 is worth skipping: weights of a batched check add up to 1, and most calls check one batch.
+    function addSummand(Sum memory sum, uint256 scalar) private view {
+        bool ok = true;
+        assembly ("memory-safe") {
+            let summand := add(sum, 0x40)
+            if sub(scalar, 1) {
+                mstore(add(sum, 0x80), scalar)
+                ok := staticcall(gas(), 7, summand, 0x60, summand, 0x40)
+            }
+            ok := and(ok, staticcall(gas(), 6, sum, 0x80, sum, 0x40))
         }
         if (!ok) revert ILedger.PrecompileFailed();
     }
@@ -88,7 +112,10 @@ library Bn254 {
 
     /// @notice Adds the pair (x, y), (x1, x0, y1, y0).
     function push(Pairs memory pairs, uint256 x, uint256 y, uint256 x1, uint256 x0, uint256 y1, uint256 y0) internal pure {
-        uint256 at = WORDS_PER_PAIR * pairs.count++;
+        uint256 at;
+        unchecked {
+            at = WORDS_PER_PAIR * pairs.count++;
+        }
         uint256[] memory words = pairs.words;
         // its bounds are checked here; so the five words before it lie inside as well
         words[at + 5] = y0;
@@ -100,6 +127,33 @@ library Bn254 {
             mstore(add(pair, 0x60), x0)
             mstore(add(pair, 0x80), y1)
         }
+    }
+
+    /// @notice Adds the pair -scalar (proof[0], proof[1]), (proof[2], proof[3], proof[4], proof[5]); the first must be in G1.
+    function pushOpposite(Pairs memory pairs, uint256[8] calldata proof, uint256 scalar) internal view {
+        uint256 at;
+        unchecked {
+            at = WORDS_PER_PAIR * pairs.count++;
+        }
+        uint256[] memory words = pairs.words;
+        // its bounds are checked here; so the five words before it lie inside as well
+        words[at + 5] = 0;
+        bool ok = true;
+        assembly ("memory-safe") {
+            let pair := add(words, mul(0x20, add(at, 1)))
+            calldatacopy(pair, proof, 0x40)
+            switch scalar
+            case 1 {
+                let y := mload(add(pair, 0x20))
+                if y { mstore(add(pair, 0x20), sub(P, y)) }
+            }
+            default {
+                mstore(add(pair, 0x40), sub(R, scalar))
+                ok := staticcall(gas(), 7, pair, 0x60, pair, 0x40)
+            }
+            calldatacopy(add(pair, 0x40), add(proof, 0x40), 0x80)
+        }
+        if (!ok) revert ILedger.PrecompileFailed();
     }
 
     /// @notice True if the product of the pairings is 1. False also if a point is not in its group.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
+import {Bn254} from "./Bn254.sol";
 import {ILedger} from "../ILedger.sol";
 
 /// @title Everything the protocol hashes on L1
@@ -96,49 +97,69 @@ library Challenges {
         return uint256(keccak256(abi.encode(bytes32("exit"), root, idx, dyn, owner))) & TOP_BYTE_CLEARED;
     }
 
-    /// @notice An odd 128-bit weight for one equation of a batched check; `seed` depends on everything that is checked.
-    function weight(uint256 seed, uint256 index) internal pure returns (uint256) {
-        bytes32 hash;
+    /// @notice keccak256 of a run of proofs, which hold only static types and so lie in one piece in calldata: what the weights depend on.
+    /// @dev Nothing else is checked that anybody could choose: the first record names the root, and so the commitments, that the run starts from.
+    function seed(ILedger.BatchProof[] calldata batches, uint256 first) internal pure returns (uint256 hash) {
         assembly ("memory-safe") {
-            mstore(0, seed)
+            let scratch := mload(0x40)
+            let length := mul(sub(batches.length, first), 0x3e0)
+            calldatacopy(scratch, add(batches.offset, mul(first, 0x3e0)), length)
+            hash := keccak256(scratch, length)
+        }
+    }
+
+    /// @notice Two odd 128-bit weights for the equations of a batch: of its proof, of its opening. `seed_` depends on everything that is checked.
+    function weights(uint256 seed_, uint256 index) internal pure returns (uint256 proof, uint256 opening) {
+        uint256 hash;
+        assembly ("memory-safe") {
+            mstore(0, seed_)
             mstore(0x20, index)
             hash := keccak256(0, 0x40)
         }
-        return uint256(hash) >> 128 | 1;
+        return (hash >> 128 | 1, hash & type(uint128).max | 1);
+    }
+
+    /// @notice Weight of a call's first proof: 1 less those of the other ones, so that the weights of all `count` add up to 1.
+    function firstWeight(uint256 seed_, uint256 count) internal pure returns (uint256) {
+        uint256 others;
+        for (uint256 i = 1; i < count; ++i) {
+            (uint256 other,) = weights(seed_, i);
+            others += other;
+        }
+        return addmod(1, Bn254.R - others % Bn254.R, Bn254.R);
     }
 
     /// @notice The words of a batch's record as they are known before zeta: the header's 14, then C_q; the two evaluations are 0.
-    function newRecord(ILedger.Commit calldata batch, bytes32 opsHash) internal pure returns (uint256[18] memory record) {
+    function newRecord(ILedger.Commit calldata batch, bytes32 opsHash, bytes calldata data) internal pure returns (uint256[18] memory record) {
         assembly ("memory-safe") {
             // number, circuit, oldRoot, commitments and h lie one behind the other, in the commit as in the record, and C_q right behind them in the commit
             calldatacopy(record, batch, 0x140)
             calldatacopy(add(record, 0x1c0), add(batch, 0x140), 0x40)
         }
         (record[10], record[11]) = (uint256(batch.queueDigest), batch.taken.length);
-        (record[12], record[13]) = (uint256(opsHash), uint256(keccak256(batch.data)));
+        (record[12], record[13]) = (uint256(opsHash), uint256(keccak256(data)));
     }
 
-    /// @notice keccak256 of the header's 14 words.
-    function headerHash(ILedger.Record calldata record) internal pure returns (bytes32) {
-        return hashWords(words(record), 14);
+    /// @notice keccak256 of the header's 14 words and of the record's 18, which is what is stored. A record holds only static types and so lies in one piece
+    /// in calldata.
+    function hashes(ILedger.Record calldata batch) internal pure returns (bytes32 header, bytes32 record) {
+        assembly ("memory-safe") {
+            let scratch := mload(0x40)
+            calldatacopy(scratch, batch, 0x240)
+            header := keccak256(scratch, 0x1c0)
+            record := keccak256(scratch, 0x240)
+        }
     }
 
     /// @notice keccak256 of the record's 18 words: what is stored.
-    function recordHash(ILedger.Record calldata record) internal pure returns (bytes32) {
-        return hashWords(words(record), 18);
+    function recordHash(ILedger.Record calldata batch) internal pure returns (bytes32 record) {
+        (, record) = hashes(batch);
     }
 
     /// @notice keccak256 of the first words of a record.
     function hashWords(uint256[18] memory record, uint256 count) internal pure returns (bytes32 out) {
         assembly ("memory-safe") {
             out := keccak256(record, mul(count, 0x20))
-        }
-    }
-
-    /// @notice The 18 words of a record, which holds only static types and so lies in one piece in calldata.
-    function words(ILedger.Record calldata record) internal pure returns (uint256[18] memory out) {
-        assembly ("memory-safe") {
-            calldatacopy(out, record, 0x240)
         }
     }
 }

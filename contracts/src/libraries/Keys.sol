@@ -21,20 +21,6 @@ library Keys {
     uint256 internal constant MIN_K = 16;
     uint256 internal constant MAX_K = 24;
 
-    /// @notice What all circuits share, with the L_0 of one k.
-    struct Shared {
-        uint256[2] alpha;
-        uint256[4] beta;
-        uint256[4] tau;
-        uint256[2] l0;
-    }
-
-    /// @notice A circuit's verifying key as stored.
-    struct Circuit {
-        uint256[4] delta;
-        uint256[18] ic;
-    }
-
     // ---- writing ----
 
     /// @notice Checks the keys and puts them into the code of a new contract.
@@ -80,7 +66,7 @@ library Keys {
         for (uint256 i; i < 20; i += 2) {
             requireUsableG1(key.ic[i], key.ic[i + 1]);
         }
-        Bn254.Sum memory folded = Bn254.Sum(key.ic[0], key.ic[1], 0, 0);
+        Bn254.Sum memory folded = Bn254.Sum(key.ic[0], key.ic[1], 0, 0, 0);
         Bn254.addMul(folded, key.ic[2], key.ic[3], domain);
         bytes memory out = abi.encodePacked(key.delta, folded.x, folded.y);
         for (uint256 i = 4; i < 20; ++i) {
@@ -103,33 +89,19 @@ library Keys {
 
     // ---- reading ----
 
-    /// @notice What all circuits share, for states of 2^k slots.
-    function readShared(address keys, uint256 k) internal view returns (Shared memory out) {
-        readG1(keys, out.alpha, 0);
-        readG2(keys, out.beta, 2);
-        readG2(keys, out.tau, 6);
-        readG1(keys, out.l0, 10 + 2 * (k - MIN_K));
-    }
-
-    /// @notice A circuit's key; the id must be one of the deployment's.
-    function readCircuit(address keys, uint256 id) internal view returns (Circuit memory out) {
-        uint256 start = SHARED_WORDS + CIRCUIT_WORDS * (id - 1);
-        readG2(keys, out.delta, start);
-        uint256[18] memory ic = out.ic;
+    /// @notice What all circuits share, for states of 2^k slots: alpha 2 | beta 4 | tau 4 | L_0 of k, 2.
+    function readShared(address keys, uint256 k) internal view returns (uint256[12] memory out) {
         assembly ("memory-safe") {
-            extcodecopy(keys, ic, add(1, mul(0x20, add(start, 4))), 0x240)
+            extcodecopy(keys, out, 1, 0x140)
+            extcodecopy(keys, add(out, 0x140), add(0x141, mul(0x40, sub(k, MIN_K))), 0x40)
         }
     }
 
-    function readG1(address keys, uint256[2] memory out, uint256 start) private view {
+    /// @notice A circuit's key, as stored; the id must be one of the deployment's.
+    function readCircuit(address keys, uint256 id) internal view returns (uint256[22] memory out) {
+        uint256 start = 1 + 0x20 * (SHARED_WORDS + CIRCUIT_WORDS * (id - 1));
         assembly ("memory-safe") {
-            extcodecopy(keys, out, add(1, mul(0x20, start)), 0x40)
-        }
-    }
-
-    function readG2(address keys, uint256[4] memory out, uint256 start) private view {
-        assembly ("memory-safe") {
-            extcodecopy(keys, out, add(1, mul(0x20, start)), 0x80)
+            extcodecopy(keys, out, start, 0x2c0)
         }
     }
 }

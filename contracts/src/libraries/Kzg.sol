@@ -42,50 +42,62 @@ library Kzg {
         internal
         view
     {
-        uint256 right = mulmod(weight, challenge.gamma, Bn254.R);
-        addCommitments(sum, before, challenge.rho, addmod(weight, Bn254.R - right, Bn254.R), right);
-        Bn254.addMul(sum.g2, batch.record.cq[0], batch.record.cq[1], Bn254.R - mulmod(weight, batch.z, Bn254.R));
-        Bn254.addMul(sum.g2, batch.opening[0], batch.opening[1], mulmod(weight, challenge.zeta, Bn254.R));
-        Bn254.addMul(sum.openings, batch.opening[0], batch.opening[1], weight);
-        uint256 claim = addmod(batch.e, mulmod(challenge.gamma, batch.delta, Bn254.R), Bn254.R);
-        uint256 zetaMinusOne = addmod(challenge.zeta, Bn254.R - 1, Bn254.R);
-        sum.value = addmod(sum.value, mulmod(weight, mulmod(claim, zetaMinusOne, Bn254.R), Bn254.R), Bn254.R);
+        unchecked {
+            uint256 right = mulmod(weight, challenge.gamma, Bn254.R);
+            addCommitments(sum, before, challenge.rho, addmod(weight, Bn254.R - right, Bn254.R), right);
+            Bn254.addMul(sum.g2, batch.record.cq, Bn254.R - mulmod(weight, batch.z, Bn254.R));
+            Bn254.addMul(sum.g2, batch.opening, mulmod(weight, challenge.zeta, Bn254.R));
+            Bn254.addMul(sum.openings, batch.opening, weight);
+            uint256 claim = addmod(batch.e, mulmod(challenge.gamma, batch.delta, Bn254.R), Bn254.R);
+            uint256 zetaMinusOne = addmod(challenge.zeta, Bn254.R - 1, Bn254.R);
+            sum.value = addmod(sum.value, mulmod(weight, mulmod(claim, zetaMinusOne, Bn254.R), Bn254.R), Bn254.R);
+        }
     }
 
     /// @dev left = b (1 - g) goes to the commitments before the batch, right = b g to those after it, which the next call adds.
     function addCommitments(Sum memory sum, uint256[6] calldata before, uint256 rho, uint256 left, uint256 right) private view {
-        for (uint256 c; c < 3; ++c) {
-            Bn254.addMul(sum.g2, before[2 * c], before[2 * c + 1], addmod(sum.carried[c], left, Bn254.R));
-            sum.carried[c] = right;
-            left = mulmod(left, rho, Bn254.R);
-            right = mulmod(right, rho, Bn254.R);
+        uint256[3] memory carried = sum.carried;
+        Bn254.addMul(sum.g2, commitment(before, 0), addmod(carried[0], left, Bn254.R));
+        left = mulmod(left, rho, Bn254.R);
+        Bn254.addMul(sum.g2, commitment(before, 1), addmod(carried[1], left, Bn254.R));
+        left = mulmod(left, rho, Bn254.R);
+        Bn254.addMul(sum.g2, commitment(before, 2), addmod(carried[2], left, Bn254.R));
+        carried[0] = right;
+        right = mulmod(right, rho, Bn254.R);
+        carried[1] = right;
+        carried[2] = mulmod(right, rho, Bn254.R);
+    }
+
+    function commitment(uint256[6] calldata all, uint256 c) private pure returns (uint256[2] calldata point) {
+        assembly ("memory-safe") {
+            point := add(all, mul(0x40, c))
         }
     }
 
-    /// @notice Adds what is left: the last batch's new commitments and the value; pushes the pair with [tau]_2.
-    function close(Sum memory sum, Bn254.Pairs memory pairs, uint256[6] calldata last, uint256[2] memory l0, uint256[4] memory tau) internal view {
+    /// @notice Adds what is left: the last batch's new commitments and the value; pushes the pair with [tau]_2. `shared`: see `Keys`.
+    function close(Sum memory sum, Bn254.Pairs memory pairs, uint256[6] calldata last, uint256[12] memory shared) internal view {
         for (uint256 c; c < 3; ++c) {
-            Bn254.addMul(sum.g2, last[2 * c], last[2 * c + 1], sum.carried[c]);
+            Bn254.addMul(sum.g2, commitment(last, c), sum.carried[c]);
         }
-        Bn254.addMul(sum.g2, l0[0], l0[1], Bn254.R - sum.value);
-        Bn254.push(pairs, sum.openings.x, Bn254.negate(sum.openings.y), tau[0], tau[1], tau[2], tau[3]);
+        Bn254.addMul(sum.g2, shared[10], shared[11], Bn254.R - sum.value);
+        Bn254.push(pairs, sum.openings.x, Bn254.negate(sum.openings.y), shared[6], shared[7], shared[8], shared[9]);
     }
 
     /// @notice True if slot `idx` of the committed state holds dyn and owner of which `value` = dyn + g owner; g depends on both.
     ///
     ///     e(C_dyn + g C_owner - value G1 + W(idx) opening, G2) * e(-opening, [tau]_2) = 1
-    function opensSlot(uint256[6] calldata commitments, uint256 idx, uint256 value, uint256 g, uint256[2] calldata opening, uint256[4] memory tau)
+    function opensSlot(uint256[6] calldata commitments, uint256 idx, uint256 value, uint256 g, uint256[2] calldata opening, uint256[12] memory shared)
         internal
         view
         returns (bool)
     {
-        Bn254.Sum memory sum = Bn254.Sum(commitments[2], commitments[3], 0, 0);
+        Bn254.Sum memory sum = Bn254.Sum(commitments[2], commitments[3], 0, 0, 0);
         Bn254.addMul(sum, commitments[4], commitments[5], g);
         Bn254.addMul(sum, 1, 2, Bn254.R - value);
-        Bn254.addMul(sum, opening[0], opening[1], slotPoint(idx));
+        Bn254.addMul(sum, opening, slotPoint(idx));
         Bn254.Pairs memory pairs = Bn254.newPairs(2);
         Bn254.push(pairs, sum.x, sum.y, Bn254.G2_X1, Bn254.G2_X0, Bn254.G2_Y1, Bn254.G2_Y0);
-        Bn254.push(pairs, opening[0], Bn254.negate(opening[1]), tau[0], tau[1], tau[2], tau[3]);
+        Bn254.push(pairs, opening[0], Bn254.negate(opening[1]), shared[6], shared[7], shared[8], shared[9]);
         return Bn254.productIsOne(pairs);
     }
 

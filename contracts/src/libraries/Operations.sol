@@ -65,38 +65,49 @@ library Operations {
 
     /// @notice Word where the deposits start.
     function depositsAt(Counts memory counts) internal pure returns (uint256) {
-        return WITHDRAWAL_WORDS * counts.withdrawals;
+        unchecked {
+            return WITHDRAWAL_WORDS * counts.withdrawals;
+        }
     }
 
     /// @notice Word where the exits start.
     function exitsAt(Counts memory counts) internal pure returns (uint256) {
-        return depositsAt(counts) + DEPOSIT_WORDS * counts.deposits;
+        unchecked {
+            return depositsAt(counts) + DEPOSIT_WORDS * counts.deposits;
+        }
     }
 
     /// @notice Word where the rotations start.
     function rotationsAt(Counts memory counts) internal pure returns (uint256) {
-        return exitsAt(counts) + EXIT_WORDS * counts.exits;
+        unchecked {
+            return exitsAt(counts) + EXIT_WORDS * counts.exits;
+        }
     }
 
     /// @notice How many words there are.
     function totalWords(Counts memory counts) internal pure returns (uint256) {
-        return rotationsAt(counts) + ROTATION_WORDS * counts.rotations;
+        unchecked {
+            return rotationsAt(counts) + ROTATION_WORDS * counts.rotations;
+        }
     }
 
     // ---- building ----
 
     /// @notice Checks withdrawals and choices against the circuit and the protocol's bounds; the entries were compared with the queue.
     function build(ILedger.Commit calldata batch, uint256 shape, uint256 k) internal pure returns (uint256[] memory words, Counts memory counts) {
-        if (batch.choices.length != batch.taken.length) revert ILedger.WrongChoiceCount(batch.choices.length, batch.taken.length);
-        counts.withdrawals = batch.withdrawals.length;
-        countChoices(counts, batch.choices);
+        (uint256[] calldata choices, ILedger.QueueEntry[] calldata taken) = (batch.choices, batch.taken);
+        if (choices.length != taken.length) revert ILedger.WrongChoiceCount(choices.length, taken.length);
+        ILedger.Withdrawal[] calldata withdrawals = batch.withdrawals;
+        if (taken.length == 0 && withdrawals.length == 0) return (words, counts);
+        counts.withdrawals = withdrawals.length;
+        countChoices(counts, choices);
         if (counts.withdrawals > Shapes.withdrawals(shape)) revert ILedger.TooManyWithdrawals(counts.withdrawals, Shapes.withdrawals(shape));
         if (counts.deposits > Shapes.deposits(shape)) revert ILedger.TooManyDeposits(counts.deposits, Shapes.deposits(shape));
         if (counts.exits > Shapes.exits(shape)) revert ILedger.TooManyExits(counts.exits, Shapes.exits(shape));
         if (counts.rotations > Shapes.rotations(shape)) revert ILedger.TooManyRotations(counts.rotations, Shapes.rotations(shape));
         words = new uint256[](totalWords(counts));
-        putWithdrawals(batch.withdrawals, words);
-        putEntries(batch, counts, words, k);
+        putWithdrawals(withdrawals, words);
+        putEntries(taken, choices, counts, words, k);
     }
 
     function putWithdrawals(ILedger.Withdrawal[] calldata withdrawals, uint256[] memory words) private pure {
@@ -110,11 +121,14 @@ library Operations {
     }
 
     /// @dev K is built here; what else comes from an entry was ranged when it was queued.
-    function putEntries(ILedger.Commit calldata batch, Counts memory counts, uint256[] memory words, uint256 k) private pure {
+    function putEntries(ILedger.QueueEntry[] calldata taken, uint256[] calldata choices, Counts memory counts, uint256[] memory words, uint256 k)
+        private
+        pure
+    {
         (uint256 deposit, uint256 exit, uint256 rotation) = (depositsAt(counts), exitsAt(counts), rotationsAt(counts));
-        for (uint256 i; i < batch.taken.length; ++i) {
-            ILedger.QueueEntry calldata entry = batch.taken[i];
-            (uint256 choice, uint256 kind) = (batch.choices[i], entry.kind);
+        for (uint256 i; i < taken.length; ++i) {
+            ILedger.QueueEntry calldata entry = taken[i];
+            (uint256 choice, uint256 kind) = (choices[i], entry.kind);
             if (choice & 0xff != kind) revert ILedger.WrongChoiceKind(choice, entry.kind);
             uint256 payload = choice >> 8;
             if (kind == DEPOSIT) {

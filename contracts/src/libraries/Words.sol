@@ -15,6 +15,8 @@ import {Shapes} from "./Shapes.sol";
 /// The evaluations sum in reverse (Horner). Words of up to 248 bits are added to mulmod's result, which is below r, without a reduction: the sum fits 256
 /// bits, and mulmod takes what is not reduced.
 library Words {
+    /// Bn254.R, as assembly takes it.
+    uint256 private constant R = 0x30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001;
     uint256 private constant COUNTS_BYTES = 6;
     uint256 private constant PAIR_BYTES = 26;
     /// w0 (from | new << 24 | token << 48 | fee16 << 64) 10 | key 32 | owner 20
@@ -28,8 +30,9 @@ library Words {
     /// @param lastToken Last number given to a token.
     function posted(bytes calldata data, uint256 shape, uint256 lastToken, uint256 zeta) internal pure returns (uint256 y) {
         (uint256 registersAt, uint256 feesAt) = layout(data, shape);
-        uint256 word = (Shapes.transfers(shape) + 1) / 2;
         y = evaluatePairs(data[COUNTS_BYTES:registersAt], zeta);
+        if (data.length == registersAt) return y;
+        uint256 word = (Shapes.transfers(shape) + 1) / 2;
         if (feesAt != registersAt) y = shifted(y, evaluateRegisters(data[registersAt:feesAt], lastToken, zeta), word, zeta);
         word += REGISTER_WORDS * Shapes.registers(shape);
         if (data.length != feesAt) y = shifted(y, evaluateFees(data[feesAt:], zeta), word, zeta);
@@ -43,9 +46,13 @@ library Words {
         if (transfers > Shapes.transfers(shape)) revert ILedger.TooManyTransfers(transfers, Shapes.transfers(shape));
         if (registers > Shapes.registers(shape)) revert ILedger.TooManyRegisters(registers, Shapes.registers(shape));
         if (fees > Shapes.fees(shape)) revert ILedger.TooManyFees(fees, Shapes.fees(shape));
-        registersAt = COUNTS_BYTES + PAIR_BYTES * ((transfers + 1) / 2);
-        feesAt = registersAt + REGISTER_BYTES * registers;
-        uint256 length = feesAt + FEE_BYTES * fees;
+        uint256 length;
+        unchecked {
+            // counts of two bytes
+            registersAt = COUNTS_BYTES + PAIR_BYTES * ((transfers + 1) / 2);
+            feesAt = registersAt + REGISTER_BYTES * registers;
+            length = feesAt + FEE_BYTES * fees;
+        }
         if (data.length != length) revert ILedger.WrongDataLength(data.length, length);
         if (transfers % 2 == 1 && bytes13(data[registersAt - PAIR_BYTES:]) != 0) revert ILedger.PaddingNotZero();
     }
@@ -132,7 +139,7 @@ library Words {
                     sum := run(at, first, z, m)
                     leave
                 }
-                for { let odd := add(first, mod(sub(at, first), 260)) } gt(at, odd) {} {
+                for { let odd := add(first, mod(sub(at, first), 260)) } iszero(eq(at, odd)) {} {
                     at := sub(at, 260)
                     sum := ten(at, sum, z, m)
                 }

@@ -83,7 +83,7 @@ abstract contract Exodus is Ledger {
         if (!mark(exitedBits, idx)) revert AlreadyExited(idx);
         uint256 g = Challenges.exit(root, idx, dyn, owner);
         uint256 value = addmod(dyn, mulmod(g, uint160(owner), Bn254.R), Bn254.R);
-        if (!Kzg.opensSlot(commitments, idx, value, g, opening, Keys.readShared(keys, k).tau)) revert OpeningInvalid();
+        if (!Kzg.opensSlot(commitments, idx, value, g, opening, Keys.readShared(keys, k))) revert OpeningInvalid();
         claimable[token][owner] += uint128(dyn);
         emit Exited(idx, owner, token, uint128(dyn));
     }

@@ -68,7 +68,8 @@ abstract contract Ledger is ILedger {
     mapping(uint16 token => uint256) public override escrow;
     uint256 internal feesPaid;
 
-    bool private transient entered;
+    /// 0 or 1, a whole word: a smaller type would be read whenever it is written.
+    uint256 private transient entered;
 
     constructor(Settings memory settings) {
         domain = settings.domain;
@@ -91,13 +92,13 @@ abstract contract Ledger is ILedger {
     modifier nonReentrant() {
         enter();
         _;
-        entered = false;
+        entered = 0;
     }
 
     /// Not in the modifier itself, whose code every entry point repeats.
     function enter() private {
-        if (entered) revert Reentered();
-        entered = true;
+        if (entered != 0) revert Reentered();
+        entered = 1;
     }
 
     // ---- views ----
@@ -200,6 +201,7 @@ abstract contract Ledger is ILedger {
     function requireQueued(uint256 from, QueueEntry[] calldata entries) internal view returns (uint256 end, bytes32 digest) {
         end = from + entries.length;
         digest = queueDigest[from];
+        if (entries.length == 0) return (end, digest);
         for (uint256 i; i < entries.length; ++i) {
             digest = Challenges.queueDigest(digest, Challenges.sentEntryHash(entries[i]));
         }

@@ -55,9 +55,10 @@ abstract contract Operator is Ledger, IRollup {
     function recordHash(Commit calldata batch, uint256 lastToken) private view returns (bytes32) {
         uint256 shape = shapeOf(batch.circuit);
         (uint256[] memory words, Operations.Counts memory counts) = Operations.build(batch, shape, k);
-        uint256[18] memory record = Challenges.newRecord(batch, Operations.hash(batch.choices, words));
+        bytes calldata data = batch.data;
+        uint256[18] memory record = Challenges.newRecord(batch, Operations.hash(batch.choices, words), data);
         uint256 zeta = Challenges.zeta(Challenges.rho(domain, Challenges.hashWords(record, 14)), batch.cq);
-        record[16] = Words.posted(batch.data, shape, lastToken, zeta);
+        record[16] = Words.posted(data, shape, lastToken, zeta);
         record[17] = Words.built(words, counts, shape, zeta);
         return Challenges.hashWords(record, 18);
     }

@@ -19,6 +19,8 @@ abstract contract Prover is Ledger, IRollup {
         Counters.Values at;
         bytes32 root;
         uint256 seed;
+        /// Weight of the first proof.
+        uint256 first;
         Bn254.Pairs pairs;
         Groth16.Sum[] circuits;
         Kzg.Sum kzg;
@@ -49,9 +51,10 @@ abstract contract Prover is Ledger, IRollup {
         p.at = at;
         p.root = stateRoot;
         if (Challenges.stateRoot(k, before) != p.root) revert OldCommitmentsMismatch();
-        // every proof, opening and record lies in this calldata, whichever function was called; so the weights depend on all of them
-        p.seed = uint256(keccak256(msg.data));
-        p.pairs = Bn254.newPairs(batches.length - first + circuitCount + 3);
+        p.seed = Challenges.seed(batches, first);
+        uint256 count = batches.length - first;
+        p.first = Challenges.firstWeight(p.seed, count);
+        p.pairs = Bn254.newPairs(count + circuitCount + 3);
         p.circuits = new Groth16.Sum[](circuitCount);
         for (; first < batches.length; ++first) {
             BatchProof calldata batch = batches[first];
@@ -70,31 +73,34 @@ abstract contract Prover is Ledger, IRollup {
         uint256 number = batch.record.header.number;
         if (number != expected) revert WrongNumber(number, expected);
         if (number > last) revert NotCommitted(number);
-        uint256[18] memory record = Challenges.words(batch.record);
-        if (Challenges.hashWords(record, 18) != batchHash[number]) revert RecordMismatch(number);
+        (bytes32 header, bytes32 record) = Challenges.hashes(batch.record);
+        if (record != batchHash[number]) revert RecordMismatch(number);
         if (batch.record.header.oldRoot != p.root) revert OldRootMismatch(number);
         if (batch.e >= Bn254.R) revert PublicInputOutOfRange(batch.e);
         if (batch.z >= Bn254.R) revert PublicInputOutOfRange(batch.z);
         if (batch.delta >= Bn254.R) revert PublicInputOutOfRange(batch.delta);
-        requirePoint(number, Point.A, batch.groth16[0], batch.groth16[1]);
-        requirePoint(number, Point.C, batch.groth16[6], batch.groth16[7]);
+        uint256[8] calldata proof = batch.groth16;
+        requirePoint(number, Point.A, proof[0], proof[1]);
+        requirePoint(number, Point.C, proof[6], proof[7]);
         requirePoint(number, Point.Opening, batch.opening[0], batch.opening[1]);
-        return Challenges.hashWords(record, 14);
+        return header;
     }
 
-    /// Weights of the i-th batch of the call: a_i = weight(2i), a_1 = 1; b_i = weight(2i + 1).
+    /// The weights (a_i, b_i) of a batch are those of its place, but a_1 is what makes the sum of all a_i 1.
     function addBatch(Proving memory p, uint256[6] calldata before, BatchProof calldata batch) private {
         // every batch pushes one pair
         uint256 i = p.pairs.count;
-        setChallenge(p.challenge, checkBatch(p, batch, ++p.at.proven, p.at.committed), batch);
-        uint256[8] memory inputs =
-            [p.challenge.rho, p.challenge.zeta, batch.record.header.h, batch.e, batch.z, batch.delta, batch.record.yDa, batch.record.yOps];
-        uint256 weight = i == 0 ? 1 : Challenges.weight(p.seed, 2 * i);
-        Groth16.add(p.circuits[batch.record.header.circuit - 1], p.pairs, batch.groth16, inputs, weight);
-        Kzg.add(p.kzg, before, batch, p.challenge, Challenges.weight(p.seed, 2 * i + 1));
+        Kzg.Challenge memory challenge = p.challenge;
+        uint256 number = p.at.proven + 1;
+        setChallenge(challenge, checkBatch(p, batch, number, p.at.committed), batch);
+        (uint256 proof, uint256 opening) = Challenges.weights(p.seed, i);
+        Groth16.add(p.circuits[batch.record.header.circuit - 1], p.pairs, batch, challenge.rho, challenge.zeta, i == 0 ? p.first : proof);
+        Kzg.add(p.kzg, before, batch, challenge, opening);
+        p.at.proven = number;
         p.at.queueProven += batch.record.header.taken;
-        p.root = Challenges.stateRoot(k, batch.record.header.commitments);
-        emit Proven(p.at.proven, p.root);
+        bytes32 root = Challenges.stateRoot(k, batch.record.header.commitments);
+        p.root = root;
+        emit Proven(number, root);
     }
 
     function setChallenge(Kzg.Challenge memory challenge, bytes32 header, BatchProof calldata batch) private view {
@@ -105,17 +111,13 @@ abstract contract Prover is Ledger, IRollup {
 
     /// The one pairing check; `last` are the commitments after the last batch.
     function holds(Proving memory p, uint256[6] calldata last) private view returns (bool) {
-        Keys.Shared memory shared = Keys.readShared(keys, k);
-        uint256 weights;
+        uint256[12] memory shared = Keys.readShared(keys, k);
         for (uint256 c; c < p.circuits.length; ++c) {
-            if (!p.circuits[c].used) continue;
-            weights = addmod(weights, p.circuits[c].scalars[0], Bn254.R);
-            Groth16.close(p.circuits[c], p.pairs, p.kzg.g2, Keys.readCircuit(keys, c + 1));
+            if (p.circuits[c].used) Groth16.close(p.circuits[c], p.pairs, p.kzg.g2, Keys.readCircuit(keys, c + 1));
         }
-        Bn254.Sum memory alphas;
-        Bn254.addMul(alphas, shared.alpha[0], shared.alpha[1], weights);
-        Bn254.push(p.pairs, alphas.x, alphas.y, shared.beta[0], shared.beta[1], shared.beta[2], shared.beta[3]);
-        Kzg.close(p.kzg, p.pairs, last, shared.l0, shared.tau);
+        // once, whatever the number of proofs: their weights add up to 1
+        Bn254.push(p.pairs, shared[0], shared[1], shared[2], shared[3], shared[4], shared[5]);
+        Kzg.close(p.kzg, p.pairs, last, shared);
         Bn254.push(p.pairs, p.kzg.g2.x, p.kzg.g2.y, Bn254.G2_X1, Bn254.G2_X0, Bn254.G2_Y1, Bn254.G2_Y0);
         return Bn254.productIsOne(p.pairs);
     }
