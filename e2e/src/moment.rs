@@ -50,14 +50,14 @@ pub(crate) async fn is_now(pool: &PgPool, moment: Moment) -> anyhow::Result<bool
             marks.sealed > marks.committed
         }
         Moment::AllComputed => batches::members(connection, None).await?.is_empty() && batches::uncomputed(connection).await?.is_empty(),
-        Moment::CommitInFlight => is_in_flight(pool, TxKind::Commit).await?,
+        Moment::CommitInFlight => is_in_flight(pool, [TxKind::Commit, TxKind::CommitAndProve]).await?,
         Moment::Leased => jobs::depths(connection).await?.iter().any(|depth| depth.leased > 0),
         Moment::LeaseExpired => jobs::depths(connection).await?.iter().any(|depth| depth.expired > 0),
         Moment::ProofStored => {
             let next = batches::marks(connection).await?.proven + 1;
             batches::status(connection, next).await?.is_some_and(|batch| batch.proof_stored_at.is_some())
         }
-        Moment::ProofInFlight => is_in_flight(pool, TxKind::Prove).await?,
+        Moment::ProofInFlight => is_in_flight(pool, [TxKind::Prove, TxKind::CommitAndProve]).await?,
         Moment::AllFinal => {
             let marks = batches::marks(connection).await?;
             marks.sealed == marks.finalised
@@ -65,8 +65,8 @@ pub(crate) async fn is_now(pool: &PgPool, moment: Moment) -> anyhow::Result<bool
     })
 }
 
-async fn is_in_flight(pool: &PgPool, kind: TxKind) -> anyhow::Result<bool> {
+async fn is_in_flight(pool: &PgPool, kinds: [TxKind; 2]) -> anyhow::Result<bool> {
     let beyond = u64::from(u32::MAX);
     let live = l1::live_transactions(&mut *pool.acquire().await?, &operator()?, beyond, beyond).await?;
-    Ok(live.iter().any(|transaction| transaction.kind == kind && transaction.mined().is_none()))
+    Ok(live.iter().any(|transaction| kinds.contains(&transaction.kind) && transaction.mined().is_none()))
 }

@@ -19,8 +19,18 @@ const WORD_BYTES: u64 = 19;
 
 /// `commit(Commit)`.
 pub(crate) fn commit(input: &CommitInput) -> Bytes {
+    abi::CommitCall { batch: batch(input) }.encode().into()
+}
+
+/// `commitAndProve(Commit, oldCommitments, BatchProof[])`.
+pub(crate) fn commit_and_prove(input: &CommitInput, old_commitments: &[Word; 6], inputs: &[ProofInput]) -> Bytes {
+    let batches = inputs.iter().map(batch_proof).collect();
+    abi::CommitAndProveCall { batch: batch(input), old_commitments: old_commitments.map(U256::from), batches }.encode().into()
+}
+
+fn batch(input: &CommitInput) -> abi::Commit {
     let header = header(&input.record);
-    let commit = abi::Commit {
+    abi::Commit {
         number: header.number,
         circuit: header.circuit,
         old_root: header.old_root,
@@ -32,8 +42,7 @@ pub(crate) fn commit(input: &CommitInput) -> Bytes {
         choices: input.choices.iter().map(U256::from).collect(),
         withdrawals: input.withdrawals.iter().map(withdrawal).collect(),
         data: input.data.clone().into(),
-    };
-    abi::CommitCall { batch: commit }.encode().into()
+    }
 }
 
 /// An upper bound of a commit's execution gas.

@@ -11,12 +11,24 @@ pub(crate) struct Job {
     pub(crate) first: u64,
     /// Last batch it concerns.
     pub(crate) last: u64,
+    /// The batch that it commits beside the proofs of those; 0 unless it is of that kind.
+    pub(crate) commits: u64,
 }
 
 impl Job {
     /// What a saved transaction does.
     pub(crate) fn of(transaction: &Transaction) -> Self {
-        Self { kind: transaction.kind, first: transaction.first_batch, last: transaction.last_batch }
+        Self { kind: transaction.kind, first: transaction.first_batch, last: transaction.last_batch, commits: transaction.commits }
+    }
+
+    pub(crate) fn new(kind: TxKind, first: u64, last: u64) -> Self {
+        Self { kind, first, last, commits: 0 }
+    }
+
+    /// What does the same in two transactions, the one that is in a hurry first; nothing unless it is a commit beside proofs.
+    pub(crate) fn halves(&self) -> Option<[Self; 2]> {
+        let commit = Self::new(TxKind::Commit, self.commits, self.commits);
+        (self.kind == TxKind::CommitAndProve).then_some([commit, Self::new(TxKind::Prove, self.first, self.last)])
     }
 }
 
@@ -39,6 +51,8 @@ pub(crate) struct Situation {
     pub(crate) waiting: Vec<Job>,
     /// True if our newest mined commit failed: then one at a time, each simulated first.
     pub(crate) cautious: bool,
+    /// True if our newest mined commit beside proofs failed: then each for itself.
+    pub(crate) apart: bool,
 }
 
 /// Bounds on what is on its way at once.
@@ -54,10 +68,16 @@ pub(crate) struct Limits {
 
 impl Situation {
     /// The transactions to make now, in order. Commits follow one another at once; proofs wait for the commits of their batches and for the
-    /// proof call before them, so that ready batches gather in one call.
+    /// proof call before them, so that ready batches gather in one call. What is due at the same time, and behind nothing, shares one transaction;
+    /// neither ever waits for the other.
     pub(crate) fn jobs(&self, limits: &Limits) -> Vec<Job> {
-        let mut jobs = self.commits(limits);
-        jobs.extend(self.proof(limits));
+        let (mut jobs, proof) = (self.commits(limits), self.proof(limits));
+        match (jobs.first_mut(), proof) {
+            (Some(commit), Some(proof)) if self.may_share(commit) => {
+                *commit = Job { kind: TxKind::CommitAndProve, commits: commit.first, ..proof };
+            }
+            (_, proof) => jobs.extend(proof),
+        }
         jobs.extend(self.settles(TxKind::Settle, &self.unsettled, limits));
         jobs.extend(self.settles(TxKind::Refund, &self.unrefunded, limits));
         jobs
@@ -67,24 +87,37 @@ impl Situation {
         self.waiting.iter().filter(move |job| job.kind == kind)
     }
 
+    fn may_share(&self, commit: &Job) -> bool {
+        !self.apart && !self.cautious && commit.first == self.committed + 1 && self.waiting_commits().next().is_none()
+    }
+
+    /// Numbers of the batches whose commits are on their way.
+    fn waiting_commits(&self) -> impl Iterator<Item = u64> {
+        self.waiting.iter().filter_map(|job| match job.kind {
+            TxKind::Commit => Some(job.first),
+            TxKind::CommitAndProve => Some(job.commits),
+            _ => None,
+        })
+    }
+
     fn commits(&self, limits: &Limits) -> Vec<Job> {
-        let waiting: Vec<u64> = self.waiting_of(TxKind::Commit).map(|job| job.first).collect();
+        let waiting: Vec<u64> = self.waiting_commits().collect();
         let bound = if self.cautious { 1 } else { limits.commits_in_flight };
         let due = (self.committed + 1..=self.committable).filter(|number| !waiting.contains(number));
-        due.take(bound.saturating_sub(waiting.len())).map(|number| Job { kind: TxKind::Commit, first: number, last: number }).collect()
+        due.take(bound.saturating_sub(waiting.len())).map(|number| Job::new(TxKind::Commit, number, number)).collect()
     }
 
     fn proof(&self, limits: &Limits) -> Option<Job> {
         let last = self.provable.min(self.committed).min(self.proven + limits.batches_per_proof);
-        let idle = self.waiting_of(TxKind::Prove).next().is_none();
-        (idle && last > self.proven).then_some(Job { kind: TxKind::Prove, first: self.proven + 1, last })
+        let idle = self.waiting_of(TxKind::Prove).chain(self.waiting_of(TxKind::CommitAndProve)).next().is_none();
+        (idle && last > self.proven).then(|| Job::new(TxKind::Prove, self.proven + 1, last))
     }
 
     fn settles(&self, kind: TxKind, open: &[u64], limits: &Limits) -> Vec<Job> {
         let in_flight: Vec<u64> = self.waiting_of(kind).map(|job| job.first).collect();
         let free = limits.settles_in_flight.saturating_sub(in_flight.len());
         let due = open.iter().filter(|number| **number <= self.proven && !in_flight.contains(number));
-        due.take(free).map(|&number| Job { kind, first: number, last: number }).collect()
+        due.take(free).map(|&number| Job::new(kind, number, number)).collect()
     }
 }
 
@@ -95,11 +128,21 @@ mod tests {
     const LIMITS: Limits = Limits { commits_in_flight: 3, batches_per_proof: 4, settles_in_flight: 2 };
 
     fn situation() -> Situation {
-        Situation { committed: 5, proven: 2, committable: 5, provable: 2, unsettled: vec![], unrefunded: vec![], waiting: vec![], cautious: false }
+        Situation {
+            committed: 5,
+            proven: 2,
+            committable: 5,
+            provable: 2,
+            unsettled: vec![],
+            unrefunded: vec![],
+            waiting: vec![],
+            cautious: false,
+            apart: false,
+        }
     }
 
     fn job(kind: TxKind, first: u64, last: u64) -> Job {
-        Job { kind, first, last }
+        Job::new(kind, first, last)
     }
 
     #[test]
@@ -136,6 +179,28 @@ mod tests {
         assert_eq!(now.jobs(&LIMITS), vec![job(TxKind::Prove, 3, 6)]);
         now.waiting = vec![job(TxKind::Prove, 3, 5)];
         assert_eq!(now.jobs(&LIMITS), vec![]);
+    }
+
+    #[test]
+    fn a_commit_and_a_proof_due_at_once_share_a_transaction() {
+        let both = Job { kind: TxKind::CommitAndProve, first: 3, last: 4, commits: 6 };
+        let mut now = Situation { committable: 7, provable: 4, ..situation() };
+        assert_eq!(now.jobs(&LIMITS), vec![both, job(TxKind::Commit, 7, 7)]);
+        assert_eq!(both.halves(), Some([job(TxKind::Commit, 6, 6), job(TxKind::Prove, 3, 4)]));
+        // neither is sent twice, and what becomes due meanwhile waits only for what it builds on
+        now.waiting = vec![both];
+        now.provable = 5;
+        assert_eq!(now.jobs(&LIMITS), vec![job(TxKind::Commit, 7, 7)]);
+    }
+
+    #[test]
+    fn a_commit_and_a_proof_go_apart_behind_other_commits_and_after_a_failure() {
+        let now = Situation { committable: 6, provable: 4, ..situation() };
+        let apart = vec![job(TxKind::Commit, 6, 6), job(TxKind::Prove, 3, 4)];
+        assert_eq!(Situation { apart: true, ..now.clone() }.jobs(&LIMITS), apart);
+        assert_eq!(Situation { cautious: true, ..now.clone() }.jobs(&LIMITS), apart);
+        let behind = Situation { committable: 7, waiting: vec![job(TxKind::Commit, 6, 6)], ..now };
+        assert_eq!(behind.jobs(&LIMITS), vec![job(TxKind::Commit, 7, 7), job(TxKind::Prove, 3, 4)]);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! | `sheaf_l1_pending_transactions` | transactions of ours that are not mined |
 //! | `sheaf_l1_head`, `sheaf_l1_batches`, label `state` = committed, proven | where L1 stands |
 //! | `sheaf_l1_endpoints`, label `state` = fine, failing | the L1 nodes that answer, and those that did not when last asked |
-//! | `sheaf_l1_cost_gas`, `sheaf_l1_cost_wei`, label `kind` = commit, prove, settle, refund | what L1 has cost |
+//! | `sheaf_l1_cost_gas`, `sheaf_l1_cost_wei`, label `kind` = commit, prove, commit_and_prove, settle, refund | what L1 has cost |
 //! | `sheaf_l1_batch_cost_wei` | the mean of a proven batch |
 //! | `sheaf_operator_balance_wei` | what the operator can still pay |
 //! | `sheaf_operator_batches_affordable`, `sheaf_operator_balance_low` | for how many batches that lasts, and 1 if for few |
@@ -73,7 +73,7 @@ pub struct Costs {
 /// What one kind of transaction has cost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KindCost {
-    /// `commit`, `prove`, `settle` or `refund`.
+    /// `commit`, `prove`, `commit_and_prove`, `settle` or `refund`.
     pub kind: &'static str,
     /// How many were mined.
     pub transactions: u64,

@@ -8,7 +8,7 @@
 //!                                   fee bump, saved    └─ nonce used by a foreign transaction ──> lost
 //! ```
 //!
-//! Two parts: `waiting` moves on what was saved, this file decides what is due and launches it.
+//! Three parts: `waiting` moves on what was saved, this file decides what is due, `launch` sends it.
 //!
 //! A transaction is saved with its nonce before it is sent, so a crash at any point leaves a row to go on from. Whether a sending arrived is
 //! never guessed: it is asked by hash (any attempt) and by nonce. Sending the same bytes twice is harmless. The first in line is *stuck* no
@@ -23,15 +23,14 @@
 //! falls back, what it forgot waits again: mined rows are looked for again while they are young, and whenever their nonce is unused on L1. A nonce that
 //! is unused below waiting ones is a *hole*: a due transaction takes it, else one that does nothing.
 
+mod launch;
 mod waiting;
 
-use crate::calldata;
-use crate::fees::{Market, suggest};
-use crate::gas::{MAX_TRANSACTION_GAS, STANDARD_TOKEN_GAS, TRANSACTION_GAS, calldata_tokens, floor_gas};
+use crate::fees::Market;
+use crate::gas::{MAX_TRANSACTION_GAS, STANDARD_TOKEN_GAS, calldata_tokens, floor_gas};
 use crate::key::{Draft, KeyError, L1Key};
 use crate::lead::Lead;
 use crate::policy::{Job, Limits, Situation};
-use crate::revert::Revert;
 use crate::rollup::{Progress, Rollup, ViewError};
 use crate::rpc::{BlockHead, CallRequest, Quorum, Rpc, RpcError, to_u128};
 use crate::status::{Board, Costs};
@@ -92,12 +91,6 @@ impl SubmitterOptions {
         Limits { commits_in_flight: self.max_commits_in_flight, batches_per_proof: self.max_batches_per_proof, settles_in_flight: 4 }
     }
 }
-
-/// The contract's error for a batch whose queue entries are not those of L1.
-const QUEUE_MISMATCH: &str = "QueueMismatch";
-
-/// The contract's errors for what nothing is left to do of.
-const DONE_ALREADY: [&str; 3] = ["NothingToProve", "NothingToSettle", "NothingToRefund"];
 
 /// Why a round failed; the next one starts afresh from the saved rows.
 #[derive(Debug, thiserror::Error)]
@@ -250,7 +243,14 @@ impl Submitter {
     }
 
     /// Signs and saves, with the caller's database transaction.
-    async fn save(&self, rows: &mut PgTransaction<'_>, job: Job, draft: &Draft, replaces: Option<i64>) -> Result<(i64, Bytes), SubmitError> {
+    async fn save(
+        &self,
+        rows: &mut PgTransaction<'_>,
+        job: Job,
+        draft: &Draft,
+        commit_gas: u64,
+        replaces: Option<i64>,
+    ) -> Result<(i64, Bytes), SubmitError> {
         let signed = self.key.sign(draft).map_err(SubmitError::Key)?;
         let row = NewTransaction {
             sender: self.address(),
@@ -258,6 +258,8 @@ impl Submitter {
             kind: job.kind,
             first_batch: job.first,
             last_batch: job.last,
+            commits: job.commits,
+            commit_gas,
             hash: signed.hash.0,
             raw: signed.raw.to_vec(),
             gas_limit: draft.gas_limit,
@@ -289,26 +291,6 @@ impl Submitter {
         rows.commit().await.map_err(store)
     }
 
-    /// Sends what is due, in order. A refusal holds up only the rest of its kind. A commit that follows waiting ones may not overtake them in a
-    /// hole; everything else may.
-    async fn launch_due(&mut self, round: &Round) -> Result<(), SubmitError> {
-        let situation = self.situation(round).await?;
-        let mut refused = Vec::new();
-        for job in situation.jobs(&self.options.limits()) {
-            if refused.contains(&job.kind) {
-                continue;
-            }
-            let follows = job.kind == TxKind::Commit && job.first > situation.committed + 1;
-            if follows {
-                self.fill_holes(round).await?;
-            }
-            if !self.launch(job, follows, round).await? {
-                refused.push(job.kind);
-            }
-        }
-        self.fill_holes(round).await
-    }
-
     async fn situation(&mut self, round: &Round) -> Result<Situation, SubmitError> {
         let progress = &round.progress;
         let live = self.live(round).await?;
@@ -331,7 +313,8 @@ impl Submitter {
             let done = |number: &u64| live.iter().any(|tx| tx.kind == kind && tx.first_batch == *number && unseen(tx));
             numbers.into_iter().filter(|number| !done(number)).collect()
         };
-        self.failing = [TxKind::Commit, TxKind::Prove, TxKind::Settle, TxKind::Refund].into_iter().filter_map(|kind| failing(&live, kind)).collect();
+        let kinds = [TxKind::Commit, TxKind::Prove, TxKind::CommitAndProve, TxKind::Settle, TxKind::Refund];
+        self.failing = kinds.into_iter().filter_map(|kind| failing(&live, kind)).collect();
         Ok(Situation {
             committed: progress.committed,
             proven: progress.proven,
@@ -340,87 +323,9 @@ impl Submitter {
             unsettled: open(ready.unsettled, TxKind::Settle),
             unrefunded: open(ready.unrefunded, TxKind::Refund),
             cautious: self.is_failing(TxKind::Commit).is_some(),
+            apart: self.is_failing(TxKind::CommitAndProve).is_some(),
             waiting,
         })
-    }
-
-    /// Builds, simulates, signs, saves and sends one transaction. False if the contract or the node would refuse it.
-    async fn launch(&mut self, job: Job, follows: bool, round: &Round) -> Result<bool, SubmitError> {
-        let Some((data, bound)) = self.build(job).await? else { return Ok(false) };
-        let simulated = if follows { Some(bound) } else { self.simulate(job, &data).await? };
-        let Some(gas_limit) = simulated else { return Ok(false) };
-        let mut rows = self.lead.begin().await.map_err(store)?;
-        let nonce = l1::free_nonce(&mut rows, &self.address(), round.mined_nonce).await.map_err(store)?.nonce;
-        let draft = self.draft(nonce, self.rollup.h160(), data, gas_limit, round);
-        let (id, raw) = self.save(&mut rows, job, &draft, None).await?;
-        rows.commit().await.map_err(store)?;
-        self.send(id, &raw, false).await
-    }
-
-    /// Uses up every nonce in front of waiting transactions that nothing has taken, for nothing.
-    async fn fill_holes(&mut self, round: &Round) -> Result<(), SubmitError> {
-        loop {
-            let mut rows = self.lead.begin().await.map_err(store)?;
-            let free = l1::free_nonce(&mut rows, &self.address(), round.mined_nonce).await.map_err(store)?;
-            if !free.is_hole {
-                return Ok(());
-            }
-            let nothing = Job { kind: TxKind::Cancel, first: 0, last: 0 };
-            let draft = self.draft(free.nonce, H160(self.address().0), Bytes::new(), TRANSACTION_GAS, round);
-            let (id, raw) = self.save(&mut rows, nothing, &draft, None).await?;
-            rows.commit().await.map_err(store)?;
-            tracing::warn!(nonce = free.nonce, "using up a nonce that waiting transactions need used");
-            if !self.send(id, &raw, false).await? {
-                return Ok(());
-            }
-        }
-    }
-
-    fn draft(&self, nonce: u64, to: H160, data: Bytes, gas_limit: u64, round: &Round) -> Draft {
-        let fees = suggest(&round.market, self.options.max_fee_wei);
-        Draft { chain_id: self.rollup.rpc().chain_id(), nonce, to: Some(to), value: U256::zero(), data, gas_limit, fees }
-    }
-
-    /// Calldata, and a gas limit for the case that it cannot be simulated; `None` if the rows are not there.
-    async fn build(&self, job: Job) -> Result<Option<(Bytes, u64)>, SubmitError> {
-        let mut rows = self.lead.begin().await.map_err(store)?;
-        let built = match job.kind {
-            TxKind::Commit => {
-                l1::commit_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::commit(&i), calldata::commit_gas(&i))))
-            }
-            TxKind::Prove => l1::proof_inputs(&mut rows, job.first, job.last).await.map(|found| found.map(|(old, i)| (calldata::prove(&old, &i), 0))),
-            TxKind::Settle => l1::settle_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::settle(&i), 0))),
-            TxKind::Refund => l1::refund_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::refund(&i), 0))),
-            TxKind::Cancel => Ok(None),
-        };
-        Ok(built.map_err(store)?.map(|(data, execution)| {
-            let standard = TRANSACTION_GAS + STANDARD_TOKEN_GAS * calldata_tokens(&data) + execution;
-            let bound = standard.max(floor_gas(&data));
-            (data, bound)
-        }))
-    }
-
-    /// Gas limit for the call on top of the newest block; `None` if it would be refused, which is shown on the board.
-    async fn simulate(&mut self, job: Job, data: &Bytes) -> Result<Option<u64>, SubmitError> {
-        let Job { kind, first, last } = job;
-        let failed = self.is_failing(kind);
-        let error = match self.rollup.rpc().estimate_gas(&self.request(data.clone()), failed.is_some()).await {
-            Ok(gas) => return Ok(Some(gas_limit(gas, data).max(failed.unwrap_or(0)))),
-            Err(error @ RpcError::Refused { .. }) => error,
-            Err(error) => return Err(SubmitError::Rpc(error)),
-        };
-        let revert = Revert::of(&error);
-        if revert.as_ref().is_some_and(|revert| DONE_ALREADY.contains(&revert.name.as_str())) {
-            tracing::debug!(kind = kind.name(), first, last, "done already; its events are not followed yet");
-            return Ok(None);
-        }
-        if revert.as_ref().is_some_and(|revert| revert.name == QUEUE_MISMATCH) {
-            self.board.edit(|status| status.alarm = Some(queue_alarm(first)));
-        }
-        metrics::counter!("sheaf_l1_refused_total", "kind" => kind.name()).increment(1);
-        let reason = revert.map_or_else(|| error.to_string(), |revert| revert.to_string());
-        self.block(format!("{} of batches {first} to {last} would be refused: {reason}", kind.name()));
-        Ok(None)
     }
 
     /// The least gas limit to try next, if the newest mined transaction of this kind failed.
@@ -471,14 +376,6 @@ async fn pause(hints: &mut Option<Hints>, poll_ms: u64) {
         Some(hints) => hints.wait(&["batches", "proofs"], at_most).await,
         None => tokio::time::sleep(at_most).await,
     }
-}
-
-/// What a person must know who reads it first: a limit of the protocol, not a fault of L1 or the database alone.
-fn queue_alarm(batch: u64) -> String {
-    format!(
-        "batch {batch} took queue entries that L1 does not hold in this order: a reorg deeper than the deposits' confirmations dropped or reordered \
-         credited deposits. No commit from batch {batch} on can be posted until L1 holds them again; proofs and settlements of earlier batches go on"
-    )
 }
 
 /// The kind, if its newest mined transaction failed, with twice the gas limit of one that ran out of gas: a node's estimate was too low.

@@ -42,7 +42,7 @@ pub async fn costs(connection: &mut PgConnection) -> Result<Costs, sqlx::Error> 
 /// What one kind of transaction cost a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cost {
-    /// `commit`, `prove`, `settle` or `refund`.
+    /// `commit`, `prove`, `settle` or `refund`; a commit beside proofs is one of each.
     pub kind: String,
     /// Mined transactions about it, those that reverted included.
     pub transactions: u64,
@@ -52,17 +52,21 @@ pub struct Cost {
     pub wei: u128,
 }
 
-/// What a batch has cost on L1 so far. A transaction about several batches is split evenly; what does not divide goes to the first of them, one
-/// unit each, so that the shares make the whole.
+/// What a batch has cost on L1 so far. Of a commit beside proofs the commit pays what it alone was to cost, the proofs the rest. A transaction about
+/// several batches is split evenly; what does not divide goes to the first of them, one unit each, so that the shares make the whole.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn of_batch(connection: &mut PgConnection, number: u64) -> Result<Vec<Cost>, sqlx::Error> {
     let query = "SELECT kind, count(*) AS transactions, sum(div(gas, n) + CASE WHEN place < mod(gas, n) THEN 1 ELSE 0 END)::bigint AS gas,
                         sum(div(wei, n) + CASE WHEN place < mod(wei, n) THEN 1 ELSE 0 END)::text AS wei
-                 FROM (SELECT kind, gas_used::numeric AS gas, gas_used * effective_gas_price AS wei, batch_to - batch_from + 1 AS n,
+                 FROM (SELECT CASE WHEN commits IS NULL THEN kind ELSE 'prove' END AS kind, gas_used::numeric - CASE WHEN commits IS NULL THEN 0 ELSE least(gas_used, commit_gas) END AS gas,
+                              (gas_used - CASE WHEN commits IS NULL THEN 0 ELSE least(gas_used, commit_gas) END) * effective_gas_price AS wei, batch_to - batch_from + 1 AS n,
                               $1 - batch_from AS place
-                       FROM l1_transactions WHERE state IN ('mined', 'failed') AND int8range(batch_from, batch_to, '[]') @> $1::bigint) shares
+                       FROM l1_transactions WHERE state IN ('mined', 'failed') AND int8range(batch_from, batch_to, '[]') @> $1::bigint
+                       UNION ALL
+                       SELECT 'commit', least(gas_used, commit_gas)::numeric, least(gas_used, commit_gas) * effective_gas_price, 1, 0
+                       FROM l1_transactions WHERE state IN ('mined', 'failed') AND commits = $1) shares
                  GROUP BY kind ORDER BY kind";
     let rows = sqlx::query(query).bind(int(number)).fetch_all(connection).await?;
     let cost = |row| {

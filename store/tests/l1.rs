@@ -18,6 +18,8 @@ fn commit(nonce: u64, batch: u64) -> NewTransaction {
         kind: TxKind::Commit,
         first_batch: batch,
         last_batch: batch,
+        commits: 0,
+        commit_gas: 0,
         hash: [nonce as u8 + 1; 32],
         raw: vec![2],
         gas_limit: 21_000,

@@ -149,7 +149,7 @@ impl Submitter {
         let draft = Draft { fees, gas_limit, ..draft };
         let job = Job::of(transaction);
         let mut rows = self.lead.begin().await.map_err(store)?;
-        let (id, raw) = self.save(&mut rows, job, &draft, Some(newest.id)).await?;
+        let (id, raw) = self.save(&mut rows, job, &draft, 0, Some(newest.id)).await?;
         rows.commit().await.map_err(store)?;
         metrics::counter!("sheaf_l1_replacements_total").increment(1);
         tracing::info!(nonce = transaction.nonce, max_fee_wei = fees.max_fee_per_gas, "replacing a stuck transaction");

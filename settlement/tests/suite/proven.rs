@@ -282,6 +282,74 @@ async fn assert_shares_make_the_whole(world: &World, last: u64, totals: impl Ite
     assert_eq!(shares.into_iter().fold((0, 0), sum), totals.fold((0, 0), sum));
 }
 
+/// A chain without automatic blocks on which batch 1 is committed, while batch 2 is ready for its commit and batch 1 for its proof.
+async fn both_due(pool: PgPool) -> (World, Fixture) {
+    let (world, fixture) = fixture_chain(pool, AnvilOptions::default()).await;
+    world.mine_by_hand().await;
+    store_batch(&world, &fixture, 1).await;
+    world.submitter(|_| {}).step().await.unwrap();
+    world.mine(1).await;
+    store_batch(&world, &fixture, 2).await;
+    (world, fixture)
+}
+
+async fn standing(world: &World) -> (u64, u64) {
+    let progress = world.rollup.progress().await.unwrap();
+    (progress.committed, progress.proven)
+}
+
+async fn waiting(world: &World) -> Vec<TxKind> {
+    world.live().await.into_iter().filter(|tx| tx.mined().is_none()).map(|tx| tx.kind).collect()
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_commit_beside_a_proof_is_replaced_resent_and_done_again_like_any_other(pool: PgPool) {
+    let (world, _) = both_due(pool).await;
+    let hasty = |options: &mut sheaf_settlement::submitter::SubmitterOptions| options.resubmit_after_ms = 0;
+    world.submitter(hasty).step().await.unwrap();
+    assert_eq!(waiting(&world).await, [TxKind::CommitAndProve]);
+    // each of these is a restart; the second finds it stuck, the third finds it gone from the node
+    world.submitter(hasty).step().await.unwrap();
+    let transaction = world.live().await.pop().unwrap();
+    assert_eq!((transaction.first_batch, transaction.last_batch, transaction.commits, transaction.attempts.len()), (1, 1, 2, 2));
+    world.drop_from_pool(&transaction).await;
+    world.submitter(|_| {}).step().await.unwrap();
+    world.mine(1).await;
+    assert_eq!(standing(&world).await, (2, 1));
+
+    world.anvil("anvil_reorg", vec![json!(1), json!([])]).await;
+    assert_eq!(standing(&world).await, (1, 0));
+    world.submitter(|_| {}).step().await.unwrap();
+    world.mine(1).await;
+    world.submitter(|_| {}).step().await.unwrap();
+    assert_eq!(standing(&world).await, (2, 1));
+    assert_eq!(world.status().alarm, None);
+
+    let totals = l1::gas_totals(&mut world.pool.acquire().await.unwrap()).await.unwrap();
+    assert_eq!(totals.iter().map(|total| (total.kind, total.transactions)).collect::<Vec<_>>(), [(TxKind::Commit, 1), (TxKind::CommitAndProve, 1)]);
+    let mut shares = (0, 0);
+    for (number, kinds) in [(1, vec!["commit", "prove"]), (2, vec!["commit"])] {
+        let costs = sheaf_store::costs::of_batch(&mut world.pool.acquire().await.unwrap(), number).await.unwrap();
+        assert_eq!(costs.iter().map(|cost| cost.kind.as_str()).collect::<Vec<_>>(), kinds);
+        assert!(costs.iter().all(|cost| cost.gas > 0));
+        shares = costs.iter().fold(shares, |(gas, wei), cost| (gas + cost.gas, wei + cost.wei));
+    }
+    assert_eq!(shares, totals.iter().fold((0, 0), |(gas, wei), total| (gas + total.used, wei + total.wei)));
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_proof_that_the_contract_refuses_holds_up_no_commit_beside_it(pool: PgPool) {
+    let (world, _) = both_due(pool).await;
+    // a proof of something else: its C is its A
+    let query = "UPDATE proofs SET proof = overlay(proof PLACING substring(proof FROM 1 FOR 64) FROM 193 FOR 64) WHERE batch_number = 1";
+    sqlx::query(query).execute(&world.pool).await.unwrap();
+    world.submitter(|_| {}).step().await.unwrap();
+    assert_eq!(waiting(&world).await, [TxKind::Commit]);
+    world.mine(1).await;
+    assert_eq!(standing(&world).await, (2, 0));
+    assert!(world.status().blocked.unwrap().contains("ProofInvalid"));
+}
+
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_deposit_that_a_batch_refuses_goes_back_once_and_by_itself(pool: PgPool) {
     let (world, fixture) = fixture_world(pool).await;

@@ -20,6 +20,8 @@ pub enum TxKind {
     Commit,
     /// Proves a range of batches.
     Prove,
+    /// Posts one batch and proves a range of earlier ones.
+    CommitAndProve,
     /// Credits one batch's withdrawals.
     Settle,
     /// Gives queue entries of one batch back.
@@ -34,6 +36,7 @@ impl TxKind {
         match self {
             Self::Commit => "commit",
             Self::Prove => "prove",
+            Self::CommitAndProve => "commit_and_prove",
             Self::Settle => "settle",
             Self::Refund => "refund",
             Self::Cancel => "cancel",
@@ -41,7 +44,7 @@ impl TxKind {
     }
 
     fn parse(name: &str) -> Result<Self, sqlx::Error> {
-        [Self::Commit, Self::Prove, Self::Settle, Self::Refund, Self::Cancel]
+        [Self::Commit, Self::Prove, Self::CommitAndProve, Self::Settle, Self::Refund, Self::Cancel]
             .into_iter()
             .find(|kind| kind.name() == name)
             .ok_or_else(|| unreadable("kind"))
@@ -93,6 +96,8 @@ pub struct Transaction {
     pub first_batch: u64,
     /// Last batch it concerns; 0 for [`TxKind::Cancel`].
     pub last_batch: u64,
+    /// The batch that a [`TxKind::CommitAndProve`] commits beside the proofs of those; 0 for any other.
+    pub commits: u64,
     /// Fee offers, oldest and cheapest first; at least one.
     pub attempts: Vec<Attempt>,
 }
@@ -122,6 +127,10 @@ pub struct NewTransaction {
     pub first_batch: u64,
     /// Last batch it concerns; 0 for [`TxKind::Cancel`].
     pub last_batch: u64,
+    /// The batch that a [`TxKind::CommitAndProve`] commits beside the proofs of those; 0 for any other.
+    pub commits: u64,
+    /// What that commit alone was to cost; 0 for any other, and for a further fee offer, which takes it over.
+    pub commit_gas: u64,
     /// Transaction hash.
     pub hash: Word,
     /// Signed bytes.
@@ -149,11 +158,12 @@ pub async fn live_transactions(
     settled: u64,
     mined_nonce: u64,
 ) -> Result<Vec<Transaction>, sqlx::Error> {
-    let query = "SELECT id, nonce, kind, coalesce(batch_from, 0) AS batch_from, coalesce(batch_to, 0) AS batch_to, hash, raw,
+    let query = "SELECT id, nonce, kind, coalesce(batch_from, 0) AS batch_from, coalesce(batch_to, 0) AS batch_to,
+                        coalesce(commits, 0) AS commits, hash, raw,
                         max_fee_per_gas::text AS max_fee, max_priority_fee_per_gas::text AS tip,
                         state, sent_at IS NOT NULL AS sent, block_number, block_hash, gas_used, effective_gas_price::text AS gas_price
                  FROM l1_transactions
-                 WHERE sender = $1 AND state <> 'dropped' AND kind IN ('commit', 'prove', 'settle', 'refund', 'cancel') AND nonce IN (
+                 WHERE sender = $1 AND state <> 'dropped' AND kind IN ('commit', 'prove', 'commit_and_prove', 'settle', 'refund', 'cancel') AND nonce IN (
                      SELECT nonce FROM l1_transactions WHERE sender = $1 AND state IN ('signed', 'sent') UNION ALL
                      SELECT nonce FROM l1_transactions WHERE sender = $1 AND state IN ('mined', 'failed') AND block_number > $2 UNION ALL
                      SELECT nonce FROM l1_transactions WHERE sender = $1 AND state IN ('mined', 'failed') AND nonce >= $3)
@@ -176,6 +186,7 @@ fn transaction(row: &PgRow) -> Result<Transaction, sqlx::Error> {
         kind: TxKind::parse(row.try_get("kind")?)?,
         first_batch: count(row, "batch_from")?,
         last_batch: count(row, "batch_to")?,
+        commits: count(row, "commits")?,
         attempts: vec![attempt(row)?],
     })
 }
@@ -237,8 +248,9 @@ pub async fn save_transaction(tx: &mut PgTransaction<'_>, new: &NewTransaction, 
         sqlx::query(retire).bind(new.sender.0.as_slice()).bind(int(new.nonce)).execute(&mut **tx).await?;
     }
     let query = "INSERT INTO l1_transactions (kind, batch_from, batch_to, sender, nonce, hash, raw, gas_limit, max_fee_per_gas,
-                     max_priority_fee_per_gas, calldata_bytes, calldata_gas, replaces)
-                 VALUES ($1, nullif($2, 0), nullif($3, 0), $4, $5, $6, $7, $8, $9::numeric, $10::numeric, $11, $12, $13)
+                     max_priority_fee_per_gas, calldata_bytes, calldata_gas, replaces, commits, commit_gas)
+                 VALUES ($1, nullif($2, 0), nullif($3, 0), $4, $5, $6, $7, $8, $9::numeric, $10::numeric, $11, $12, $13, nullif($14, 0),
+                     coalesce((SELECT commit_gas FROM l1_transactions WHERE id = $13), nullif($15, 0)))
                  ON CONFLICT (hash) DO UPDATE SET state = 'signed', created_at = now(), sent_at = NULL, reason = NULL, replaces = excluded.replaces
                  WHERE l1_transactions.state = 'dropped' RETURNING id";
     sqlx::query_scalar(query)
@@ -255,6 +267,8 @@ pub async fn save_transaction(tx: &mut PgTransaction<'_>, new: &NewTransaction, 
         .bind(i32::try_from(new.calldata_bytes).unwrap_or(i32::MAX))
         .bind(int(new.calldata_gas))
         .bind(replaces)
+        .bind(int(new.commits))
+        .bind(int(new.commit_gas))
         .fetch_one(&mut **tx)
         .await
 }
@@ -349,7 +363,7 @@ pub async fn gas_totals(connection: &mut PgConnection) -> Result<Vec<GasTotal>, 
     let query = "SELECT kind, count(*) AS transactions, sum(gas_used)::bigint AS used, sum(calldata)::bigint AS calldata,
                         sum(gas_used - 21000 - calldata)::bigint AS execution, sum(gas_used * effective_gas_price)::text AS wei
                  FROM (SELECT kind, gas_used, effective_gas_price, CASE WHEN gas_used = 21000 + calldata_gas * 5 / 2 THEN gas_used - 21000 ELSE calldata_gas END AS calldata
-                       FROM l1_transactions WHERE state IN ('mined', 'failed') AND kind IN ('commit', 'prove', 'settle', 'refund')) mined
+                       FROM l1_transactions WHERE state IN ('mined', 'failed') AND kind IN ('commit', 'prove', 'commit_and_prove', 'settle', 'refund')) mined
                  GROUP BY kind ORDER BY kind";
     let rows = sqlx::query(query).fetch_all(connection).await?;
     rows.iter().map(gas_total).collect()
