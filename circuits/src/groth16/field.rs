@@ -49,10 +49,6 @@ pub trait Machine: Copy + Send + Sync + std::fmt::Debug + 'static {
     /// `log2` of what the product of data by data lacks; even.
     const SHORT: u32;
 
-    /// Asks for the cache line of `value`, soon to be read.
-    #[inline(always)]
-    fn prefetch<T>(self, _value: &T) {}
-
     /// The highest bit of each of `LANES` words.
     #[inline(always)]
     fn high_bits(self, words: &[u32]) -> Mask {

@@ -29,17 +29,28 @@ fn row(circuit: &Circuit, assignment: &[Fr], row: usize) -> Option<[Fr; 3]> {
     (a * b == c).then_some([a, b, c])
 }
 
+/// Swaps each value with the one at its place's bits reversed.
+fn reverse(values: &mut [Fr]) {
+    let bits = values.len().trailing_zeros();
+    for at in 0..values.len() {
+        let other = reversed(at, bits);
+        if at < other {
+            values.swap(at, other);
+        }
+    }
+}
+
 /// Values of a, b and c in the order of the transforms; `None` if the assignment violates a row.
 fn values(circuit: &Circuit, assignment: &[Fr]) -> Option<[Vec<Fr>; 3]> {
     let size = circuit.domain();
     let [mut a, mut b, mut c] = [(); 3].map(|()| vec![Fr::ZERO; size]);
     let violated = AtomicBool::new(false);
-    a.par_iter_mut().zip(&mut b).zip(&mut c).enumerate().for_each(|(at, ((a, b), c))| {
-        match row(circuit, assignment, reversed(at, size.trailing_zeros())) {
-            Some(values) => [*a, *b, *c] = values,
-            None => violated.store(true, Ordering::Relaxed),
-        }
+    // in their own order, since neighbours look at the same variables
+    a.par_iter_mut().zip(&mut b).zip(&mut c).enumerate().for_each(|(at, ((a, b), c))| match row(circuit, assignment, at) {
+        Some(values) => [*a, *b, *c] = values,
+        None => violated.store(true, Ordering::Relaxed),
     });
+    [&mut a, &mut b, &mut c].into_par_iter().for_each(|values| reverse(values));
     (!violated.into_inner()).then_some([a, b, c])
 }
 

@@ -1,5 +1,7 @@
 //! The eight-lane vector and its arithmetic.
 
+#![expect(clippy::needless_range_loop, reason = "limb numbers add up across arrays, and iterators might stay calls")]
+
 use super::Ifma;
 use crate::groth16::field::{Element, Limbs, Mask, Vector};
 use ark_ff::{BigInt, MontConfig};

@@ -34,16 +34,17 @@ impl Ifma {
     }
 }
 
+/// Asks for the cache line of `value`, soon to be read: any processor of the architecture can.
+#[inline(always)]
+pub fn prefetch<T>(value: &T) {
+    // SAFETY: a hint that reads nothing, of the architecture's base
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
+}
+
 impl Machine for Ifma {
     type Vector<C: MontConfig<4>> = Lanes<C>;
     const LANES: usize = 8;
     const SHORT: u32 = 4;
-
-    #[inline(always)]
-    fn prefetch<T>(self, value: &T) {
-        // SAFETY: a hint; reads nothing
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
-    }
 
     #[inline(always)]
     fn high_bits(self, words: &[u32]) -> Mask {

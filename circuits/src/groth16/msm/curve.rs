@@ -19,6 +19,9 @@ pub struct Packed<R> {
 /// A packed point of `G`.
 pub type Point<G> = Packed<<G as Curve>::Rows>;
 
+// key files are mapped as they are
+const _: () = assert!(size_of::<Point<G1>>() == 64 && size_of::<Point<G2>>() == 128);
+
 /// A group that the engine sums in.
 pub trait Curve: Sized + Send + Sync + 'static {
     /// Limbs of a coordinate.

@@ -12,6 +12,8 @@
 
 use super::curve::{Coordinate, Curve, Packed, Point};
 use crate::groth16::field::{Element, Kernel, Machine, Mask, Vector};
+#[cfg(target_arch = "x86_64")]
+use crate::groth16::ifma::prefetch;
 use ark_bn254::FqConfig;
 
 /// In a reference to a point: take it from the arena, not from the bases.
@@ -77,8 +79,11 @@ struct AddPairs<'a, M: Machine, G: Curve> {
     start: usize,
 }
 
-/// Vectors of pairs ahead of which points are asked for.
-const AHEAD: usize = 4;
+/// Pairs ahead of which points are asked for.
+const AHEAD: usize = 32;
+
+#[cfg(not(target_arch = "x86_64"))]
+fn prefetch<T>(_value: &T) {}
 
 #[inline(always)]
 fn resolve<'a, R>(bases: &'a [Packed<R>], arena: &'a [Packed<R>], reference: u32) -> &'a Packed<R> {
@@ -99,12 +104,11 @@ impl<M: Machine, G: Curve> AddPairs<'_, M, G> {
     }
 
     #[inline(always)]
-    fn prefetch(&self, machine: M, vector: usize) {
-        let at = vector * M::LANES;
-        if at < self.batch.left.len() {
-            for lane in at..at + M::LANES {
-                machine.prefetch(resolve(self.bases, self.arena, self.batch.left[lane]));
-                machine.prefetch(resolve(self.bases, self.arena, self.batch.right[lane]));
+    fn ask(&self, pair: usize) {
+        if pair < self.batch.left.len() {
+            for lane in pair..pair + M::LANES {
+                prefetch(resolve(self.bases, self.arena, self.batch.left[lane]));
+                prefetch(resolve(self.bases, self.arena, self.batch.right[lane]));
             }
         }
     }
@@ -121,8 +125,8 @@ impl<M: Machine, G: Curve> Kernel<M> for AddPairs<'_, M, G> {
         self.batch.denominators.clear();
         let mut product = one;
         for vector in 0..vectors {
-            self.prefetch(machine, vector + AHEAD);
             let lanes = vector * M::LANES..(vector + 1) * M::LANES;
+            self.ask(lanes.start + AHEAD);
             let x1 = self.abscissas(machine, &self.batch.left[lanes.clone()]);
             let x2 = self.abscissas(machine, &self.batch.right[lanes.clone()]);
             let mut denominator = x2.sub_wide(x1);
