@@ -303,13 +303,15 @@ impl ConstraintSynthesizer<Fr> for Blueprint {
 }
 
 /// Rows and names of a blueprint.
+#[derive(Clone)]
 struct Laid {
     layout: Layout,
     matrices: [Sparse; 3],
     witness_variables: usize,
 }
 
-/// On a thread of its own, so that what ark-relations scatters over the heap, ten times what is kept, goes back to the system with it.
+/// On a thread of its own, and copied from there, so that what ark-relations scatters over that thread's heap, ten times what is kept, goes
+/// back to the system.
 fn laid_out(blueprint: Blueprint) -> Result<Laid, CircuitError> {
     let lay_out = || {
         let cs = ConstraintSystem::<Fr>::new_ref();
@@ -321,7 +323,10 @@ fn laid_out(blueprint: Blueprint) -> Result<Laid, CircuitError> {
         let [a, b, c] = matrices.as_slice() else { return Err(SynthesisError::MissingCS.into()) };
         Ok(Laid { layout, matrices: [a, b, c].map(Sparse::from), witness_variables: cs.num_witness_variables() })
     };
-    std::thread::scope(|scope| scope.spawn(lay_out).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    let laid: Result<Laid, CircuitError> =
+        std::thread::scope(|scope| scope.spawn(lay_out).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+    // the copy lies on the caller's heap
+    laid.clone()
 }
 
 fn digest(id: u32, witness_variables: usize, matrices: &[Sparse]) -> Word {
