@@ -302,12 +302,39 @@ impl ConstraintSynthesizer<Fr> for Blueprint {
     }
 }
 
-fn digest(id: u32, witness_variables: usize, matrices: &[Matrix<Fr>]) -> Word {
-    let row_digest = |row: &Vec<(Fr, usize)>| {
+/// Rows and names of a blueprint.
+#[derive(Clone)]
+struct Laid {
+    layout: Layout,
+    matrices: [Sparse; 3],
+    witness_variables: usize,
+}
+
+/// On a thread of its own, and copied from there, so that what ark-relations scatters over that thread's heap, ten times what is kept, goes
+/// back to the system.
+fn laid_out(blueprint: Blueprint) -> Result<Laid, CircuitError> {
+    let lay_out = || {
+        let cs = ConstraintSystem::<Fr>::new_ref();
+        cs.set_optimization_goal(OptimizationGoal::Constraints);
+        cs.set_mode(SynthesisMode::Setup);
+        let layout = blueprint.lay_out(cs.clone())?;
+        cs.finalize();
+        let matrices = cs.to_matrices()?.remove(R1CS_PREDICATE_LABEL).ok_or(SynthesisError::MissingCS)?;
+        let [a, b, c] = matrices.as_slice() else { return Err(SynthesisError::MissingCS.into()) };
+        Ok(Laid { layout, matrices: [a, b, c].map(Sparse::from), witness_variables: cs.num_witness_variables() })
+    };
+    let laid: Result<Laid, CircuitError> =
+        std::thread::scope(|scope| scope.spawn(lay_out).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+    // the copy lies on the caller's heap
+    laid.clone()
+}
+
+fn digest(id: u32, witness_variables: usize, matrices: &[Sparse]) -> Word {
+    let row_digest = |matrix: &Sparse, row: usize| {
         let mut hasher = Sha256::new();
-        for (coefficient, index) in row {
-            hasher.update(to_word(*coefficient));
-            hasher.update((*index as u32).to_be_bytes());
+        for (coefficient, index) in matrix.row(row) {
+            hasher.update(to_word(coefficient));
+            hasher.update((index as u32).to_be_bytes());
         }
         hasher.finalize()
     };
@@ -315,8 +342,8 @@ fn digest(id: u32, witness_variables: usize, matrices: &[Matrix<Fr>]) -> Word {
     hasher.update(id.to_be_bytes());
     hasher.update((witness_variables as u32).to_be_bytes());
     for matrix in matrices {
-        hasher.update((matrix.len() as u32).to_be_bytes());
-        let rows: Vec<_> = matrix.par_iter().map(row_digest).collect();
+        hasher.update((matrix.rows() as u32).to_be_bytes());
+        let rows: Vec<_> = (0..matrix.rows()).into_par_iter().map(|row| row_digest(matrix, row)).collect();
         rows.iter().for_each(|row| hasher.update(row));
     }
     hasher.finalize().into()
@@ -335,16 +362,8 @@ impl Circuit {
     /// [`CircuitError::Bound`] or [`CircuitError::NoAccounts`] for shapes that prove nothing, [`CircuitError::Synthesis`] if ark-relations fails.
     pub fn new(shape: Shape, id: u32) -> Result<Self, CircuitError> {
         check_shape(&shape)?;
-        let cs = ConstraintSystem::<Fr>::new_ref();
-        cs.set_optimization_goal(OptimizationGoal::Constraints);
-        cs.set_mode(SynthesisMode::Setup);
-        let layout = Blueprint { shape, id }.lay_out(cs.clone())?;
-        cs.finalize();
-        let matrices = cs.to_matrices()?.remove(R1CS_PREDICATE_LABEL).ok_or(SynthesisError::MissingCS)?;
-        let witness_variables = cs.num_witness_variables();
+        let Laid { layout, matrices, witness_variables } = laid_out(Blueprint { shape, id })?;
         let digest = digest(id, witness_variables, &matrices);
-        let [a, b, c] = matrices.as_slice() else { return Err(SynthesisError::MissingCS.into()) };
-        let matrices = [a, b, c].map(Sparse::from);
         Ok(Self { shape, id, matrices, layout, witness_variables, digest })
     }
 

@@ -145,9 +145,14 @@ pub(crate) fn circuit(name: &str, id: u32) -> anyhow::Result<Circuit> {
 /// As [`prepare`].
 pub fn prover(options: &KeyOptions, name: &str, id: u32) -> anyhow::Result<Prover> {
     let circuit = circuit(name, id)?;
-    let mut progress = Progress::new(format!("making the INSECURE development key of circuit {name}"));
-    let keys = Keys::insecure_dev(&options.keys_dir, name, &circuit, &options.seed, &mut |done, all| progress.step(done, all))?;
+    let keys = development_keys(options, name, &circuit)?;
     Ok(Prover::new(circuit, keys))
+}
+
+/// The key of a circuit, cached or made.
+pub(crate) fn development_keys(options: &KeyOptions, name: &str, circuit: &Circuit) -> anyhow::Result<Keys> {
+    let mut progress = Progress::new(format!("making the INSECURE development key of circuit {name}"));
+    Ok(Keys::insecure_dev(&options.keys_dir, name, circuit, &options.seed, &mut |done, all| progress.step(done, all))?)
 }
 
 fn manifest(options: &KeyOptions, srs: &Srs, digest: HexWord, provers: &[Prover]) -> anyhow::Result<Manifest> {

@@ -34,15 +34,16 @@ impl Pipeline {
     /// If the assignment has another length than the circuit's.
     pub(crate) fn prove(&self, circuit: &Circuit, key: &MappedKey, assignment: &[Fr], r: Fr, s: Fr) -> Option<Proof<Bn254>> {
         let engine = self.engine;
-        let h = quotient::quotient(circuit, &self.roots, assignment)?;
+        let coefficients = quotient::quotient(circuit, &self.roots, assignment)?;
         // one buffer for the points of every sum in G1
         let mut points: Vec<Point<G1>> = Vec::with_capacity(circuit.domain().max(assignment.len()));
-        let mut sum = |bytes, scalars| {
+        let mut sum = |bytes: &[key::G1Bytes], scalars: &[Fr]| {
             key::read(engine, bytes, &mut points);
             msm::g1(engine, &points, scalars)
         };
         // the highest coefficient is zero, and the key has no point for it: the quotient's degree is n - 2
-        let h = sum(key.h(), &h[..key.h().len()]);
+        let h = sum(key.h(), &coefficients[..key.h().len()]);
+        drop(coefficients);
         let l = sum(key.l(), &assignment[PUBLIC_INPUTS + 1..]);
         let ([beta, delta], verifying) = (key.beta_delta_g1(), key.verifying());
         let a = sum(key.a(), assignment) + verifying.alpha_g1 + delta * r;

@@ -12,7 +12,7 @@ const ONE: u32 = 0;
 const MINUS_ONE: u32 = 1;
 
 /// A matrix by rows of terms.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sparse {
     /// Where each row starts, and the end of the last.
     starts: Vec<u32>,

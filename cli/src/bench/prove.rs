@@ -5,7 +5,7 @@
 
 use super::kernels;
 use super::median;
-use crate::keys::{KeyOptions, circuit, prover};
+use crate::keys::{KeyOptions, circuit, development_keys};
 use anyhow::{Context, bail};
 use ark_bn254::Fr;
 use ark_ff::UniformRand;
@@ -106,14 +106,14 @@ fn pool(threads: usize) -> anyhow::Result<rayon::ThreadPool> {
 pub(super) fn run(args: &ProveArgs, mut print: impl FnMut(Value) -> anyhow::Result<()>) -> anyhow::Result<()> {
     if args.against.contains(&Rival::Taceo) && cfg!(not(feature = "taceo")) {
         bail!(
-            "this program was built without taceo-groth16; run `cargo run --release --features taceo --bin sheaf -- bench prove --against stock,taceo`"
+            "this program was built without taceo-groth16; run `cargo run --locked --features sheaf-cli/taceo --bin sheaf -- bench prove --against stock,taceo`"
         );
     }
     let engine = if args.portable { Engine::portable() } else { Engine::detect() };
     let options = KeyOptions { keys_dir: args.keys_dir.clone(), ..KeyOptions::from_environment()? };
-    // made if it is not there
-    drop(prover(&options, &args.shape, 1)?);
     let circuit = circuit(&args.shape, 1)?;
+    // made if it is not there
+    drop(development_keys(&options, &args.shape, &circuit)?);
     let (keys, open_ms) = timed(|| Keys::open_insecure_dev(&options.keys_dir, &args.shape, &circuit, &options.seed));
     let keys = keys?;
     let key_mb = std::fs::metadata(Keys::insecure_dev_path(&options.keys_dir, &args.shape, &circuit, &options.seed))?.len() >> 20;

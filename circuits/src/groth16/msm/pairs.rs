@@ -79,7 +79,7 @@ struct AddPairs<'a, M: Machine, G: Curve> {
     start: usize,
 }
 
-/// Pairs ahead of which points are asked for.
+/// Pairs ahead of which bases are asked for.
 const AHEAD: usize = 32;
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -103,12 +103,16 @@ impl<M: Machine, G: Curve> AddPairs<'_, M, G> {
         y.neg_if(machine, machine.high_bits(references))
     }
 
+    /// Asks for the bases of a vector of pairs; the arena is near anyway.
     #[inline(always)]
     fn ask(&self, pair: usize) {
         if pair < self.batch.left.len() {
-            for lane in pair..pair + M::LANES {
-                prefetch(resolve(self.bases, self.arena, self.batch.left[lane]));
-                prefetch(resolve(self.bases, self.arena, self.batch.right[lane]));
+            for references in [&self.batch.left, &self.batch.right] {
+                for reference in &references[pair..pair + M::LANES] {
+                    if reference & ARENA == 0 {
+                        prefetch(&self.bases[(reference & INDEX) as usize]);
+                    }
+                }
             }
         }
     }
