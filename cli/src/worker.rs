@@ -14,7 +14,7 @@ use sheaf_protocol::manifest::Manifest;
 use sheaf_protocol::shape::{self, NamedShape, Shape};
 use sheaf_prover::memory;
 use sheaf_prover::wire::{MAX_WAIT_S, is_worker_name};
-use sheaf_prover::worker::{Client, KeyCache, Summary, Worker, WorkerConfig};
+use sheaf_prover::worker::{Client, KeyCache, KeyStore, Summary, Worker, WorkerConfig};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// `sheaf prover`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  sheaf prover run --gateway http://127.0.0.1:3000 --token-file prover-token\n  sheaf prover run --gateway https://prover.example.org --token-file t --manifest manifest.json --threads 8 --memory-mb 8000\n  sheaf prover status\n  sheaf prover retry 17 --reason 'the machine was replaced' --token-file operator-token"
+    after_help = "Examples:\n  sheaf prover run --gateway http://127.0.0.1:3000 --token-file prover-token\n  sheaf prover run --gateway https://prover.example.org --token-file t --manifest manifest.json --threads 8 --memory-mb 8000 --key-store s3://keys/production\n  sheaf prover status\n  sheaf prover retry 17 --reason 'the machine was replaced' --token-file operator-token"
 )]
 pub struct ProverArgs {
     #[command(subcommand)]
@@ -81,6 +81,10 @@ struct RunArgs {
     /// Prove with the keys that this manifest names (`sheaf keys list --json`), found in --keys-dir, instead of development keys by shape.
     #[arg(long, env = "SHEAF_MANIFEST")]
     manifest: Option<PathBuf>,
+    /// Fetch keys that --keys-dir lacks from this S3-compatible store, s3://bucket/prefix; AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and,
+    /// unless it is Amazon's, AWS_ENDPOINT say how.
+    #[arg(long, env = "SHEAF_KEY_STORE", requires = "manifest")]
+    key_store: Option<String>,
     /// Serve Prometheus metrics here.
     #[arg(long, env = "SHEAF_METRICS_LISTEN")]
     metrics_listen: Option<SocketAddr>,
@@ -126,8 +130,9 @@ async fn work(args: RunArgs) -> anyhow::Result<()> {
 /// Opens the keys of the circuits that fit, off the async threads; a worker never makes keys.
 async fn open_keys(args: &RunArgs, memory_mb: u64) -> anyhow::Result<KeyCache> {
     let (options, manifest) = (args.keys.clone(), args.manifest.clone());
+    let store = args.key_store.as_deref().map(KeyStore::open).transpose()?;
     tokio::task::spawn_blocking(move || match manifest {
-        Some(file) => open_by_manifest(&options.keys_dir, &file, memory_mb),
+        Some(file) => open_by_manifest(&options.keys_dir, &file, memory_mb, store.as_ref()),
         None => open_by_shape(&options, memory_mb),
     })
     .await?
@@ -142,13 +147,13 @@ fn fits(name: &str, shape: &Shape, memory_mb: u64) -> bool {
     needed_mb <= memory_mb
 }
 
-fn open_by_manifest(directory: &Path, file: &Path, memory_mb: u64) -> anyhow::Result<KeyCache> {
+fn open_by_manifest(directory: &Path, file: &Path, memory_mb: u64, store: Option<&KeyStore>) -> anyhow::Result<KeyCache> {
     let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let manifest: Manifest = serde_json::from_slice(&text).with_context(|| format!("{} is not a manifest", file.display()))?;
     let fitting = manifest.circuits.iter().filter(|circuit| fits(&circuit.name, &circuit.shape, memory_mb));
     let names: Vec<String> = fitting.map(|circuit| circuit.name.clone()).collect();
     ensure!(!names.is_empty(), "--memory-mb {memory_mb}: no circuit of {} fits; give the worker more", file.display());
-    Ok(KeyCache::open(directory, &manifest, &names)?)
+    Ok(KeyCache::open_from(directory, &manifest, &names, store)?)
 }
 
 fn open_by_shape(options: &KeyOptions, memory_mb: u64) -> anyhow::Result<KeyCache> {

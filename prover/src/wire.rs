@@ -92,6 +92,27 @@ pub struct Job {
     pub public_inputs: PublicWords,
 }
 
+/// A [`Job`] whose input is JSON already, as the database holds it: it is large, and nothing of it changes on the way.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct JobHead {
+    pub(crate) batch: u64,
+    pub(crate) circuit: u32,
+    pub(crate) chain_id: u64,
+    pub(crate) contract: Address,
+    pub(crate) verifying_key: HexWord,
+    pub(crate) lease: i64,
+    pub(crate) lease_ms: u64,
+    pub(crate) public_inputs: PublicWords,
+}
+
+impl JobHead {
+    /// The whole [`Job`] as JSON.
+    pub(crate) fn with_input(&self, input: &str) -> Result<String, serde_json::Error> {
+        let head = serde_json::to_string(self)?;
+        Ok(format!("{},\"input\":{input}}}", head.trim_end_matches('}')))
+    }
+}
+
 /// Public inputs as words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -326,6 +347,18 @@ mod tests {
         assert_eq!(words.decode(), Some(inputs));
         words.0[3] = HexWord([0xff; 32]);
         assert_eq!(words.decode(), None);
+    }
+
+    #[test]
+    fn a_job_put_together_from_its_parts_reads_as_one() {
+        let zero = HexWord([0; 32]);
+        let public_inputs = PublicWords([zero; PUBLIC_INPUTS]);
+        let (contract, verifying_key) = (Address([1; 20]), zero);
+        let head = JobHead { batch: 7, circuit: 1, chain_id: 31_337, contract, verifying_key, lease: 2, lease_ms: 3, public_inputs };
+        let job: serde_json::Value = serde_json::from_str(&head.with_input(r#"{"batch":{}}"#).unwrap()).unwrap();
+        let mut expected = serde_json::to_value(&head).unwrap();
+        expected["input"] = serde_json::json!({ "batch": {} });
+        assert_eq!(job, expected);
     }
 
     #[test]

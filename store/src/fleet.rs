@@ -236,31 +236,45 @@ pub struct JobFilter<'a> {
     pub limit: u32,
 }
 
+/// Jobs that fulfil a condition, of those that a [`JobFilter`] asks for.
+macro_rules! jobs_query {
+    ($which:literal) => {
+        concat!(
+            "SELECT s.*, a.phase, a.percent, ",
+            rfc3339!("a.heartbeat_at"),
+            " AS heartbeat_at, (SELECT concat_ws(': ', f.reason, nullif(f.detail, '')) FROM proof_attempts f
+                 WHERE f.batch_number = s.batch_number AND f.outcome IN ('failed', 'cancelled') ORDER BY f.fencing_token DESC LIMIT 1) AS last_error, ",
+            rfc3339!("p.proven_at"),
+            " AS proven_at, v.worker AS proven_by
+             FROM (SELECT j.batch_number, b.circuit, j.fencing_token, j.worker, ",
+            rfc3339!("j.created_at"),
+            " AS created_at, greatest(extract(epoch FROM now() - j.created_at), 0)::bigint AS age_s,
+                 (extract(epoch FROM j.lease_expires_at - now()) * 1000)::bigint AS lease_ms,
+                 CASE WHEN j.state = 'queued' THEN 'waiting' WHEN j.state = 'leased' AND j.lease_expires_at <= now() THEN 'expired'
+                      ELSE j.state END AS state
+                 FROM proof_jobs j JOIN batches b ON b.number = j.batch_number
+                 WHERE ($2::bigint IS NULL OR j.batch_number < $2) AND ($3::bigint IS NULL OR j.batch_number = $3) AND ",
+            $which,
+            ") s
+             LEFT JOIN proof_attempts a ON a.batch_number = s.batch_number AND a.fencing_token = s.fencing_token
+             LEFT JOIN proofs p ON p.batch_number = s.batch_number
+             LEFT JOIN proof_attempts v ON v.batch_number = p.batch_number AND v.fencing_token = p.fencing_token
+             WHERE $1::text IS NULL OR s.state = $1 OR ($1 = 'open' AND s.state <> 'proven')
+             ORDER BY s.batch_number DESC LIMIT $4"
+        )
+    };
+}
+
 /// The newest jobs first.
 ///
 /// # Errors
 /// Only those of the database.
 pub async fn jobs(conn: &mut PgConnection, filter: &JobFilter<'_>) -> Result<Vec<JobRow>, sqlx::Error> {
-    let query = concat!(
-        "SELECT s.*, a.phase, a.percent, ",
-        rfc3339!("a.heartbeat_at"),
-        " AS heartbeat_at, (SELECT concat_ws(': ', f.reason, nullif(f.detail, '')) FROM proof_attempts f
-             WHERE f.batch_number = s.batch_number AND f.outcome IN ('failed', 'cancelled') ORDER BY f.fencing_token DESC LIMIT 1) AS last_error, ",
-        rfc3339!("p.proven_at"),
-        " AS proven_at, v.worker AS proven_by
-         FROM (SELECT j.batch_number, b.circuit, j.fencing_token, j.worker, ",
-        rfc3339!("j.created_at"),
-        " AS created_at, greatest(extract(epoch FROM now() - j.created_at), 0)::bigint AS age_s,
-             (extract(epoch FROM j.lease_expires_at - now()) * 1000)::bigint AS lease_ms,
-             CASE WHEN j.state = 'queued' THEN 'waiting' WHEN j.state = 'leased' AND j.lease_expires_at <= now() THEN 'expired' ELSE j.state END AS state
-             FROM proof_jobs j JOIN batches b ON b.number = j.batch_number
-             WHERE ($2::bigint IS NULL OR j.batch_number < $2) AND ($3::bigint IS NULL OR j.batch_number = $3)) s
-         LEFT JOIN proof_attempts a ON a.batch_number = s.batch_number AND a.fencing_token = s.fencing_token
-         LEFT JOIN proofs p ON p.batch_number = s.batch_number
-         LEFT JOIN proof_attempts v ON v.batch_number = p.batch_number AND v.fencing_token = p.fencing_token
-         WHERE $1::text IS NULL OR s.state = $1 OR ($1 = 'open' AND s.state <> 'proven')
-         ORDER BY s.batch_number DESC LIMIT $4"
-    );
+    // of the many that are proven nothing is looked at where none is asked for
+    let query = match filter.state {
+        None | Some("proven") => jobs_query!("true"),
+        Some(_) => jobs_query!("j.state <> 'proven'"),
+    };
     let rows = sqlx::query(query)
         .bind(filter.state)
         .bind(filter.before.map(u64::cast_signed))

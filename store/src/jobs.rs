@@ -182,14 +182,17 @@ async fn lease(tx: &mut PgTransaction<'_>, query: &'static str, rules: &ClaimRul
         .await
 }
 
-/// What the prover of a batch needs.
+/// What the prover of a batch needs, as the JSON of a [`ProverInput`].
 ///
 /// # Errors
 /// [`sqlx::Error::ColumnDecode`] if it is not readable by this program, [`sqlx::Error::RowNotFound`] if the batch is not computed.
-pub async fn input(conn: &mut PgConnection, batch: u64) -> Result<ProverInput, sqlx::Error> {
+pub async fn input(conn: &mut PgConnection, batch: u64) -> Result<String, sqlx::Error> {
     let query = "SELECT input::text FROM batches WHERE number = $1 AND input IS NOT NULL";
     let input: String = sqlx::query_scalar(query).bind(batch.cast_signed()).fetch_one(conn).await?;
-    serde_json::from_str(&input).map_err(|source| decode("input", source))
+    match serde_json::from_str::<ProverInput>(&input) {
+        Ok(_) => Ok(input),
+        Err(source) => Err(decode("input", source)),
+    }
 }
 
 /// True if another attempt was still open.

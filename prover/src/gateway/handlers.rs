@@ -7,12 +7,13 @@ use crate::gateway::{Gateway, GatewayError, operator};
 use crate::metrics;
 use crate::wire::fleet::JobState;
 use crate::wire::{
-    Accepted, Claim, Failure, FailureReason, Heartbeat, Job, Lease, MAX_CIRCUITS, MAX_DETAIL_BYTES, MAX_WAIT_S, Outcome, PREFIX, Phase, ProblemBody,
-    PublicWords, Released, Submission, WorkerOrder, is_worker_name,
+    Accepted, Claim, Failure, FailureReason, Heartbeat, Job, JobHead, Lease, MAX_CIRCUITS, MAX_DETAIL_BYTES, MAX_WAIT_S, Outcome, PREFIX, Phase,
+    ProblemBody, PublicWords, Released, Submission, WorkerOrder, is_worker_name,
 };
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -102,7 +103,7 @@ async fn claim(State(gateway): State<Gateway>, Body(claim): Body<Claim>) -> Resu
     let circuits = gateway.check_claim(&claim)?;
     let job = gateway.wait_for_job(&claim, &circuits).await?;
     metrics::claimed(job.is_some());
-    Ok(job.map_or_else(|| StatusCode::NO_CONTENT.into_response(), |job| Json(job).into_response()))
+    Ok(job.map_or_else(|| StatusCode::NO_CONTENT.into_response(), |job| ([(CONTENT_TYPE, "application/json")], job).into_response()))
 }
 
 /// Extends the lease.
@@ -210,7 +211,7 @@ impl Gateway {
         Ok(fitting)
     }
 
-    async fn wait_for_job(&self, claim: &Claim, circuits: &[u32]) -> Result<Option<Job>, GatewayError> {
+    async fn wait_for_job(&self, claim: &Claim, circuits: &[u32]) -> Result<Option<String>, GatewayError> {
         let deadline = Instant::now() + Duration::from_secs(claim.wait_s.into());
         let mut drains = fleet::greet(&mut *self.shared.pool.acquire().await?, &claim.worker, claim.memory_mb, circuits).await?;
         loop {
@@ -231,7 +232,7 @@ impl Gateway {
     }
 
     /// The oldest job that can be read; one that cannot is parked, so that it does not stand in the way of the others.
-    async fn claim_now(&self, worker: &str, circuits: &[u32]) -> Result<Option<Job>, GatewayError> {
+    async fn claim_now(&self, worker: &str, circuits: &[u32]) -> Result<Option<String>, GatewayError> {
         let config = &self.shared.config;
         let rules = ClaimRules {
             worker,
@@ -271,7 +272,8 @@ impl Gateway {
         Ok(())
     }
 
-    async fn describe(&self, transaction: &mut PgTransaction<'_>, Claimed { batch, lease, .. }: Claimed) -> Result<Job, GatewayError> {
+    /// The job as JSON.
+    async fn describe(&self, transaction: &mut PgTransaction<'_>, Claimed { batch, lease, .. }: Claimed) -> Result<String, GatewayError> {
         let input = jobs::input(transaction, batch).await.map_err(GatewayError::reading(batch))?;
         let statement = jobs::statement(transaction, batch).await.map_err(GatewayError::reading(batch))?;
         let statement = statement.ok_or(GatewayError::Corrupt(batch))?;
@@ -280,7 +282,8 @@ impl Gateway {
             return Err(GatewayError::Corrupt(batch));
         };
         let (lease_ms, public_inputs) = (self.shared.config.lease_ms, PublicWords::from(&inputs));
-        Ok(Job { batch, circuit, chain_id, contract, verifying_key, lease, lease_ms, input, public_inputs })
+        let head = JobHead { batch, circuit, chain_id, contract, verifying_key, lease, lease_ms, public_inputs };
+        head.with_input(&input).map_err(|_| GatewayError::Corrupt(batch))
     }
 
     /// Verifies the words for the batch's public inputs, off the async threads and not more at once than there are cores.

@@ -2,6 +2,7 @@
 //! remedy; the worker never makes one.
 
 use crate::wire::{Job, OfferedCircuit};
+use crate::worker::store::{KeyStore, KeyStoreError};
 use sheaf_circuits::batch::{Circuit, CircuitError};
 use sheaf_circuits::keys::{KeyError, Keys};
 use sheaf_circuits::prove::Prover;
@@ -50,6 +51,15 @@ pub enum KeyCacheError {
         #[source]
         source: Box<KeyError>,
     },
+    /// The key is not in the folder and cannot be had from the store.
+    #[error("circuit {name}: no proving key")]
+    Fetch {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<KeyStoreError>,
+    },
     /// The file is the manifest's but its verifying key is not.
     #[error("circuit {0}: the proving key's verifying key is not the manifest's")]
     VerifyingKey(String),
@@ -73,11 +83,19 @@ impl KeyCache {
     /// # Errors
     /// [`KeyCacheError`].
     pub fn open(directory: &Path, manifest: &Manifest, only: &[String]) -> Result<Self, KeyCacheError> {
+        Self::open_from(directory, manifest, only, None)
+    }
+
+    /// As [`KeyCache::open`]; a key that is not in the folder is fetched from the store. Call it where blocking is allowed, inside a runtime.
+    ///
+    /// # Errors
+    /// [`KeyCacheError`].
+    pub fn open_from(directory: &Path, manifest: &Manifest, only: &[String], store: Option<&KeyStore>) -> Result<Self, KeyCacheError> {
         if let Some(unknown) = only.iter().find(|name| !manifest.circuits.iter().any(|circuit| circuit.name == **name)) {
             return Err(KeyCacheError::UnknownCircuit(unknown.clone()));
         }
         let wanted = manifest.circuits.iter().filter(|circuit| only.is_empty() || only.contains(&circuit.name));
-        let provers = wanted.map(|circuit| Ok((circuit.id, Entry::open(directory, &manifest.setup, circuit)?)));
+        let provers = wanted.map(|circuit| Ok((circuit.id, Entry::open(directory, &manifest.setup, circuit, store)?)));
         Ok(Self { provers: provers.collect::<Result<_, _>>()? })
     }
 
@@ -104,7 +122,7 @@ fn verifying_key_of(keys: &Keys) -> HexWord {
 }
 
 impl Entry {
-    fn open(directory: &Path, setup: &Setup, entry: &CircuitEntry) -> Result<Self, KeyCacheError> {
+    fn open(directory: &Path, setup: &Setup, entry: &CircuitEntry, store: Option<&KeyStore>) -> Result<Self, KeyCacheError> {
         let name = &entry.name;
         let circuit = Circuit::new(entry.shape, entry.id).map_err(|source| KeyCacheError::Circuit { name: name.clone(), source })?;
         let ours = HexWord(circuit.digest());
@@ -112,6 +130,12 @@ impl Entry {
             return Err(KeyCacheError::OtherCircuit { name: name.clone(), ours, manifest: entry.circuit });
         }
         let path = Keys::path_of(directory, setup, name, &circuit);
+        if let Some(store) = store {
+            // the object is called as the file is, seen from the folder
+            let object = path.strip_prefix(directory).unwrap_or(&path).to_string_lossy();
+            let fetched = tokio::runtime::Handle::current().block_on(store.fetch(&object, &entry.proving_key, &path));
+            fetched.map_err(|source| KeyCacheError::Fetch { name: name.clone(), source: Box::new(source) })?;
+        }
         let refused = |source| KeyCacheError::Key { name: name.clone(), path: path.clone(), source: Box::new(source) };
         let keys = Keys::open(directory, setup, name, &circuit, &entry.proving_key.0).map_err(refused)?;
         let verifying_key = verifying_key_of(&keys);

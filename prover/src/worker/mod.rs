@@ -18,9 +18,11 @@
 mod client;
 mod engine;
 mod keys;
+mod store;
 
 pub use client::{Client, ClientError};
 pub use keys::{KeyCache, KeyCacheError};
+pub use store::{KeyStore, KeyStoreError};
 
 use crate::metrics;
 use crate::wire::{Claim, Failure, FailureReason, Heartbeat, Job, Lease, MAX_DETAIL_BYTES, Outcome, Phase, Submission, Timings, WorkerOrder};
