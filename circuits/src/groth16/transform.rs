@@ -7,6 +7,7 @@
 //!
 //! Nothing is scaled: going up from n leaves to a root multiplies by n.
 
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no machine has eight lanes here"))]
 mod lanes;
 
 use super::field::Machine;
@@ -147,6 +148,7 @@ fn backward(values: &mut [Fr], node: usize, roots: &[Fr]) {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use ark_ff::UniformRand;
     use ark_poly::{EvaluationDomain, GeneralEvaluationDomain};
