@@ -10,8 +10,8 @@ const BYTES_AN_ELEMENT: u64 = 2_048;
 const UNKNOWN_MB: u64 = 4_096;
 /// Megabytes of a worker that does nothing.
 const BASE_MB: u64 = 64;
-/// Constraints of a slot of each kind and of a batch, `docs/protocol.md`: T, A, F, D, W, R, X, Y, and once.
-const CONSTRAINTS: [u64; 9] = [1_509, 445, 193, 163, 1_707, 1_754, 204, 268, 700];
+/// Constraints of a slot of each kind, T, A, F, D, W, R, X, Y, and once (docs/performance.md), rounded down: shapes fill their domains to the last slot.
+const CONSTRAINTS: [u64; 9] = [1_508, 445, 193, 163, 1_707, 1_754, 204, 268, 100];
 
 /// Size of the FFT domain of a shape's circuit, estimated without making it.
 pub fn domain(shape: &Shape) -> u64 {

@@ -279,6 +279,8 @@ pub enum FailureReason {
     ProofInvalid,
     /// The gateway cannot read the batch from the database. Set by the gateway, which parks the job at once.
     Unreadable,
+    /// Too many of its leases ended without a word: it seems to end its workers. Set by the gateway, which parks the job.
+    Silent,
 }
 
 impl FailureReason {
@@ -292,6 +294,7 @@ impl FailureReason {
             FailureReason::Drained => "drained",
             FailureReason::ProofInvalid => "proof_invalid",
             FailureReason::Unreadable => "unreadable",
+            FailureReason::Silent => "silent",
         }
     }
 
@@ -332,7 +335,8 @@ pub struct ProblemBody {
 /// True if `name` can name a worker.
 pub fn is_worker_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    !name.is_empty() && name.len() <= MAX_WORKER_BYTES && name.bytes().all(allowed)
+    // `.` and `..` mean something else in an address
+    name.len() <= MAX_WORKER_BYTES && name.bytes().all(allowed) && name.bytes().any(|byte| byte != b'.')
 }
 
 #[cfg(test)]

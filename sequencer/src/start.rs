@@ -138,6 +138,7 @@ impl Sequencer {
         let api = &config.api;
         let router = api::router(App {
             limits: Arc::new(api::Limits::new(api.rate)),
+            activity: Arc::default(),
             streams: Places::new(api.max_event_streams, api.max_event_streams_per_client),
             waiters: Places::new(api.max_waiters, api.max_waiters_per_client),
             config: Arc::clone(&config),

@@ -387,9 +387,9 @@ fn failing(live: &[Transaction], kind: TxKind) -> Option<(TxKind, u64)> {
     Some((kind, if ran_out { (2 * limit).min(MAX_TRANSACTION_GAS) } else { 0 }))
 }
 
-/// A quarter more than the node's estimate, for state that changes before the transaction is mined.
+/// A quarter more than the node's estimate, for state that changes before the transaction is mined; never more than L1 takes.
 fn gas_limit(estimate: u64, data: &[u8]) -> u64 {
-    (estimate + estimate / 4).max(floor_gas(data))
+    (estimate + estimate / 4).max(floor_gas(data)).min(MAX_TRANSACTION_GAS)
 }
 
 fn store(error: impl Into<StoreError>) -> SubmitError {

@@ -193,7 +193,8 @@ pub async fn batch_facts(connection: &mut PgConnection, number: u64) -> Result<B
     let Some(row) = row else { return Ok(BatchFacts::default()) };
     let query = "SELECT kind, hash, state = 'mined' AS succeeded, batch_from, batch_to, block_number, gas_used, calldata_gas,
                      calldata_bytes::bigint AS calldata_bytes, effective_gas_price::text AS gas_price
-                 FROM l1_transactions WHERE state IN ('mined', 'failed') AND int8range(batch_from, batch_to, '[]') @> $1::bigint ORDER BY id LIMIT $2";
+                 FROM l1_transactions WHERE state IN ('mined', 'failed') AND (int8range(batch_from, batch_to, '[]') @> $1::bigint OR commits = $1)
+                 ORDER BY id LIMIT $2";
     let calls = sqlx::query(query).bind(int(number)).bind(MAX_L1_TRANSACTIONS).fetch_all(connection).await?;
     Ok(BatchFacts {
         old_root: word_or_null(&row, "old_root")?,

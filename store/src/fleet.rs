@@ -253,7 +253,7 @@ macro_rules! jobs_query {
                  CASE WHEN j.state = 'queued' THEN 'waiting' WHEN j.state = 'leased' AND j.lease_expires_at <= now() THEN 'expired'
                       ELSE j.state END AS state
                  FROM proof_jobs j JOIN batches b ON b.number = j.batch_number
-                 WHERE ($2::bigint IS NULL OR j.batch_number < $2) AND ($3::bigint IS NULL OR j.batch_number = $3) AND ",
+                 WHERE j.batch_number < $2 AND j.batch_number > $3 AND ",
             $which,
             ") s
              LEFT JOIN proof_attempts a ON a.batch_number = s.batch_number AND a.fencing_token = s.fencing_token
@@ -270,18 +270,17 @@ macro_rules! jobs_query {
 /// # Errors
 /// Only those of the database.
 pub async fn jobs(conn: &mut PgConnection, filter: &JobFilter<'_>) -> Result<Vec<JobRow>, sqlx::Error> {
+    // bounds that are always there: with `$2 IS NULL OR` a plan kept for many calls looks at every job
+    let (after, before) = match filter.batch.map(u64::cast_signed) {
+        Some(batch) => (batch - 1, batch.saturating_add(1)),
+        None => (-1, filter.before.map_or(i64::MAX, u64::cast_signed)),
+    };
     // of the many that are proven nothing is looked at where none is asked for
     let query = match filter.state {
         None | Some("proven") => jobs_query!("true"),
         Some(_) => jobs_query!("j.state <> 'proven'"),
     };
-    let rows = sqlx::query(query)
-        .bind(filter.state)
-        .bind(filter.before.map(u64::cast_signed))
-        .bind(filter.batch.map(u64::cast_signed))
-        .bind(i64::from(filter.limit.min(MAX_JOBS)))
-        .fetch_all(conn)
-        .await?;
+    let rows = sqlx::query(query).bind(filter.state).bind(before).bind(after).bind(i64::from(filter.limit.min(MAX_JOBS))).fetch_all(conn).await?;
     rows.iter().map(read_job).collect()
 }
 

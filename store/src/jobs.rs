@@ -195,6 +195,17 @@ pub async fn input(conn: &mut PgConnection, batch: u64) -> Result<String, sqlx::
     }
 }
 
+/// How many leases of a job ended without a word since it was last sent back to work.
+///
+/// # Errors
+/// Only those of the database.
+pub async fn silent_ends(conn: &mut PgConnection, batch: u64) -> Result<u64, sqlx::Error> {
+    let query = "SELECT count(*) FROM proof_attempts a JOIN proof_jobs j USING (batch_number)
+                 WHERE a.batch_number = $1 AND a.outcome = 'expired' AND a.fencing_token > j.forgiven";
+    let count: i64 = sqlx::query_scalar(query).bind(batch.cast_signed()).fetch_one(conn).await?;
+    Ok(count.cast_unsigned())
+}
+
 /// True if another attempt was still open.
 async fn start_attempt(tx: &mut PgTransaction<'_>, batch: i64, lease: i64, worker: &str) -> Result<bool, sqlx::Error> {
     let ended = end_open_attempts(tx, batch, "expired").await?;

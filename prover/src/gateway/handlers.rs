@@ -28,6 +28,9 @@ use tokio::time::{Instant, timeout_at};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
+/// A job is parked when so many of its leases ended without a word.
+const MAX_SILENT_ENDS: u64 = 10;
+
 /// The gateway's part of the OpenAPI document.
 #[derive(OpenApi)]
 #[openapi(
@@ -246,10 +249,16 @@ impl Gateway {
             if claimed.expired {
                 metrics::attempt("expired");
             }
+            let silent = if claimed.expired { jobs::silent_ends(&mut transaction, claimed.batch).await? } else { 0 };
             let job = match self.describe(&mut transaction, claimed).await {
+                Ok(_) if silent >= MAX_SILENT_ENDS => {
+                    let detail = format!("{silent} leases ended without a word: it seems to end its workers");
+                    self.park(&mut transaction, claimed, worker, (FailureReason::Silent, &detail)).await?;
+                    None
+                }
                 Ok(job) => Some(job),
                 Err(error @ GatewayError::Corrupt(_)) => {
-                    self.park(&mut transaction, claimed, worker, &error).await?;
+                    self.park(&mut transaction, claimed, worker, (FailureReason::Unreadable, &error.to_string())).await?;
                     None
                 }
                 Err(error) => return Err(error),
@@ -262,13 +271,19 @@ impl Gateway {
         }
     }
 
-    async fn park(&self, transaction: &mut PgTransaction<'_>, claimed: Claimed, worker: &str, error: &GatewayError) -> Result<(), GatewayError> {
-        let (Claimed { batch, lease, .. }, reason) = (claimed, FailureReason::Unreadable);
-        let failure = NewFailure { batch, lease, worker, reason: reason.name(), detail: &error.to_string(), counts: true };
+    async fn park(
+        &self,
+        transaction: &mut PgTransaction<'_>,
+        claimed: Claimed,
+        worker: &str,
+        why: (FailureReason, &str),
+    ) -> Result<(), GatewayError> {
+        let (Claimed { batch, lease, .. }, (reason, detail)) = (claimed, why);
+        let failure = NewFailure { batch, lease, worker, reason: reason.name(), detail, counts: true };
         jobs::park(transaction, &failure).await?;
         metrics::failed(reason);
         metrics::parked();
-        tracing::error!(batch, alert = true, "job parked: the batch cannot be read");
+        tracing::error!(batch, alert = true, reason = reason.name(), detail, "job parked");
         Ok(())
     }
 

@@ -16,7 +16,8 @@
 //! 3. The fencing token, with the worker's name, guards the lease alone: a stale worker can neither extend nor release what another holds.
 //! 4. The oldest batch first. A worker that failed a batch does not get it again while another may.
 //! 5. A worker that claims again while it holds a lease lost the answer or its memory: it gets the same batch under a new token.
-//! 6. A batch that cannot be read is parked at once and the next one handed out.
+//! 6. A batch that cannot be read is parked at once and the next one handed out; so is one of which ten leases ended without a word.
+//! 7. What anybody may read takes two connections of the database at most.
 //! 7. No worker gets a circuit that does not fit into the memory that it declares. A claim is a write to the database that will take the proof:
 //!    while that takes none, nothing is handed out.
 //! 8. An operator's order (retry, park, cancel, drain, resume) takes effect together with its row in the audit log, or not at all. The worker
@@ -71,6 +72,9 @@ impl GatewayConfig {
     }
 }
 
+/// Connections of the database for what anybody may read.
+const READERS: usize = 2;
+
 /// The gateway's state; clones share it.
 #[derive(Clone)]
 pub struct Gateway {
@@ -88,6 +92,8 @@ struct Shared {
     shown: Mutex<Option<(Instant, Arc<FleetStatus>)>>,
     /// Proofs verified at the same time.
     verifications: Semaphore,
+    /// Connections for what anybody may read: however many ask, workers find theirs.
+    readers: Semaphore,
     shutdown: CancellationToken,
 }
 
@@ -103,6 +109,7 @@ impl Gateway {
             doorbell: Notify::new(),
             shown: Mutex::default(),
             verifications: Semaphore::new(cores),
+            readers: Semaphore::new(READERS),
             shutdown,
         };
         Self { shared: Arc::new(shared) }

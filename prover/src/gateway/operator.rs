@@ -81,6 +81,7 @@ async fn list(State(gateway): State<Gateway>, query: Result<Query<JobQuery>, Que
         return Err(GatewayError::invalid("state", format!("no job is ever {}", printable(state)), format!("one of {}", states.join(", "))));
     }
     let filter = JobFilter { state: query.state.as_deref(), before: query.before.map(|batch| batch.min(i64::MAX as u64)), batch: None, limit };
+    let _place = gateway.shared.readers.acquire().await;
     let mut connection = gateway.shared.pool.acquire().await?;
     let rows = fleet::jobs(&mut connection, &filter).await?;
     let next = rows.last().filter(|_| rows.len() as u64 == u64::from(limit)).map(|row| row.batch);
@@ -195,6 +196,7 @@ fn check_reason(Reason { reason }: &Reason) -> Result<(), GatewayError> {
 impl Gateway {
     async fn overview(&self) -> Result<FleetStatus, GatewayError> {
         let config = &self.shared.config;
+        let _place = self.shared.readers.acquire().await;
         let mut connection = self.shared.pool.acquire().await?;
         let depths = jobs::depths(&mut connection).await?;
         let in_state = |state| JobFilter { state: Some(state), before: None, batch: None, limit: MAX_JOBS };
@@ -220,6 +222,7 @@ impl Gateway {
     }
 
     async fn detail(&self, batch: u64) -> Result<JobDetail, GatewayError> {
+        let _place = self.shared.readers.acquire().await;
         let mut connection = self.shared.pool.acquire().await?;
         detail_of(&mut connection, batch).await
     }

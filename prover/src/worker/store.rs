@@ -128,6 +128,9 @@ impl KeyStore {
         if bucket.is_empty() {
             return Err(wrong());
         }
+        if prefix.starts_with('/') || prefix.contains("//") {
+            return Err(wrong());
+        }
         let prefix = Name::parse(prefix.trim_end_matches('/')).map_err(|_| wrong())?;
         let retry = RetryConfig { max_retries: 2, retry_timeout: Duration::from_secs(30), ..RetryConfig::default() };
         let known = |(name, value): (String, String)| {

@@ -45,6 +45,21 @@ async fn a_parked_job_is_sent_back_to_work_with_a_clean_slate(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_job_that_ends_every_worker_is_parked_and_the_next_one_handed_out(pool: PgPool) {
+    let server = Server::start(&pool, 2, usual).await;
+    for _ in 0..10 {
+        // the worker comes back under its name, without a word about what happened
+        assert_eq!(server.claim_now("a").await.unwrap().batch, 1);
+    }
+    assert_eq!(server.claim_now("a").await.unwrap().batch, 2);
+    assert_eq!(server.job_state(1).await, "parked");
+    let parked = server.client().status().await.unwrap().parked.remove(0).last_error.unwrap();
+    assert!(parked.starts_with("silent: 10 leases"), "{parked}");
+    order(&server, "jobs/1/retry", "mended", 200).await;
+    assert_eq!(server.claim_now("b").await.unwrap().batch, 1);
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn an_unreadable_batch_does_not_starve_the_others(pool: PgPool) {
     let server = Server::start(&pool, 3, usual).await;
     sqlx::query("UPDATE batches SET input = '{}' WHERE number = 1").execute(&pool).await.unwrap();

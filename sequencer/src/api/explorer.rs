@@ -9,12 +9,20 @@ use axum::Json;
 use axum::extract::State;
 use sheaf_store::StoreError;
 use sheaf_store::explorer::{self, Level, QueueLine};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
 
 const QUEUE: &str = "queue";
 /// Minutes of activity unless told.
 const MINUTES: u64 = 60;
 /// And at most: every minute costs some steps into indexes.
 const MAX_MINUTES: u64 = 240;
+/// How old an answer about the activity may be: it is the same for everybody, and the database is asked so often.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The last answers, by minutes asked for.
+pub(crate) type Told = Mutex<HashMap<u64, (Instant, Activity)>>;
 
 /// Entries of the L1 queue, newest first: deposits, forced exits, key rotations.
 #[utoipa::path(get, path = "/v1/queue", tag = "queue", params(("cursor" = Option<String>, Query), ("limit" = Option<String>, Query)),
@@ -37,8 +45,16 @@ pub(super) async fn activity(State(app): State<App>, params: Params) -> Result<J
     if minutes == 0 || minutes > MAX_MINUTES {
         return Err(Problem::new(Code::InvalidParameter, format!("minutes is from 1 to {MAX_MINUTES}")).field("minutes"));
     }
+    let mut told = app.activity.lock().await;
+    if let Some((at, activity)) = told.get(&minutes)
+        && at.elapsed() < FRESH
+    {
+        return Ok(Json(activity.clone()));
+    }
     let levels = app.ask(read_levels(&app, minutes as u32)).await?;
-    Ok(Json(Activity { levels: levels.iter().map(Into::into).collect() }))
+    let activity = Activity { levels: levels.iter().map(Into::into).collect() };
+    told.insert(minutes, (Instant::now(), activity.clone()));
+    Ok(Json(activity))
 }
 
 async fn read_queue(app: &App, before: u64, limit: u64) -> Result<Vec<QueueLine>, StoreError> {

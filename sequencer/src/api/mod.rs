@@ -58,6 +58,8 @@ pub(crate) struct App {
     pub(crate) door: Door,
     pub(crate) feed: Feed,
     pub(crate) limits: Arc<limits::Limits>,
+    /// What was last told of the activity, by minutes.
+    pub(crate) activity: Arc<explorer::Told>,
     pub(crate) streams: Arc<Places>,
     pub(crate) waiters: Arc<Places>,
     pub(crate) metrics: Option<RenderMetrics>,

@@ -3,7 +3,7 @@
 use super::{Round, SubmitError, Submitter, gas_limit, store};
 use crate::calldata;
 use crate::fees::suggest;
-use crate::gas::{STANDARD_TOKEN_GAS, TRANSACTION_GAS, calldata_tokens, floor_gas};
+use crate::gas::{MAX_TRANSACTION_GAS, STANDARD_TOKEN_GAS, TRANSACTION_GAS, calldata_tokens, floor_gas};
 use crate::key::Draft;
 use crate::policy::Job;
 use crate::revert::Revert;
@@ -131,7 +131,7 @@ impl Submitter {
         };
         Ok(built.map_err(store)?.map(|(data, execution)| {
             let standard = TRANSACTION_GAS + STANDARD_TOKEN_GAS * calldata_tokens(&data) + execution;
-            let bound = standard.max(floor_gas(&data));
+            let bound = standard.max(floor_gas(&data)).min(MAX_TRANSACTION_GAS);
             (data, bound)
         }))
     }
