@@ -15,6 +15,7 @@ pub mod msm;
 pub(crate) mod pipeline;
 mod quotient;
 pub(crate) mod sparse;
+pub mod stock;
 mod transform;
 
 use field::Portable;
