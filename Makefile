@@ -48,8 +48,8 @@ check: tools ## formatting, lints as errors, dependency rules, committed contrac
 bench: tools sheaf ## figures of docs/performance.md: circuit, prove, commit, load, or only WHAT
 	@for what in $(WHAT); do $(SHEAF) bench $$what $(ARGS) || exit 1; done
 
-walkaway: tools sheaf ## N accounts (1000 unless told) leave without the operator, its database and its workers; prints what was paid
-	@SHEAF_WALKAWAY_ACCOUNTS=$(or $(N),1000) $(CARGO) test --workspace --locked --test exit -- --nocapture
+walkaway: tools sheaf ## N accounts (1000 unless told), after BATCHES of transfers (2), leave without the operator, its database and its workers; prints what was paid
+	@SHEAF_WALKAWAY_ACCOUNTS=$(or $(N),1000) SHEAF_WALKAWAY_BATCHES=$(or $(BATCHES),2) $(CARGO) test --workspace --locked --test exit -- --nocapture
 
 ceremony: tools sheaf ## phase 2 of the shape `test` by our commands and by snarkjs, point by point (tens of minutes)
 	@$(CARGO) test --workspace --locked --test snarkjs_setup --test ceremony_whole

@@ -1,6 +1,7 @@
 //! The walk-away test: the operator, its database and its workers are gone, and everybody leaves with every coin, from L1 alone.
 //!
-//! With 100 accounts unless SHEAF_WALKAWAY_ACCOUNTS says otherwise; `make walkaway N=1000` does, and shows the table at the end.
+//! With 100 accounts unless SHEAF_WALKAWAY_ACCOUNTS says otherwise, and SHEAF_WALKAWAY_BATCHES of transfers beside those that open them; `make walkaway N=1000
+//! BATCHES=1000` sets them, and shows the table at the end.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::{Value, json};
@@ -17,6 +18,13 @@ use std::time::Instant;
 
 /// Beyond the contract's time-outs, if the queue is short.
 const EIGHT_DAYS_S: u64 = 8 * 24 * 3_600;
+
+/// Of the smallest circuit, which this rollup has.
+const TRANSFERS_A_BATCH: usize = 4;
+
+fn setting(variable: &str, usual: usize) -> usize {
+    std::env::var(variable).map_or(usual, |number| number.parse().unwrap())
+}
 
 struct Leaver<'a> {
     town: &'a Town,
@@ -57,12 +65,12 @@ impl Leaver<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_leaves_with_every_coin_when_the_operator_is_gone() {
-    let accounts: usize = std::env::var("SHEAF_WALKAWAY_ACCOUNTS").map_or(100, |number| number.parse().unwrap());
+    let (accounts, batches) = (setting("SHEAF_WALKAWAY_ACCOUNTS", 100), setting("SHEAF_WALKAWAY_BATCHES", 2));
     let mut town = Town::found(accounts).await.unwrap();
     town.add_worker("worker-2").unwrap();
     // a batch of the smallest circuit opens two accounts
-    town.people.patience += std::time::Duration::from_secs(2 * accounts as u64);
-    town.people.send_transfers(8).await.unwrap();
+    town.people.patience += std::time::Duration::from_secs(2 * (accounts + batches) as u64);
+    town.people.send_transfers(TRANSFERS_A_BATCH * batches).await.unwrap();
     town.people.withdraw(2).await.unwrap();
     town.settles().await.unwrap();
     town.people.claim().await.unwrap();
