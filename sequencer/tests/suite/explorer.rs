@@ -71,21 +71,22 @@ async fn queue_entries_are_listed_with_what_became_of_them(pool: PgPool) {
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn levels_tell_how_far_transactions_have_come(pool: PgPool) {
     let node = Node::with_people(&pool, config(), 1_000).await;
-    let now = async || node.get("/v1/activity?minutes=2").await.1["levels"].as_array().unwrap().last().unwrap().clone();
+    // an answer is kept for a second, by the minutes asked for
+    let now = async |minutes: u32| node.get(&format!("/v1/activity?minutes={minutes}")).await.1["levels"].as_array().unwrap().last().unwrap().clone();
     let counts =
         |level: &Value| ["accepted", "sealed", "committed", "proven", "final"].map(|name| level[name].as_str().unwrap().parse::<u64>().unwrap());
-    assert_eq!(counts(&now().await), [0; 5], "three deposits are no transactions");
+    assert_eq!(counts(&now(2).await), [0; 5], "three deposits are no transactions");
     for nonce in 0..3 {
         node.send(&alice().sign(transfer(2, 3, nonce, 10))).await;
     }
     node.seal(1).await;
     node.send(&bob().sign(transfer(3, 2, 0, 10))).await;
-    assert_eq!(counts(&now().await), [4, 3, 0, 0, 0]);
+    assert_eq!(counts(&now(3).await), [4, 3, 0, 0, 0]);
     let root = [0; 32];
     mine(&pool, |_| vec![Event::Committed(1, Committed { batch_hash: root, root })]).await;
-    assert_eq!(counts(&now().await), [4, 3, 3, 0, 0]);
+    assert_eq!(counts(&now(4).await), [4, 3, 3, 0, 0]);
     mine(&pool, |_| vec![Event::Proven(1, Proven { root })]).await;
-    let proven = counts(&now().await);
+    let proven = counts(&now(5).await);
     assert_eq!(proven[..4], [4, 3, 3, 3]);
 
     let levels = node.get("/v1/activity").await.1["levels"].as_array().unwrap().clone();
