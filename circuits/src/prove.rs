@@ -1,7 +1,7 @@
 //! Proving and verifying with Groth16.
 //!
-//! A [`Prover`] holds a circuit with its matrices and key; a batch is turned into an assignment, checked against every
-//! constraint (so that a bad batch is named, not proved wrong), and proved. [`verify`] is what gateways and workers call before they
+//! A [`Prover`] holds a circuit with its matrices and key; a batch is turned into an assignment and proved, which looks at every
+//! constraint first (so that a bad batch is named, not proved wrong). [`verify`] is what gateways and workers call before they
 //! trust a proof: ark-groth16 checks neither the number of public inputs nor the key.
 
 use crate::batch::{Circuit, CircuitError};
@@ -82,15 +82,13 @@ impl Prover {
         &self.keys
     }
 
-    /// The full assignment of a batch, every constraint checked.
+    /// The full assignment of a batch. Whether it holds is seen when it is proved.
     ///
     /// # Errors
-    /// [`ProveError::Circuit`] or [`ProveError::Unsatisfied`].
+    /// [`ProveError::Circuit`].
     pub fn assignment(&self, batch: &Batch, challenges: &Challenges) -> Result<Vec<Fr>, ProveError> {
         let witness = self.circuit.witness(batch, challenges)?;
-        let assignment = self.circuit.assign(&witness)?;
-        let violated = self.circuit.violated_groups(&assignment);
-        if violated.is_empty() { Ok(assignment) } else { Err(ProveError::Unsatisfied(violated.into_iter().collect())) }
+        Ok(self.circuit.assign(&witness)?)
     }
 
     /// Proves an assignment of [`Prover::assignment`]; `rng` blinds the proof.

@@ -3,7 +3,7 @@
 
 use crate::tokens;
 use anyhow::{Context, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 use sheaf_prover::gateway::{TokenHash, new_token};
 use sheaf_prover::wire::fleet::{ActionView, AttemptView, FleetStatus, JobDetail, JobQuery, JobState, JobView, MAX_REASON_BYTES, WorkerView};
@@ -45,35 +45,11 @@ pub(crate) struct JobsArgs {
     /// One batch, with its attempts and what operators did about it.
     batch: Option<u64>,
     /// Only jobs in this state.
-    #[arg(long, value_enum, default_value_t = State::Open, conflicts_with = "batch")]
-    state: State,
+    #[arg(long, default_value = JobState::Open.name(), value_parser = JobState::ALL.map(JobState::name), conflicts_with = "batch")]
+    state: String,
     /// At most so many, the newest first.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500), conflicts_with = "batch")]
     limit: u32,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum State {
-    Open,
-    Waiting,
-    Leased,
-    Expired,
-    Parked,
-    Proven,
-}
-
-impl State {
-    fn name(self) -> &'static str {
-        match self {
-            State::Open => JobState::Open,
-            State::Waiting => JobState::Waiting,
-            State::Leased => JobState::Leased,
-            State::Expired => JobState::Expired,
-            State::Parked => JobState::Parked,
-            State::Proven => JobState::Proven,
-        }
-        .name()
-    }
 }
 
 /// An order about batches.
@@ -148,7 +124,7 @@ pub(crate) async fn jobs(args: &JobsArgs) -> anyhow::Result<()> {
     if let Some(batch) = args.batch {
         return args.reading.show(&client.job(batch).await?, detail);
     }
-    let query = JobQuery { state: Some(args.state.name().to_owned()), before: None, limit: Some(args.limit) };
+    let query = JobQuery { state: Some(args.state.clone()), before: None, limit: Some(args.limit) };
     args.reading.show(&client.jobs(&query).await?, |list| {
         let more = list.next.map(|_| "more of them: --limit\n").unwrap_or_default();
         format!("{}{more}", job_lines(&list.jobs))

@@ -292,19 +292,23 @@ impl Chaos {
     async fn order(&mut self, fault: Fault) -> String {
         let (name, job) = self.leased().await;
         let verb = if fault == Fault::JobParked { "park" } else { "cancel" };
-        match heard(|| self.operator.order(job.batch, verb, "chaos")).await {
-            Err(error) if error.code() == Some("not_now") => {
-                self.proven_by(job.batch).await;
-                return "was faster".into();
-            }
-            ordered => drop(ordered.unwrap()),
+        if !self.obeyed(job.batch, verb).await {
+            self.proven_by(job.batch).await;
+            return "was faster".into();
         }
-        if fault == Fault::JobParked {
-            // a proof that was on its way may still have arrived
-            let sent_back = heard(|| self.operator.order(job.batch, "retry", "chaos")).await;
-            assert!(sent_back.is_ok_and(|job| job.job.state != "parked") || !self.proven_by(job.batch).await.is_empty());
+        if fault == Fault::JobParked && !self.obeyed(job.batch, "retry").await {
+            // a proof that was on its way had arrived
+            return format!("parked, {}", self.fate(&name, job.batch).await);
         }
         self.fate(&name, job.batch).await
+    }
+
+    /// False if the order means nothing in the state that the job is in.
+    async fn obeyed(&self, batch: u64, verb: &str) -> bool {
+        match heard(|| self.operator.order(batch, verb, "chaos")).await {
+            Err(error) if error.code() == Some("not_now") => false,
+            ordered => ordered.is_ok_and(|detail| detail.actions[0].action == format!("prover.{verb}")),
+        }
     }
 
     /// A job of the saboteur's own.

@@ -385,11 +385,12 @@ async fn a_job_whose_chain_is_not_the_one_proved_is_given_back(pool: PgPool) {
 async fn the_openapi_document_names_every_route_and_the_token(pool: PgPool) {
     let server = Server::start(&pool, 0, usual).await;
     let document: Value = reqwest::get(server.url("openapi.json")).await.unwrap().json().await.unwrap();
-    for route in ["claim", "jobs/{batch}/heartbeat", "jobs/{batch}/proof", "jobs/{batch}/failure"] {
+    let posts = ["claim", "jobs/{batch}/heartbeat", "jobs/{batch}/proof", "jobs/{batch}/failure", "jobs/{batch}/{order}", "workers/{name}/{order}"];
+    for route in posts {
         assert!(document["paths"][format!("/prover/v1/{route}")]["post"].is_object(), "{route}");
     }
-    for route in ["jobs/{batch}/retry", "jobs/{batch}/park", "jobs/{batch}/cancel", "workers/{name}/drain", "workers/{name}/resume"] {
-        assert!(document["paths"][format!("/prover/v1/{route}")]["post"].is_object(), "{route}");
+    for (schema, orders) in [("JobOrder", json!(["retry", "park", "cancel"])), ("FleetOrder", json!(["drain", "resume"]))] {
+        assert_eq!(document["components"]["schemas"][schema]["enum"], orders);
     }
     for route in ["status", "jobs", "jobs/{batch}"] {
         assert_eq!(document["paths"][format!("/prover/v1/{route}")]["get"]["security"], json!([{}]), "{route}");

@@ -60,8 +60,8 @@ pub struct Cost {
 pub async fn of_batch(connection: &mut PgConnection, number: u64) -> Result<Vec<Cost>, sqlx::Error> {
     let query = "SELECT kind, count(*) AS transactions, sum(div(gas, n) + CASE WHEN place < mod(gas, n) THEN 1 ELSE 0 END)::bigint AS gas,
                         sum(div(wei, n) + CASE WHEN place < mod(wei, n) THEN 1 ELSE 0 END)::text AS wei
-                 FROM (SELECT CASE WHEN commits IS NULL THEN kind ELSE 'prove' END AS kind, gas_used::numeric - CASE WHEN commits IS NULL THEN 0 ELSE least(gas_used, commit_gas) END AS gas,
-                              (gas_used - CASE WHEN commits IS NULL THEN 0 ELSE least(gas_used, commit_gas) END) * effective_gas_price AS wei, batch_to - batch_from + 1 AS n,
+                 FROM (SELECT CASE WHEN commits IS NULL THEN kind ELSE 'prove' END AS kind, gas_used::numeric - least(gas_used, coalesce(commit_gas, 0)) AS gas,
+                              (gas_used - least(gas_used, coalesce(commit_gas, 0))) * effective_gas_price AS wei, batch_to - batch_from + 1 AS n,
                               $1 - batch_from AS place
                        FROM l1_transactions WHERE state IN ('mined', 'failed') AND int8range(batch_from, batch_to, '[]') @> $1::bigint
                        UNION ALL

@@ -283,7 +283,7 @@ fn peak() -> Option<u64> {
 }
 
 /// A batch that fills the shape's transfers, paying between as many slots as the shape has.
-fn full_batch(shape: &Shape) -> anyhow::Result<Batch> {
+pub(super) fn full_batch(shape: &Shape) -> anyhow::Result<Batch> {
     let users = shape.accounts.min(2 * shape.transfers) - 1;
     let mut ledger = Ledger::new(16);
     let keys: Vec<SecretKey> = (0..users).map(|i| SecretKey::generate(&mut StdRng::seed_from_u64(u64::from(i)))).collect();

@@ -5,7 +5,7 @@ use crate::gateway::body::Body;
 use crate::gateway::statement::public_inputs;
 use crate::gateway::{Gateway, GatewayError, operator};
 use crate::metrics;
-use crate::wire::fleet::JobState;
+use crate::wire::fleet::{FleetOrder, JobOrder, JobState};
 use crate::wire::{
     Accepted, Claim, Failure, FailureReason, Heartbeat, Job, JobHead, Lease, MAX_CIRCUITS, MAX_DETAIL_BYTES, MAX_WAIT_S, Outcome, PREFIX, Phase,
     ProblemBody, PublicWords, Released, Submission, WorkerOrder, is_worker_name,
@@ -42,13 +42,10 @@ const MAX_SILENT_ENDS: u64 = 10;
         operator::status,
         operator::list,
         operator::detail,
-        operator::retry,
-        operator::park,
-        operator::cancel,
-        operator::drain,
-        operator::resume
+        operator::order_job,
+        operator::order_worker
     ),
-    components(schemas(ProblemBody, Phase, FailureReason, Outcome, WorkerOrder, JobState)),
+    components(schemas(ProblemBody, Phase, FailureReason, Outcome, WorkerOrder, JobState, JobOrder, FleetOrder)),
     tags((name = "prover", description = "Work for prover workers."), (name = "operator", description = "The fleet, seen and steered.")),
     security(("token" = [])),
     modifiers(&TokenScheme)

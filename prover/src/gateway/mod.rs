@@ -7,7 +7,7 @@
 //!    ^                   │  │ <──────────────────┘    ┌──────────────────────────────────────> proven
 //!    │ failure, drained  │  │ no heartbeat            │
 //!    ├───────────────────┘  └──────────> expired ─────┤   (claimable again, as if waiting)
-//!    └── 3 different workers failed, or unreadable ──> parked ───────┘
+//!    └── 3 different workers failed, 10 silent ends, or unreadable ──> parked ───────┘
 //! ```
 //!
 //! Rules
@@ -17,11 +17,11 @@
 //! 4. The oldest batch first. A worker that failed a batch does not get it again while another may.
 //! 5. A worker that claims again while it holds a lease lost the answer or its memory: it gets the same batch under a new token.
 //! 6. A batch that cannot be read is parked at once and the next one handed out; so is one of which ten leases ended without a word.
-//! 7. What anybody may read takes two connections of the database at most.
 //! 7. No worker gets a circuit that does not fit into the memory that it declares. A claim is a write to the database that will take the proof:
 //!    while that takes none, nothing is handed out.
 //! 8. An operator's order (retry, park, cancel, drain, resume) takes effect together with its row in the audit log, or not at all. The worker
 //!    learns of it with its next heartbeat or claim.
+//! 9. What anybody may read takes two connections of the database at most.
 //!
 //! Fails by problem details with a stable code, see `problem`. Nothing is kept in memory but what was shown last: a restarted gateway goes on where it was.
 

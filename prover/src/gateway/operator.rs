@@ -6,7 +6,9 @@ use crate::gateway::body::Body;
 use crate::gateway::handlers::batch_number;
 use crate::gateway::{Gateway, GatewayError};
 use crate::metrics;
-use crate::wire::fleet::{CircuitView, DEFAULT_JOBS, FleetStatus, JobDetail, JobList, JobQuery, JobState, MAX_REASON_BYTES, Reason, WorkerView};
+use crate::wire::fleet::{
+    CircuitView, DEFAULT_JOBS, FleetOrder, FleetStatus, JobDetail, JobList, JobOrder, JobQuery, JobState, MAX_REASON_BYTES, Reason, WorkerView,
+};
 use crate::wire::{ProblemBody, is_worker_name};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query, State};
@@ -27,11 +29,8 @@ pub(super) fn routes() -> Router<Gateway> {
         .route("/status", get(status))
         .route("/jobs", get(list))
         .route("/jobs/{batch}", get(detail))
-        .route("/jobs/{batch}/retry", post(retry))
-        .route("/jobs/{batch}/park", post(park))
-        .route("/jobs/{batch}/cancel", post(cancel))
-        .route("/workers/{name}/drain", post(drain))
-        .route("/workers/{name}/resume", post(resume))
+        .route("/jobs/{batch}/{order}", post(order_job))
+        .route("/workers/{name}/{order}", post(order_worker))
 }
 
 /// An operator, by the name of its token.
@@ -103,87 +102,47 @@ async fn detail(State(gateway): State<Gateway>, batch: Result<Path<u64>, PathRej
     gateway.detail(batch_number(batch)?).await.map(Json)
 }
 
-/// Sends a parked job back to work; only failures from now on count.
-#[utoipa::path(post, path = "/prover/v1/jobs/{batch}/retry", tag = "operator", request_body = Reason, params(("batch" = u64, Path, description = "Batch number")),
+/// An order about a job: `retry` sends a parked one back to work, and only failures from now on count; `park` gives it to nobody until it is retried;
+/// `cancel` takes the lease from its worker, which learns of it with its next heartbeat, and the job waits for another.
+#[utoipa::path(post, path = "/prover/v1/jobs/{batch}/{order}", tag = "operator", request_body = Reason,
+    params(("batch" = u64, Path, description = "Batch number"), ("order" = JobOrder, Path)),
     responses(
-    (status = 200, description = "It waits for a worker", body = JobDetail),
+    (status = 200, description = "The job as it is then", body = JobDetail),
     (status = 403, description = "`wrong_role`: the token is a worker's", body = ProblemBody),
     (status = 404, description = "`unknown_job`", body = ProblemBody),
-    (status = 409, description = "`not_now`: it is not parked", body = ProblemBody),
+    (status = 409, description = "`not_now`: `retry` of a job that is not parked, `park` of one that is or is proven, `cancel` of one that nobody has", body = ProblemBody),
 ))]
-async fn retry(
+async fn order_job(
     State(gateway): State<Gateway>,
     operator: Operator,
-    batch: Result<Path<u64>, PathRejection>,
+    path: Result<Path<(u64, JobOrder)>, PathRejection>,
     Body(reason): Body<Reason>,
 ) -> Result<Json<JobDetail>, GatewayError> {
-    gateway.order(Order::Retry, batch_number(batch)?, &operator, &reason).await.map(Json)
+    let Path((batch, order)) = path.map_err(|_| GatewayError::NotFound)?;
+    let order = match order {
+        JobOrder::Retry => Order::Retry,
+        JobOrder::Park => Order::Park,
+        JobOrder::Cancel => Order::Cancel,
+    };
+    gateway.order(order, batch, &operator, &reason).await.map(Json)
 }
 
-/// Gives a job to nobody until it is retried; its worker drops it.
-#[utoipa::path(post, path = "/prover/v1/jobs/{batch}/park", tag = "operator", request_body = Reason, params(("batch" = u64, Path, description = "Batch number")),
+/// An order about a worker: `drain` gives it no more jobs, so that it finishes the one that it has, and ends; `resume` gives it jobs again.
+#[utoipa::path(post, path = "/prover/v1/workers/{name}/{order}", tag = "operator", request_body = Reason,
+    params(("name" = String, Path, description = "Name of the worker"), ("order" = FleetOrder, Path)),
     responses(
-    (status = 200, description = "It is parked", body = JobDetail),
-    (status = 403, description = "`wrong_role`: the token is a worker's", body = ProblemBody),
-    (status = 404, description = "`unknown_job`", body = ProblemBody),
-    (status = 409, description = "`not_now`: it is parked or proven", body = ProblemBody),
-))]
-async fn park(
-    State(gateway): State<Gateway>,
-    operator: Operator,
-    batch: Result<Path<u64>, PathRejection>,
-    Body(reason): Body<Reason>,
-) -> Result<Json<JobDetail>, GatewayError> {
-    gateway.order(Order::Park, batch_number(batch)?, &operator, &reason).await.map(Json)
-}
-
-/// Takes a lease from its worker, which learns of it with its next heartbeat; the job waits for another.
-#[utoipa::path(post, path = "/prover/v1/jobs/{batch}/cancel", tag = "operator", request_body = Reason, params(("batch" = u64, Path, description = "Batch number")),
-    responses(
-    (status = 200, description = "It waits for another worker", body = JobDetail),
-    (status = 403, description = "`wrong_role`: the token is a worker's", body = ProblemBody),
-    (status = 404, description = "`unknown_job`", body = ProblemBody),
-    (status = 409, description = "`not_now`: nobody has it", body = ProblemBody),
-))]
-async fn cancel(
-    State(gateway): State<Gateway>,
-    operator: Operator,
-    batch: Result<Path<u64>, PathRejection>,
-    Body(reason): Body<Reason>,
-) -> Result<Json<JobDetail>, GatewayError> {
-    gateway.order(Order::Cancel, batch_number(batch)?, &operator, &reason).await.map(Json)
-}
-
-/// Gives a worker no more jobs: it finishes the one that it has, and ends.
-#[utoipa::path(post, path = "/prover/v1/workers/{name}/drain", tag = "operator", request_body = Reason, params(("name" = String, Path, description = "Name of the worker")),
-    responses(
-    (status = 200, description = "It gets no more jobs", body = WorkerView),
+    (status = 200, description = "The worker as it is then", body = WorkerView),
     (status = 403, description = "`wrong_role`: the token is a worker's", body = ProblemBody),
     (status = 404, description = "`unknown_worker`", body = ProblemBody),
 ))]
-async fn drain(
+async fn order_worker(
     State(gateway): State<Gateway>,
     operator: Operator,
-    name: Result<Path<String>, PathRejection>,
+    path: Result<Path<(String, FleetOrder)>, PathRejection>,
     Body(reason): Body<Reason>,
 ) -> Result<Json<WorkerView>, GatewayError> {
-    gateway.drain(name, true, &operator, &reason).await.map(Json)
-}
-
-/// Gives a drained worker jobs again.
-#[utoipa::path(post, path = "/prover/v1/workers/{name}/resume", tag = "operator", request_body = Reason, params(("name" = String, Path, description = "Name of the worker")),
-    responses(
-    (status = 200, description = "It gets jobs again", body = WorkerView),
-    (status = 403, description = "`wrong_role`: the token is a worker's", body = ProblemBody),
-    (status = 404, description = "`unknown_worker`", body = ProblemBody),
-))]
-async fn resume(
-    State(gateway): State<Gateway>,
-    operator: Operator,
-    name: Result<Path<String>, PathRejection>,
-    Body(reason): Body<Reason>,
-) -> Result<Json<WorkerView>, GatewayError> {
-    gateway.drain(name, false, &operator, &reason).await.map(Json)
+    let Path((name, order)) = path.map_err(|_| GatewayError::NotFound)?;
+    gateway.drain(&name, order == FleetOrder::Drain, &operator, &reason).await.map(Json)
 }
 
 fn check_reason(Reason { reason }: &Reason) -> Result<(), GatewayError> {
@@ -249,23 +208,16 @@ impl Gateway {
         self.detail(batch).await
     }
 
-    async fn drain(
-        &self,
-        name: Result<Path<String>, PathRejection>,
-        drain: bool,
-        Operator(actor): &Operator,
-        reason: &Reason,
-    ) -> Result<WorkerView, GatewayError> {
+    async fn drain(&self, name: &str, drain: bool, Operator(actor): &Operator, reason: &Reason) -> Result<WorkerView, GatewayError> {
         check_reason(reason)?;
-        let Path(name) = name.map_err(|_| GatewayError::NotFound)?;
-        if !is_worker_name(&name) {
+        if !is_worker_name(name) {
             return Err(GatewayError::UnknownWorker);
         }
         let mut transaction = self.shared.pool.begin().await?;
-        if !fleet::drain(&mut transaction, &name, drain, Because { actor, reason: &reason.reason }).await? {
+        if !fleet::drain(&mut transaction, name, drain, Because { actor, reason: &reason.reason }).await? {
             return Err(GatewayError::UnknownWorker);
         }
-        let worker = fleet::worker(&mut transaction, &name).await?.ok_or(GatewayError::UnknownWorker)?;
+        let worker = fleet::worker(&mut transaction, name).await?.ok_or(GatewayError::UnknownWorker)?;
         transaction.commit().await?;
         metrics::ordered(if drain { "drain" } else { "resume" });
         tracing::warn!(worker = name, actor, reason = reason.reason, drain, "an operator's order");

@@ -26,6 +26,28 @@ pub struct Reason {
     pub reason: String,
 }
 
+/// An order about a job, as it stands in the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobOrder {
+    /// Send a parked job back to work.
+    Retry,
+    /// Give it to nobody until it is retried.
+    Park,
+    /// Take it from its worker.
+    Cancel,
+}
+
+/// An order about a worker, as it stands in the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FleetOrder {
+    /// No more jobs.
+    Drain,
+    /// Jobs again.
+    Resume,
+}
+
 /// Which jobs to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -125,10 +125,7 @@ impl KeyStore {
     pub fn with_settings(address: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, KeyStoreError> {
         let wrong = || KeyStoreError::Address { address: address.to_owned() };
         let (bucket, prefix) = address.strip_prefix("s3://").map(|rest| rest.split_once('/').unwrap_or((rest, ""))).ok_or_else(wrong)?;
-        if bucket.is_empty() {
-            return Err(wrong());
-        }
-        if prefix.starts_with('/') || prefix.contains("//") {
+        if bucket.is_empty() || prefix.starts_with('/') || prefix.contains("//") {
             return Err(wrong());
         }
         let prefix = Name::parse(prefix.trim_end_matches('/')).map_err(|_| wrong())?;

@@ -94,6 +94,7 @@ async fn a_job_is_parked_and_sent_back_by_an_operator_who_is_named(pool: PgPool)
     assert!(server.claim_now("b").await.is_none());
     assert_eq!(order(&server, "jobs/1/park", "again", 409).await["code"], "not_now");
     assert_eq!(order(&server, "jobs/7/park", "again", 404).await["code"], "unknown_job");
+    assert_eq!(order(&server, "jobs/1/burn", "there is no such order", 404).await["code"], "not_found");
     assert_eq!(get(&server, "status").await["parked"][0]["batch"], 1);
 
     let sent_back = order(&server, "jobs/1/retry", "mended", 200).await;

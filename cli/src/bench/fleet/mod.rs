@@ -8,18 +8,16 @@
 
 mod trapdoor;
 
+use super::prove::full_batch;
 use crate::folder::RunFolder;
 use anyhow::{Context, ensure};
 use clap::Args;
 use serde_json::{Value, json};
-use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId};
-use sheaf_protocol::batch::{Batch, Challenges, Operations, ProverInput, Signed};
+use sheaf_protocol::amount::Address;
+use sheaf_protocol::batch::{Challenges, ProverInput};
 use sheaf_protocol::field::{Fr, G1Affine, to_word};
 use sheaf_protocol::header::{self, Header, Record};
-use sheaf_protocol::ledger::{Ledger, Slot, Triple};
 use sheaf_protocol::manifest::HexWord;
-use sheaf_protocol::ops::{OpTag, Transfer};
-use sheaf_protocol::schnorr::{self, SecretKey};
 use sheaf_protocol::shape::{self, NamedShape};
 use sheaf_prover::gateway::{Gateway, GatewayConfig, TokenHash, Verifier, new_token};
 use sheaf_prover::wire::{Claim, Heartbeat, OfferedCircuit, Outcome, Phase, Submission, Timings};
@@ -168,7 +166,7 @@ async fn make_jobs(pool: &PgPool, named: &NamedShape, jobs: u64, manifest_digest
         finality_depth: 1,
     };
     deployment::bind(&mut *pool.acquire().await?, &bound).await?;
-    let batch = full_batch(named, domain)?;
+    let batch = full_batch(&named.shape)?;
     let posted_data = batch.posted_data();
     let input = serde_json::to_value(ProverInput { batch, challenges: Challenges { rho: Fr::from(1u64), zeta: Fr::from(2u64) } })?;
     let mut transaction = pool.begin().await?;
@@ -202,33 +200,4 @@ async fn make_jobs(pool: &PgPool, named: &NamedShape, jobs: u64, manifest_digest
     }
     transaction.commit().await?;
     Ok(input.to_string().len())
-}
-
-/// A batch with every transfer slot used, each payer and receiver another account as far as there are account slots.
-fn full_batch(named: &NamedShape, domain: Fr) -> anyhow::Result<Batch> {
-    let accounts = named.shape.accounts;
-    let key = |n: u32| SecretKey::from_seed(&sheaf_protocol::field::keccak(format!("bench account {n}").as_bytes()));
-    let mut ledger = Ledger::new(16);
-    for n in 1..=accounts {
-        let triple = Triple { key: key(n)?.public().0, owner: Address([1; 20]), token: NATIVE };
-        ledger.set(SlotId(n), Slot { balance: Amount(1_000_000_000), ..Slot::opened(triple) });
-    }
-    let payers = accounts / 2;
-    let transfer = |i: u32| -> anyhow::Result<_> {
-        let from = 1 + i % payers;
-        let op = Transfer {
-            from: SlotId(from),
-            to: SlotId(from + payers),
-            token: NATIVE,
-            nonce: Nonce(i / payers),
-            amount: AmountFloat::from_amount(Amount(10))?,
-            fee: FeeFloat::from_amount(Amount(1))?,
-        };
-        let key = key(from)?;
-        let signature = schnorr::sign(&key, domain, OpTag::Transfer as u8, op.message(), &[1; 32]);
-        Ok(Signed { op, key: key.public().0, signature })
-    };
-    let transfers = (0..named.shape.transfers).map(transfer).collect::<anyhow::Result<Vec<_>>>()?;
-    let operations = Operations { transfers, ..Operations::default() };
-    Ok(Batch::assemble(&ledger, (1, named.shape), domain, operations, |_| Some(SlotId(1)))?)
 }
