@@ -8,7 +8,7 @@
 //! Nothing here is for a real chain: the keys are public knowledge.
 
 use crate::rpc::{Rpc, RpcError, RpcOptions};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::mpsc::Sender;
@@ -183,12 +183,17 @@ impl Anvil {
         self.child.id()
     }
 
-    /// Freezes the process: connections stay open, nothing answers.
+    /// Freezes the process: connections stay open, nothing answers. Returns when it stands still: a signal is delivered by the first thread of
+    /// the process that gets a processor, and until then the others answer.
     ///
     /// # Errors
     /// If the process is gone.
     pub fn pause(&self) -> Result<(), AnvilError> {
-        self.signal(Signal::STOP, "pause")
+        let pid = self.signal(Signal::STOP, "pause")?;
+        // its end is a thing to stop waiting at as well; neither is taken away from who waits for the end
+        let states = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(pid), states).map_err(|source| AnvilError::Process { action: "wait until it stands still", source: source.into() })?;
+        Ok(())
     }
 
     /// Lets a frozen process go on.
@@ -196,7 +201,7 @@ impl Anvil {
     /// # Errors
     /// If the process is gone.
     pub fn resume(&self) -> Result<(), AnvilError> {
-        self.signal(Signal::CONT, "resume")
+        self.signal(Signal::CONT, "resume").map(drop)
     }
 
     /// Ends the process in order: it writes its state file, if it has one.
@@ -211,10 +216,11 @@ impl Anvil {
         }
     }
 
-    fn signal(&self, signal: Signal, action: &'static str) -> Result<(), AnvilError> {
+    fn signal(&self, signal: Signal, action: &'static str) -> Result<Pid, AnvilError> {
         let gone = || AnvilError::Process { action, source: std::io::Error::from(std::io::ErrorKind::NotFound) };
         let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).ok_or_else(gone)?;
-        kill_process(pid, signal).map_err(|source| AnvilError::Process { action, source: source.into() })
+        kill_process(pid, signal).map_err(|source| AnvilError::Process { action, source: source.into() })?;
+        Ok(pid)
     }
 }
 
