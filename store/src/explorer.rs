@@ -78,8 +78,10 @@ pub struct L1Call {
     pub hash: Word,
     /// False if it reverted.
     pub succeeded: bool,
-    /// First and last batch that it is about.
+    /// First and last batch that it is about; of a commit beside proofs those that it proves.
     pub batches: [u64; 2],
+    /// The batch that a commit beside proofs commits.
+    pub commits: Option<u64>,
     /// Its block.
     pub block: u64,
     /// Gas of the whole call.
@@ -191,7 +193,7 @@ pub async fn batch_facts(connection: &mut PgConnection, number: u64) -> Result<B
     );
     let row = sqlx::query(query).bind(int(number)).fetch_optional(&mut *connection).await?;
     let Some(row) = row else { return Ok(BatchFacts::default()) };
-    let query = "SELECT kind, hash, state = 'mined' AS succeeded, batch_from, batch_to, block_number, gas_used, calldata_gas,
+    let query = "SELECT kind, hash, state = 'mined' AS succeeded, batch_from, batch_to, commits, block_number, gas_used, calldata_gas,
                      calldata_bytes::bigint AS calldata_bytes, effective_gas_price::text AS gas_price
                  FROM l1_transactions WHERE state IN ('mined', 'failed') AND (int8range(batch_from, batch_to, '[]') @> $1::bigint OR commits = $1)
                  ORDER BY id LIMIT $2";
@@ -221,6 +223,7 @@ fn l1_call(row: &PgRow) -> Result<L1Call, sqlx::Error> {
         hash: word(row, "hash")?,
         succeeded: row.try_get("succeeded")?,
         batches: [count(row, "batch_from")?, count(row, "batch_to")?],
+        commits: count_or_null(row, "commits")?,
         block: count(row, "block_number")?,
         gas: count(row, "gas_used")?,
         calldata_gas: count(row, "calldata_gas")?,

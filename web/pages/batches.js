@@ -78,6 +78,12 @@ function proof(batch) {
   );
 }
 
+// The batches of an L1 transaction; of a commit beside proofs the committed one comes first, as it does in the call.
+function about(call) {
+  const range = call.batch_from === call.batch_to ? call.batch_from : `${call.batch_from} to ${call.batch_to}`;
+  return call.commits ? `${call.commits}, ${range}` : range;
+}
+
 function costs(batch, status) {
   const calls = batch.l1_transactions;
   if (!calls.length) return card("On L1", empty("Nothing on L1 yet", "The commit is sent as soon as the batch is computed."));
@@ -85,10 +91,10 @@ function costs(batch, status) {
   const each = (total) => (batch.transactions === "0" ? null : total / BigInt(batch.transactions));
   const usd = batch.l1_costs.every((cost) => cost.usd) && batch.l1_costs.reduce((total, cost) => total + Number(cost.usd), 0);
   const columns = [
-    { name: "Call", cell: (call) => h("span", { class: call.succeeded ? "strong" : "strong failed-text" }, call.succeeded ? call.kind : `${call.kind} (reverted)`) },
+    { name: "Call", cell: (call) => h("span", { class: call.succeeded ? "strong" : "strong failed-text" }, `${call.kind.replaceAll("_", " ")}${call.succeeded ? "" : " (reverted)"}`) },
     { name: "L1 transaction", cell: (call) => onL1(call.hash, status.l1_explorer) },
     { name: "Block", right: true, cell: (call) => number(call.block) },
-    { name: "Batches", right: true, cell: (call) => (call.batch_from === call.batch_to ? call.batch_from : `${call.batch_from} to ${call.batch_to}`) },
+    { name: "Batches", right: true, cell: about },
     { name: "Call data", right: true, cell: (call) => bytes(call.calldata_bytes) },
     { name: "Gas", right: true, cell: (call) => number(call.gas) },
     { name: "Paid", right: true, cell: (call) => wei(BigInt(call.gas) * BigInt(call.gas_price)) },

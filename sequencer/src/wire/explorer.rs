@@ -81,16 +81,18 @@ pub struct ProofView {
 /// A mined L1 transaction of the operator's about a batch.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct L1CallView {
-    /// `commit`, `prove`, `settle` or `refund`.
+    /// `commit`, `prove`, `commit_and_prove`, `settle` or `refund`.
     pub kind: String,
     /// Its hash.
     pub hash: String,
     /// False if it reverted.
     pub succeeded: bool,
-    /// First batch that it is about.
+    /// First batch that it is about; of `commit_and_prove` the first that it proves.
     pub batch_from: String,
     /// Last batch that it is about.
     pub batch_to: String,
+    /// The batch that a `commit_and_prove` commits; else null.
+    pub commits: Option<String>,
     /// Its block.
     pub block: String,
     /// Gas of the whole call.
@@ -160,6 +162,7 @@ impl From<&L1Call> for L1CallView {
             succeeded: call.succeeded,
             batch_from: from.to_string(),
             batch_to: to.to_string(),
+            commits: call.commits.map(|batch| batch.to_string()),
             block: call.block.to_string(),
             gas: call.gas.to_string(),
             calldata_gas: call.calldata_gas.to_string(),

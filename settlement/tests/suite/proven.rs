@@ -332,6 +332,11 @@ async fn a_commit_beside_a_proof_is_replaced_resent_and_done_again_like_any_othe
         let costs = sheaf_store::costs::of_batch(&mut world.pool.acquire().await.unwrap(), number).await.unwrap();
         assert_eq!(costs.iter().map(|cost| cost.kind.as_str()).collect::<Vec<_>>(), kinds);
         assert!(costs.iter().all(|cost| cost.gas > 0));
+        // of the page of a batch, the transaction that committed it is one too
+        let calls = sheaf_store::explorer::batch_facts(&mut world.pool.acquire().await.unwrap(), number).await.unwrap().l1_calls;
+        let kinds: Vec<&str> = calls.iter().filter(|call| call.succeeded).map(|call| call.kind.as_str()).collect();
+        assert_eq!(kinds.last(), Some(&"commit_and_prove"), "batch {number}: {kinds:?}");
+        assert_eq!(calls.last().unwrap().commits, Some(2));
         shares = costs.iter().fold(shares, |(gas, wei), cost| (gas + cost.gas, wei + cost.wei));
     }
     assert_eq!(shares, totals.iter().fold((0, 0), |(gas, wei), total| (gas + total.used, wei + total.wei)));
