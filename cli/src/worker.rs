@@ -75,7 +75,8 @@ struct RunArgs {
     /// Seconds that a running batch may still take after the order to stop.
     #[arg(long, default_value_t = 600)]
     grace_s: u64,
-    /// Megabytes that it may use: circuits that need more are left to others [default: all of the machine or container].
+    /// Megabytes that it may use: circuits that need more are left to others, and the system gives it no more, mapped keys aside
+    /// [default: all of the machine or container].
     #[arg(long, env = "SHEAF_PROVER_MEMORY_MB", value_parser = clap::value_parser!(u64).range(1..))]
     memory_mb: Option<u64>,
     /// Prove with the keys that this manifest names (`sheaf keys list --json`), found in --keys-dir, instead of development keys by shape.
@@ -115,6 +116,9 @@ async fn work(args: RunArgs) -> anyhow::Result<()> {
     let client = Client::new(&args.gateway, &tokens::token(&args.token_file)?)?;
     if let Some(address) = args.metrics_listen {
         serve_metrics(address).await?;
+    }
+    if let Some(megabytes) = args.memory_mb {
+        memory::limit_mb(megabytes).with_context(|| format!("--memory-mb {megabytes}: the system does not take it as a limit"))?;
     }
     let memory_mb = args.memory_mb.unwrap_or_else(memory::of_this_machine_mb);
     let keys = open_keys(&args, memory_mb).await?;

@@ -157,7 +157,10 @@ impl Site {
 
     fn prover(&self) -> Role {
         let (gateway, token) = (format!("http://{}", self.sequencer), self.text("worker-token"));
-        self.start("prover", &["prover", "run", "--gateway", &gateway, "--token-file", &token, "--shapes", "test", "--threads", "1"])
+        self.start(
+            "prover",
+            &["prover", "run", "--gateway", &gateway, "--token-file", &token, "--shapes", "test", "--threads", "1", "--memory-mb", "88"],
+        )
     }
 }
 

@@ -1,7 +1,8 @@
-//! How much memory a proof of a shape takes, so that nobody is given one that does not fit.
+//! How much memory a proof of a shape takes, so that nobody is given one that does not fit, and the limit that holds a worker to what it declared.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sheaf_protocol::shape::Shape;
-use std::fs;
+use std::{fs, io};
 
 /// Bytes for each element of the FFT domain, key included: `small` (2^18) peaks at 254 MB in a proof on two threads (docs/performance.md), 1,016 bytes
 /// an element, and half as much again for what is kept of the worker's other circuits.
@@ -30,6 +31,17 @@ pub fn of_this_machine_mb() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_mb(&text));
     let container = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse::<u64>().ok()).map(|bytes| bytes >> 20);
     [machine, container].into_iter().flatten().min().unwrap_or(UNKNOWN_MB)
+}
+
+/// From here on the system refuses this process memory of its own beyond so many megabytes: a fault then ends this worker, whose lease another one takes
+/// over, and no neighbour of it. Mapped keys do not count, which all workers of a machine share. Linux holds it; elsewhere it may be without effect.
+///
+/// # Errors
+/// If the system does not take the limit.
+pub fn limit_mb(megabytes: u64) -> io::Result<()> {
+    let maximum = getrlimit(Resource::Data).maximum;
+    let wanted = megabytes.saturating_mul(1 << 20);
+    Ok(setrlimit(Resource::Data, Rlimit { current: Some(maximum.map_or(wanted, |maximum| maximum.min(wanted))), maximum })?)
 }
 
 fn total_mb(meminfo: &str) -> Option<u64> {
@@ -61,6 +73,24 @@ mod tests {
         assert_eq!(total_mb("MemFree: 1 kB\nMemTotal:       16384000 kB\n"), Some(16_000));
         assert_eq!(total_mb("nothing"), None);
         assert!(of_this_machine_mb() > BASE_MB);
+    }
+
+    /// In a process of its own: a limit is for good.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn beyond_the_limit_there_is_no_memory() {
+        const CHILD: &str = "SHEAF_TEST_MEMORY_LIMIT";
+        if std::env::var_os(CHILD).is_some() {
+            limit_mb(256).unwrap();
+            let reserve = |megabytes: usize| Vec::<u8>::new().try_reserve_exact(megabytes << 20);
+            assert!(reserve(64).is_ok() && reserve(256).is_err());
+            return;
+        }
+        let test = "memory::tests::beyond_the_limit_there_is_no_memory";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let ended = child.args(["--exact", test]).env(CHILD, "1").output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+        assert!(String::from_utf8_lossy(&ended.stdout).contains("1 passed"));
     }
 
     #[test]
