@@ -14,7 +14,7 @@ SHEAF := $(CARGO) run --quiet --locked --bin sheaf --
 ARGS ?=
 WHAT ?= circuit prove commit load
 
-.PHONY: help demo dev test storm chaos soundness check bench walkaway ceremony screenshots contracts invariants mutants check-deploy slither keys tools clean sheaf
+.PHONY: help demo dev test storm chaos soundness check bench walkaway static ceremony screenshots contracts invariants mutants check-deploy slither keys tools clean sheaf
 
 help: ## this list
 	@echo "make TARGET [ARGS='options of the sheaf command']    make bench [WHAT=prove] [ARGS=..]"
@@ -49,7 +49,11 @@ bench: tools sheaf ## figures of docs/performance.md: circuit, prove, commit, lo
 	@for what in $(WHAT); do $(SHEAF) bench $$what $(ARGS) || exit 1; done
 
 walkaway: tools sheaf ## N accounts (1000 unless told), after BATCHES of transfers (2), leave without the operator, its database and its workers; prints what was paid
-	@SHEAF_WALKAWAY_ACCOUNTS=$(or $(N),1000) SHEAF_WALKAWAY_BATCHES=$(or $(BATCHES),2) $(CARGO) test --workspace --locked --test exit -- --nocapture
+	@$(if $(PROGRAM),SHEAF_WALKAWAY_PROGRAM=$(abspath $(PROGRAM))) SHEAF_WALKAWAY_ACCOUNTS=$(or $(N),1000) SHEAF_WALKAWAY_BATCHES=$(or $(BATCHES),2) $(CARGO) test --workspace --locked --test exit -- --nocapture
+
+static: ## `sheaf` as one statically linked Linux program, which restores and leaves on a machine that has nothing else; tried by make walkaway PROGRAM=..
+	@host=$$(rustc -vV | sed -n 's/^host: //p') && RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --locked --bin sheaf --target $$host \
+	    --target-dir target/static && ls -l target/static/$$host/debug/sheaf
 
 ceremony: tools sheaf ## phase 2 of the shape `test` by our commands and by snarkjs, point by point (tens of minutes)
 	@$(CARGO) test --workspace --locked --test snarkjs_setup --test ceremony_whole

@@ -1,7 +1,7 @@
 //! The walk-away test: the operator, its database and its workers are gone, and everybody leaves with every coin, from L1 alone.
 //!
 //! With 100 accounts unless SHEAF_WALKAWAY_ACCOUNTS says otherwise, and SHEAF_WALKAWAY_BATCHES of transfers beside those that open them; `make walkaway N=1000
-//! BATCHES=1000` sets them, and shows the table at the end.
+//! BATCHES=1000` sets them, and shows the table at the end. The program that leaves is the one that was built with this test, or SHEAF_WALKAWAY_PROGRAM.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use sheaf_protocol::amount::{Amount, NATIVE, SlotId};
 use sheaf_protocol::field::{from_word, to_word};
 use sheaf_protocol::header::{QueueEntry, QueueKind};
 use sheaf_settlement::anvil::DEV_KEYS;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Instant;
 
@@ -35,7 +35,8 @@ impl Leaver<'_> {
     async fn run(&self, args: &[&str]) -> Output {
         let keys = test_keys();
         let contract = self.town.stack.deployment.deployment.contract.to_string();
-        let mut command = tokio::process::Command::new(sheaf_binary().unwrap());
+        let program = std::env::var_os("SHEAF_WALKAWAY_PROGRAM").map_or_else(|| sheaf_binary().unwrap(), PathBuf::from);
+        let mut command = tokio::process::Command::new(program);
         command.args(args).args(["--l1-url", &self.town.stack.l1_url, "--contract", &contract]);
         if args[0] != "freeze" {
             command
