@@ -505,7 +505,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let prover = |id: u32| -> Result<Prover, Box<dyn Error>> {
         let circuit = Circuit::new(shape, id)?;
         let keys = Keys::insecure_dev(&cache, "test", &circuit, SEED, &mut |_, _| {})?;
-        Ok(Prover::new(circuit, keys))
+        Ok(Prover::new(circuit, keys)?)
     };
     let provers = CIRCUITS.map(prover).into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut chain = Chain::new(srs_of(&cache, 16)?, &provers)?;

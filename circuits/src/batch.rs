@@ -14,7 +14,7 @@
 //! A [`Circuit`] is the constraints of one shape under one id, made once; [`Circuit::assign`] turns a batch into the full
 //! assignment `[1, public.., witness..]`. A false batch is not refused here: its assignment violates rows, which [`crate::evaluate`] names.
 
-use crate::builder::{Builder, Layout, Num, Tampering};
+use crate::builder::{Builder, Laid, Layout, Num, Tampering};
 use crate::groth16::sparse::Sparse;
 use crate::poseidon::sponge17;
 use crate::slots::account::AccountOut;
@@ -24,9 +24,7 @@ use crate::slots::{Bus, Context, SlotCircuit, SlotOut};
 use crate::witness::BatchWitness;
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, Field};
-use ark_relations::gr1cs::{
-    ConstraintSynthesizer, ConstraintSystem, ConstraintSystemRef, Matrix, OptimizationGoal, R1CS_PREDICATE_LABEL, SynthesisError, SynthesisMode,
-};
+use ark_relations::gr1cs::Matrix;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use sheaf_protocol::amount::SLOT_BITS;
@@ -72,9 +70,6 @@ pub enum CircuitError {
         /// One, public inputs and witness.
         expected: usize,
     },
-    /// ark-relations failed.
-    #[error("constraint system: {0}")]
-    Synthesis(#[from] SynthesisError),
 }
 
 /// The values a batch's circuit computes for its public inputs from `h` on, whatever the inputs say.
@@ -89,12 +84,12 @@ pub struct Computed {
 }
 
 /// Runs slots one after the other on one builder, or in parallel on one each; both give the same variables.
-enum Driver<'a> {
-    Sequential(Builder<'a>),
-    Parallel { values: Vec<Fr> },
+enum Driver<'d, 'a> {
+    Sequential(&'d mut Builder<'a>),
+    Parallel { values: &'d mut Vec<Fr> },
 }
 
-impl<'a> Driver<'a> {
+impl Driver<'_, '_> {
     fn slots<S: SlotCircuit>(&mut self, slots: &[S], ctx: &Context) -> Vec<S::Out> {
         match self {
             Driver::Sequential(b) => slots.iter().enumerate().map(|(i, slot)| section(b, S::KIND, i, |b| slot.build(b, ctx))).collect(),
@@ -148,7 +143,7 @@ struct Slots {
 }
 
 impl Slots {
-    fn build(driver: &mut Driver<'_>, witness: &BatchWitness, ctx: &Context) -> Self {
+    fn build(driver: &mut Driver<'_, '_>, witness: &BatchWitness, ctx: &Context) -> Self {
         Self {
             transfers: driver.slots(&witness.transfers, ctx),
             withdrawals: driver.slots(&witness.withdrawals, ctx),
@@ -262,7 +257,7 @@ fn context(b: &mut Builder<'_>, inputs: &PublicInputs) -> Context {
     Context { domain, rho, rho_squared, zeta }
 }
 
-fn synthesize(driver: &mut Driver<'_>, circuit_id: u32, witness: &BatchWitness) -> Computed {
+fn synthesize(driver: &mut Driver<'_, '_>, circuit_id: u32, witness: &BatchWitness) -> Computed {
     let ctx = driver.single(|b| context(b, &witness.inputs));
     let slots = Slots::build(driver, witness, &ctx);
     driver.single(|b| tail(b, Fr::from(circuit_id), &witness.inputs, &ctx.zeta, &slots))
@@ -278,55 +273,11 @@ pub struct Circuit {
     digest: Word,
 }
 
-/// What the set-up of Groth16 asks for: constraints without values.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Blueprint {
-    pub(crate) shape: Shape,
-    pub(crate) id: u32,
-}
-
-impl Blueprint {
-    fn lay_out(self, cs: ConstraintSystemRef<Fr>) -> Result<Layout, SynthesisError> {
-        let mut driver = Driver::Sequential(Builder::constraints(cs, PUBLIC_INPUTS as u32));
-        synthesize(&mut driver, self.id, &BatchWitness::blank(&self.shape));
-        match driver {
-            Driver::Sequential(b) => b.finish(),
-            Driver::Parallel { .. } => Err(SynthesisError::MissingCS),
-        }
-    }
-}
-
-impl ConstraintSynthesizer<Fr> for Blueprint {
-    fn generate_constraints(self, cs: ConstraintSystemRef<Fr>) -> Result<(), SynthesisError> {
-        self.lay_out(cs).map(|_| ())
-    }
-}
-
-/// Rows and names of a blueprint.
-#[derive(Clone)]
-struct Laid {
-    layout: Layout,
-    matrices: [Sparse; 3],
-    witness_variables: usize,
-}
-
-/// On a thread of its own, and copied from there, so that what ark-relations scatters over that thread's heap, ten times what is kept, goes
-/// back to the system.
-fn laid_out(blueprint: Blueprint) -> Result<Laid, CircuitError> {
-    let lay_out = || {
-        let cs = ConstraintSystem::<Fr>::new_ref();
-        cs.set_optimization_goal(OptimizationGoal::Constraints);
-        cs.set_mode(SynthesisMode::Setup);
-        let layout = blueprint.lay_out(cs.clone())?;
-        cs.finalize();
-        let matrices = cs.to_matrices()?.remove(R1CS_PREDICATE_LABEL).ok_or(SynthesisError::MissingCS)?;
-        let [a, b, c] = matrices.as_slice() else { return Err(SynthesisError::MissingCS.into()) };
-        Ok(Laid { layout, matrices: [a, b, c].map(Sparse::from), witness_variables: cs.num_witness_variables() })
-    };
-    let laid: Result<Laid, CircuitError> =
-        std::thread::scope(|scope| scope.spawn(lay_out).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-    // the copy lies on the caller's heap
-    laid.clone()
+/// The constraints of a shape, without values.
+fn laid_out(shape: &Shape, id: u32) -> Laid {
+    let mut builder = Builder::constraints(PUBLIC_INPUTS as u32);
+    synthesize(&mut Driver::Sequential(&mut builder), id, &BatchWitness::blank(shape));
+    builder.finish()
 }
 
 fn digest(id: u32, witness_variables: usize, matrices: &[Sparse]) -> Word {
@@ -359,10 +310,10 @@ impl Circuit {
     /// The circuit of `shape` as number `id` of a deployment (from 1); the id is a constant of the transcript.
     ///
     /// # Errors
-    /// [`CircuitError::Bound`] or [`CircuitError::NoAccounts`] for shapes that prove nothing, [`CircuitError::Synthesis`] if ark-relations fails.
+    /// [`CircuitError::Bound`] or [`CircuitError::NoAccounts`] for shapes that prove nothing.
     pub fn new(shape: Shape, id: u32) -> Result<Self, CircuitError> {
         check_shape(&shape)?;
-        let Laid { layout, matrices, witness_variables } = laid_out(Blueprint { shape, id })?;
+        let Laid { layout, matrices, witness_variables } = laid_out(&shape, id);
         let digest = digest(id, witness_variables, &matrices);
         Ok(Self { shape, id, matrices, layout, witness_variables, digest })
     }
@@ -423,11 +374,6 @@ impl Circuit {
         self.digest
     }
 
-    #[cfg(test)]
-    pub(crate) fn blueprint(&self) -> Blueprint {
-        Blueprint { shape: self.shape, id: self.id }
-    }
-
     /// The slot witnesses of a batch of this circuit.
     ///
     /// # Errors
@@ -445,9 +391,9 @@ impl Circuit {
     /// [`CircuitError::OtherCircuit`] if the witness has another number of slots.
     pub fn assign(&self, witness: &BatchWitness) -> Result<Vec<Fr>, CircuitError> {
         self.check_fit(witness)?;
-        let mut driver = Driver::Parallel { values: full_assignment(&witness.inputs, self.witness_variables) };
-        synthesize(&mut driver, self.id, witness);
-        Ok(driver.into_assignment(&witness.inputs))
+        let mut assignment = full_assignment(&witness.inputs, self.witness_variables);
+        synthesize(&mut Driver::Parallel { values: &mut assignment }, self.id, witness);
+        Ok(assignment)
     }
 
     /// As [`Circuit::assign`], one slot after the other and with lies: what a forger would submit, and what the circuit
@@ -458,9 +404,11 @@ impl Circuit {
     pub fn assign_tampered(&self, witness: &BatchWitness, tampering: &Tampering) -> Result<(Vec<Fr>, Computed), CircuitError> {
         self.check_fit(witness)?;
         let first = PUBLIC_INPUTS as u32 + 1;
-        let mut driver = Driver::Sequential(Builder::values(PUBLIC_INPUTS as u32, first, tampering));
-        let computed = synthesize(&mut driver, self.id, witness);
-        Ok((driver.into_assignment(&witness.inputs), computed))
+        let mut builder = Builder::values(PUBLIC_INPUTS as u32, first, tampering);
+        let computed = synthesize(&mut Driver::Sequential(&mut builder), self.id, witness);
+        let mut assignment = full_assignment(&witness.inputs, self.witness_variables);
+        assignment.extend(builder.into_values());
+        Ok((assignment, computed))
     }
 
     fn check_fit(&self, witness: &BatchWitness) -> Result<(), CircuitError> {
@@ -480,18 +428,4 @@ fn full_assignment(inputs: &PublicInputs, witness_variables: usize) -> Vec<Fr> {
     assignment.push(Fr::ONE);
     assignment.extend(inputs);
     assignment
-}
-
-impl Driver<'_> {
-    fn into_assignment(self, inputs: &PublicInputs) -> Vec<Fr> {
-        match self {
-            Driver::Parallel { values } => values,
-            Driver::Sequential(b) => {
-                let values = b.into_values();
-                let mut assignment = full_assignment(inputs, values.len());
-                assignment.extend(values);
-                assignment
-            }
-        }
-    }
 }

@@ -1,20 +1,20 @@
-//! The thin layer over ark-relations that every gadget is written on.
+//! The thin layer that every gadget is written on.
 //!
 //! A [`Num`] is a value together with the linear combination of variables it came from. A [`Builder`] hands out variables and
 //! takes constraints in one of two modes, through one code path:
 //!
 //! ```text
-//! constraints   symbolic: variables and rows go to a ConstraintSystem; values are meaningless   (once per circuit)
+//! constraints   symbolic: rows go straight to the three matrices; values are meaningless        (once per circuit)
 //! values        numbers only: no linear combination is ever stored, rows are not even built     (once per batch)
 //! ```
 //!
 //! Because gadgets never look at a linear combination, both modes allocate the same variables in the same order; a test
-//! compares them. Values mode checks nothing: an impossible witness comes out as an assignment that violates rows, which is
-//! what the tests of soundness feed on. The only failure is that of ark-relations itself, kept until [`Builder::finish`].
+//! compares them. Neither fails: values mode checks nothing, and an impossible witness comes out as an assignment that violates rows,
+//! which is what the tests of soundness feed on.
 
+use crate::groth16::sparse::{Rows, Sparse};
 use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, BigInteger, Field, One, PrimeField, Zero};
-use ark_relations::gr1cs::{ConstraintSystemRef, LinearCombination, SynthesisError, Variable};
 use sheaf_protocol::field::pow2;
 use std::collections::BTreeMap;
 use std::ops::{Add, Mul, Neg, Sub};
@@ -88,21 +88,10 @@ impl Num {
         self.terms.retain(|term| !term.1.is_zero());
     }
 
-    fn linear_combination(&self, inputs: u32) -> LinearCombination<Fr> {
-        let mut terms = Vec::with_capacity(self.terms.len() + 1);
-        if !self.constant.is_zero() {
-            terms.push((self.constant, Variable::One));
-        }
-        terms.extend(self.terms.iter().map(|(var, coefficient)| (*coefficient, variable(*var, inputs))));
-        LinearCombination(terms)
-    }
-}
-
-fn variable(index: VarIndex, inputs: u32) -> Variable {
-    match index {
-        0 => Variable::One,
-        input if input <= inputs => Variable::instance(input as usize),
-        witness => Variable::witness((witness - inputs - 1) as usize),
+    /// Columns with their coefficients, the constant's first.
+    fn row(&self) -> impl Iterator<Item = (VarIndex, Fr)> + '_ {
+        let constant = (!self.constant.is_zero()).then_some((0, self.constant));
+        constant.into_iter().chain(self.terms.iter().copied())
     }
 }
 
@@ -218,8 +207,17 @@ impl Layout {
 /// Empty except in tests of soundness.
 pub type Tampering = BTreeMap<VarIndex, Fr>;
 
+/// What constraints mode leaves: rows, their names and the number of witness variables.
+#[derive(Debug)]
+pub(crate) struct Laid {
+    pub(crate) layout: Layout,
+    /// A, B and C.
+    pub(crate) matrices: [Sparse; 3],
+    pub(crate) witness_variables: usize,
+}
+
 enum Mode<'a> {
-    Constraints { cs: ConstraintSystemRef<Fr>, layout: Layout, here: Place, error: Option<SynthesisError> },
+    Constraints { rows: [Rows; 3], layout: Layout, here: Place },
     Values { tampering: &'a Tampering, values: Vec<Fr> },
 }
 
@@ -232,16 +230,10 @@ pub struct Builder<'a> {
 }
 
 impl Builder<'static> {
-    /// Constraints mode, with `inputs` public inputs allocated in order.
-    pub fn constraints(cs: ConstraintSystemRef<Fr>, inputs: u32) -> Self {
-        let mut error = None;
-        for _ in 0..inputs {
-            if let Err(cause) = cs.new_input_variable(|| Ok(Fr::ZERO)) {
-                error = Some(cause);
-            }
-        }
-        let here = Place { section: 0, group: 0 };
-        let mode = Mode::Constraints { cs, layout: Layout::default(), here, error };
+    /// Constraints mode, after `inputs` public inputs.
+    pub fn constraints(inputs: u32) -> Self {
+        let (rows, here) = ([(); 3].map(|()| Rows::new()), Place { section: 0, group: 0 });
+        let mode = Mode::Constraints { rows, layout: Layout::default(), here };
         Self { mode, inputs, next: inputs + 1, section: ("", 0) }
     }
 }
@@ -284,11 +276,8 @@ impl<'a> Builder<'a> {
         let index = self.next;
         self.next += 1;
         let value = match &mut self.mode {
-            Mode::Constraints { cs, layout, here, error } => {
+            Mode::Constraints { layout, here, .. } => {
                 layout.variables.push(*here);
-                if let Err(cause) = cs.new_witness_variable(|| Ok(Fr::ZERO)) {
-                    *error = Some(cause);
-                }
                 value
             }
             Mode::Values { tampering, values } => {
@@ -310,12 +299,9 @@ impl<'a> Builder<'a> {
 
     /// The constraint `a b = c`.
     pub fn enforce(&mut self, a: &Num, b: &Num, c: &Num) {
-        let Mode::Constraints { cs, layout, here, error } = &mut self.mode else { return };
+        let Mode::Constraints { rows, layout, here } = &mut self.mode else { return };
         layout.rows.push(*here);
-        let lc = |num: &Num| num.linear_combination(self.inputs);
-        if let Err(cause) = cs.enforce_r1cs_constraint(|| lc(a), || lc(b), || lc(c)) {
-            *error = Some(cause);
-        }
+        rows.iter_mut().zip([a, b, c]).for_each(|(rows, num)| rows.push(num.row()));
     }
 
     /// `a = b`, one constraint.
@@ -374,16 +360,13 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Ends constraints mode with the names of rows and variables.
-    ///
-    /// # Errors
-    /// The first failure of ark-relations; also if the builder was in values mode.
-    pub fn finish(self) -> Result<Layout, SynthesisError> {
-        match self.mode {
-            Mode::Constraints { layout, error: None, .. } => Ok(layout),
-            Mode::Constraints { error: Some(cause), .. } => Err(cause),
-            Mode::Values { .. } => Err(SynthesisError::MissingCS),
-        }
+    /// What was laid out in constraints mode; empty in values mode.
+    pub(crate) fn finish(self) -> Laid {
+        let (rows, layout) = match self.mode {
+            Mode::Constraints { rows, layout, .. } => (rows, layout),
+            Mode::Values { .. } => ([(); 3].map(|()| Rows::new()), Layout::default()),
+        };
+        Laid { witness_variables: layout.variables.len(), matrices: rows.map(Rows::finish), layout }
     }
 }
 

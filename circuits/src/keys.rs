@@ -7,6 +7,8 @@
 //! whole file; `sheaf_protocol::artifact` says when it is computed and when its receipt is trusted. The header is checked at
 //! every load. A wrong digest, header, circuit or verifying key is refused by name. The body is mapped, not read: opening a file that is
 //! trusted takes no time, its pages are shared by all workers of the host, and `crate::groth16::map` has the rule that this asks for.
+//! Nor does it take the circuit: a manifest names the file and what is in it, and whether the circuit of this program is the one is asked
+//! when both are there ([`Keys::check_circuit`], which every prover calls).
 //! Keys of the development set-up carry INSECURE in origin and file name; a manifest of a ceremony takes none of them, nor the other way round.
 
 use crate::batch::Circuit;
@@ -148,6 +150,7 @@ pub fn verifying_key_digest(key: &VerifyingKey<Bn254>) -> Word {
 /// A proving key whose file is known, fit for use.
 #[derive(Debug)]
 pub struct Keys {
+    path: PathBuf,
     mapped: MappedKey,
     /// Digest of the circuit it is for.
     pub circuit: Word,
@@ -159,14 +162,14 @@ pub struct Keys {
 
 impl Keys {
     /// File name of a key: `<shape>-<id>-<start of the circuit digest>.pk`, with `-INSECURE` before the dot if it is of the development set-up.
-    pub fn file_name(name: &str, circuit: &Circuit, origin: Origin) -> String {
-        let digest = hex::encode(&circuit.digest()[..8]);
+    fn file_name(name: &str, id: u32, circuit: &Word, origin: Origin) -> String {
+        let digest = hex::encode(&circuit[..8]);
         let label = if origin == Origin::InsecureDevelopment { "-INSECURE" } else { "" };
-        format!("{name}-{}-{digest}{label}.pk", circuit.id())
+        format!("{name}-{id}-{digest}{label}.pk")
     }
 
     fn insecure_dev_artifact(directory: &Path, name: &str, circuit: &Circuit, seed: &str) -> Artifact {
-        Artifact::insecure(directory, seed, &Self::file_name(name, circuit, Origin::InsecureDevelopment))
+        Artifact::insecure(directory, seed, &Self::file_name(name, circuit.id(), &circuit.digest(), Origin::InsecureDevelopment))
     }
 
     /// The INSECURE development key from the cache directory, or a fresh one put there. `progress` hears (points made, points in
@@ -212,27 +215,28 @@ impl Keys {
     pub fn save_ceremony(directory: &Path, name: &str, circuit: &Circuit, proving: ProvingKey<Bn254>) -> Result<Self, KeyError> {
         check_verifying_key(&proving.vk)?;
         let (origin, digest) = (Origin::Ceremony, circuit.digest());
-        let file = Artifact::at(directory.join(Self::file_name(name, circuit, origin)));
+        let file = Artifact::at(directory.join(Self::file_name(name, circuit.id(), &digest, origin)));
         let HexWord(saved) = file.write(|out| write(out, &proving, &digest, origin))?;
         drop(proving);
         Self::load(file.path(), circuit, &saved)
     }
 
     /// Where the key of a manifest's circuit lies in the folder of keys.
-    pub fn path_of(directory: &Path, setup: &Setup, name: &str, circuit: &Circuit) -> PathBuf {
+    pub fn path_of(directory: &Path, setup: &Setup, entry: &CircuitEntry) -> PathBuf {
+        let name = Self::file_name(&entry.name, entry.id, &entry.circuit.0, setup.into());
         match setup {
-            Setup::InsecureDevelopment { seed } => Self::insecure_dev_path(directory, name, circuit, seed),
-            Setup::Ceremony { .. } => directory.join(Self::file_name(name, circuit, Origin::Ceremony)),
+            Setup::InsecureDevelopment { seed } => Artifact::insecure(directory, seed, &name).path().to_owned(),
+            Setup::Ceremony { .. } => directory.join(name),
         }
     }
 
-    /// The key of this digest that a manifest of this set-up names, from the folder of keys.
+    /// The key that a manifest of this set-up names, from the folder of keys. The circuit need not be there yet.
     ///
     /// # Errors
     /// [`KeyError`].
-    pub fn open(directory: &Path, setup: &Setup, name: &str, circuit: &Circuit, digest: &Word) -> Result<Self, KeyError> {
-        let (path, expected) = (Self::path_of(directory, setup, name, circuit), Origin::from(setup));
-        let keys = Self::load(&path, circuit, digest)?;
+    pub fn open(directory: &Path, setup: &Setup, entry: &CircuitEntry) -> Result<Self, KeyError> {
+        let (path, expected) = (Self::path_of(directory, setup, entry), Origin::from(setup));
+        let keys = Self::read_checked(&path, &entry.circuit.0, &entry.proving_key)?;
         if keys.origin == expected { Ok(keys) } else { Err(KeyError::Origin { path, found: keys.origin, expected }) }
     }
 
@@ -241,7 +245,8 @@ impl Keys {
             error if error.is_missing() => KeyError::Missing { path: artifact.path().to_owned() },
             error => error.into(),
         })?;
-        Self::read(artifact.path(), &file, circuit, || file.check_own())
+        let keys = Self::read(artifact.path(), &file, &circuit.digest(), || file.check_own())?;
+        keys.check_circuit(circuit).map(|()| keys)
     }
 
     /// Where [`Keys::insecure_dev`] keeps the key of this seed.
@@ -254,19 +259,34 @@ impl Keys {
     /// # Errors
     /// [`KeyError`].
     pub fn load(path: &Path, circuit: &Circuit, expected: &Word) -> Result<Self, KeyError> {
-        let file = Artifact::at(path).open()?;
-        Self::read(path, &file, circuit, || file.check(&HexWord(*expected)).map(|()| HexWord(*expected)))
+        let keys = Self::read_checked(path, &circuit.digest(), &HexWord(*expected))?;
+        keys.check_circuit(circuit).map(|()| keys)
     }
 
-    fn read(path: &Path, file: &OpenArtifact, circuit: &Circuit, check: impl FnOnce() -> Result<HexWord, ArtifactError>) -> Result<Self, KeyError> {
+    fn read_checked(path: &Path, circuit: &Word, expected: &HexWord) -> Result<Self, KeyError> {
+        let file = Artifact::at(path).open()?;
+        Self::read(path, &file, circuit, || file.check(expected).map(|()| *expected))
+    }
+
+    fn read(path: &Path, file: &OpenArtifact, circuit: &Word, check: impl FnOnce() -> Result<HexWord, ArtifactError>) -> Result<Self, KeyError> {
         let header = Header::read(path, file)?;
-        compare(path, "circuit", &circuit.digest(), &header.circuit)?;
+        compare(path, "circuit", circuit, &header.circuit)?;
         let HexWord(digest) = check()?;
         let map = Map::of(file.file()).map_err(|source| io_error(path, source))?;
-        let mapped = MappedKey::new(map, HEADER_BYTES, circuit).map_err(|source| KeyError::Body { path: path.to_owned(), source })?;
+        let mapped = MappedKey::new(map, HEADER_BYTES).map_err(|source| KeyError::Body { path: path.to_owned(), source })?;
         compare(path, "verifying key", &header.verifying_key, &verifying_key_digest(mapped.verifying()))?;
         check_verifying_key(mapped.verifying())?;
-        Ok(Self { mapped, circuit: header.circuit, digest, origin: header.origin })
+        Ok(Self { path: path.to_owned(), mapped, circuit: header.circuit, digest, origin: header.origin })
+    }
+
+    /// Checks that the key is for this circuit: by digest, and a point for each variable and row.
+    ///
+    /// # Errors
+    /// [`KeyError::Digest`] or [`KeyError::Body`].
+    pub fn check_circuit(&self, circuit: &Circuit) -> Result<(), KeyError> {
+        compare(&self.path, "circuit", &circuit.digest(), &self.circuit)?;
+        let fits = self.mapped.sizes() == (circuit.witness_variables(), circuit.domain());
+        if fits { Ok(()) } else { Err(KeyError::Body { path: self.path.clone(), source: SerializationError::InvalidData }) }
     }
 
     /// The verifying key.

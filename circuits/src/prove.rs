@@ -7,7 +7,7 @@
 use crate::batch::{Circuit, CircuitError};
 use crate::groth16::Engine;
 use crate::groth16::pipeline::Pipeline;
-use crate::keys::{Keys, VerifyingKeyError, check_verifying_key};
+use crate::keys::{KeyError, Keys, VerifyingKeyError, check_verifying_key};
 use ark_bn254::{Bn254, Fr};
 use ark_ff::UniformRand;
 use ark_groth16::{Groth16, Proof, ProvingKey, VerifyingKey, prepare_verifying_key};
@@ -15,6 +15,7 @@ use ark_relations::gr1cs::{Matrix, SynthesisError};
 use rand::{CryptoRng, RngCore};
 use sheaf_protocol::batch::{Batch, Challenges, PUBLIC_INPUTS, PublicInputs};
 use sheaf_protocol::field::{Word, g1_from_words, g1_words, g2_from_words, g2_words};
+use std::sync::Arc;
 
 /// Why there is no proof.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,20 +52,28 @@ pub enum VerifyError {
 #[derive(Debug)]
 pub struct Prover {
     circuit: Circuit,
-    keys: Keys,
+    keys: Arc<Keys>,
     pipeline: Pipeline,
 }
 
 impl Prover {
-    /// The prover of `circuit` with `keys`, which were loaded for it.
-    pub fn new(circuit: Circuit, keys: Keys) -> Self {
+    /// The prover of `circuit` with `keys`.
+    ///
+    /// # Errors
+    /// [`Keys::check_circuit`]'s.
+    pub fn new(circuit: Circuit, keys: impl Into<Arc<Keys>>) -> Result<Self, KeyError> {
         Self::on(circuit, keys, Engine::detect())
     }
 
     /// As [`Prover::new`], on a machine of the caller's choice.
-    pub fn on(circuit: Circuit, keys: Keys, engine: Engine) -> Self {
+    ///
+    /// # Errors
+    /// As [`Prover::new`].
+    pub fn on(circuit: Circuit, keys: impl Into<Arc<Keys>>, engine: Engine) -> Result<Self, KeyError> {
+        let keys = keys.into();
+        keys.check_circuit(&circuit)?;
         let pipeline = Pipeline::new(&circuit, engine);
-        Self { circuit, keys, pipeline }
+        Ok(Self { circuit, keys, pipeline })
     }
 
     /// The machine it runs on.

@@ -158,9 +158,45 @@ mod tests {
     use super::*;
     use ark_ff::UniformRand;
     use ark_groth16::Groth16;
+    use ark_relations::gr1cs::{
+        ConstraintSynthesizer, ConstraintSystem, ConstraintSystemRef, LinearCombination, R1CS_PREDICATE_LABEL, SynthesisError, SynthesisMode,
+        Variable,
+    };
     use rand::SeedableRng;
     use rand_chacha::ChaCha20Rng;
     use sheaf_protocol::shape::Shape;
+
+    fn variable(index: usize) -> Variable {
+        match index {
+            0 => Variable::One,
+            input if input < INSTANCE => Variable::instance(input),
+            witness => Variable::witness(witness - INSTANCE),
+        }
+    }
+
+    /// The circuit as ark-relations takes it, row by row.
+    impl ConstraintSynthesizer<Fr> for &Circuit {
+        fn generate_constraints(self, cs: ConstraintSystemRef<Fr>) -> Result<(), SynthesisError> {
+            (0..PUBLIC_INPUTS).try_for_each(|_| cs.new_input_variable(|| Ok(Fr::ZERO)).map(drop))?;
+            (0..self.witness_variables()).try_for_each(|_| cs.new_witness_variable(|| Ok(Fr::ZERO)).map(drop))?;
+            (0..self.constraints()).try_for_each(|row| {
+                let terms = |matrix| LinearCombination(self.row(matrix, row).map(|(coefficient, index)| (coefficient, variable(index))).collect());
+                cs.enforce_r1cs_constraint(|| terms(0), || terms(1), || terms(2))
+            })
+        }
+    }
+
+    /// Rows are laid out without ark-relations, which would not change them.
+    #[test]
+    fn our_matrices_are_those_of_ark_relations() {
+        let circuit = Circuit::new(sheaf_protocol::shape::by_name("test").unwrap().shape, 1).unwrap();
+        let cs = ConstraintSystem::new_ref();
+        cs.set_mode(SynthesisMode::Setup);
+        circuit.generate_constraints(cs.clone()).unwrap();
+        cs.finalize();
+        assert_eq!(cs.to_matrices().unwrap()[R1CS_PREDICATE_LABEL], circuit.matrices());
+        assert_eq!((cs.num_instance_variables(), cs.num_witness_variables()), (INSTANCE, circuit.witness_variables()));
+    }
 
     #[test]
     fn our_key_is_the_one_of_ark_groth16() {
@@ -170,7 +206,7 @@ mod tests {
         let [alpha, beta, delta] = [(); 3].map(|()| Fr::rand(&mut rng));
         let t = Fr::rand(&mut rng.clone());
         let (g1, g2) = (G1Projective::generator(), G2Projective::generator());
-        let stock = Groth16::<Bn254>::generate_parameters_with_qap(circuit.blueprint(), alpha, beta, Fr::ONE, delta, g1, g2, &mut rng).unwrap();
+        let stock = Groth16::<Bn254>::generate_parameters_with_qap(&circuit, alpha, beta, Fr::ONE, delta, g1, g2, &mut rng).unwrap();
         let mut told = (0, 0);
         let ours = proving_key(&circuit, &Toxic { alpha, beta, delta, t }, &mut |done, all| told = (done, all)).unwrap();
         assert_eq!(ours, stock);

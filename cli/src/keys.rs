@@ -146,7 +146,7 @@ pub(crate) fn circuit(name: &str, id: u32) -> anyhow::Result<Circuit> {
 pub fn prover(options: &KeyOptions, name: &str, id: u32) -> anyhow::Result<Prover> {
     let circuit = circuit(name, id)?;
     let keys = development_keys(options, name, &circuit)?;
-    Ok(Prover::new(circuit, keys))
+    Ok(Prover::new(circuit, keys)?)
 }
 
 /// The key of a circuit, cached or made.

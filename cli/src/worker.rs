@@ -131,7 +131,8 @@ async fn work(args: RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens the keys of the circuits that fit, off the async threads; a worker never makes keys.
+/// Opens the keys of the circuits that fit, off the async threads; a worker never makes keys. By a manifest it takes no time: what its files are, it says,
+/// and circuits are laid out while the worker asks for work. Development keys by shape are found by their circuit, which is laid out here.
 async fn open_keys(args: &RunArgs, memory_mb: u64) -> anyhow::Result<KeyCache> {
     let (options, manifest) = (args.keys.clone(), args.manifest.clone());
     let store = args.key_store.as_deref().map(KeyStore::open).transpose()?;
@@ -175,7 +176,7 @@ fn open_by_shape(options: &KeyOptions, memory_mb: u64) -> anyhow::Result<KeyCach
 fn open_development_key(options: &KeyOptions, named: &NamedShape, id: u32) -> anyhow::Result<Prover> {
     let circuit = Circuit::new(named.shape, id)?;
     let keys = Keys::open_insecure_dev(&options.keys_dir, named.name, &circuit, &options.seed)?;
-    Ok(Prover::new(circuit, keys))
+    Ok(Prover::new(circuit, keys)?)
 }
 
 /// The address without user, password, path and query.

@@ -57,7 +57,9 @@ fn a_ceremony_ends_with_keys_that_workers_open() {
     good(&with_beacon);
     let manifest: Manifest = serde_json::from_slice(&fs::read(folder.path().join("manifest.json")).unwrap()).unwrap();
     assert!(matches!(&manifest.setup, Setup::Ceremony { transcripts, .. } if transcripts.len() == 1));
-    assert_eq!(KeyCache::open(&folder.path().join("keys"), &manifest, &[]).unwrap().offers().len(), 1);
+    let keys = KeyCache::open(&folder.path().join("keys"), &manifest, &[]).unwrap();
+    keys.lay_out().unwrap();
+    assert_eq!(keys.offers().len(), 1);
     Srs::open(&folder.path().join("keys"), &manifest).unwrap();
     good(&with_beacon);
     let again: Manifest = serde_json::from_slice(&fs::read(folder.path().join("manifest.json")).unwrap()).unwrap();

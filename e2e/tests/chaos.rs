@@ -116,7 +116,7 @@ fn open_prover() -> Prover {
     let options = test_keys();
     let circuit = Circuit::new(by_name("test").unwrap().shape, 1).unwrap();
     let keys = Keys::open_insecure_dev(&options.keys_dir, "test", &circuit, &options.seed).unwrap();
-    Prover::new(circuit, keys)
+    Prover::new(circuit, keys).unwrap()
 }
 
 async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {

@@ -13,7 +13,7 @@
 //! | `sheaf_prover_parked_total` | counter | | jobs parked |
 //! | `sheaf_prover_phase_seconds` | histogram | `phase` = witness, prove, verify | as reported with accepted proofs |
 //! | `sheaf_worker_jobs_total` | counter | `outcome` = proven, already_proven, failed, refused, lost, cancelled | jobs of this worker |
-//! | `sheaf_worker_phase_seconds` | histogram | `phase` = witness, prove, verify, submit | measured by this worker |
+//! | `sheaf_worker_phase_seconds` | histogram | `phase` = lay_out, witness, prove, verify, submit | measured by this worker |
 
 use crate::wire::{FailureReason, Outcome, Phase, Timings};
 use metrics::{counter, gauge, histogram};

@@ -155,6 +155,8 @@ pub struct Heartbeat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
+    /// Waiting for the circuit's constraints, which a worker lays out once, while it asks for its first job.
+    LayOut,
     /// Computing the assignment.
     Witness,
     /// Computing the proof.
@@ -169,6 +171,7 @@ impl Phase {
     /// Name in JSON, metrics and logs.
     pub fn name(self) -> &'static str {
         match self {
+            Phase::LayOut => "lay_out",
             Phase::Witness => "witness",
             Phase::Prove => "prove",
             Phase::Verify => "verify",
@@ -267,6 +270,9 @@ pub struct Failure {
 pub enum FailureReason {
     /// It does not hold the key that the job asks for.
     Key,
+    /// Its program has no circuit for the key, most often because it is another version than the deployment's; the worker ends, so this is not
+    /// counted as a failure of the job.
+    LayOut,
     /// The batch has no satisfying assignment, or its public inputs are not those of the job.
     Witness,
     /// The prover failed.
@@ -288,6 +294,7 @@ impl FailureReason {
     pub fn name(self) -> &'static str {
         match self {
             FailureReason::Key => "key",
+            FailureReason::LayOut => "lay_out",
             FailureReason::Witness => "witness",
             FailureReason::Prove => "prove",
             FailureReason::SelfCheck => "self_check",
@@ -298,9 +305,9 @@ impl FailureReason {
         }
     }
 
-    /// True if it speaks against the job or the worker, and so counts towards parking.
+    /// True if it may speak against the job, and so counts towards parking.
     pub fn counts(self) -> bool {
-        !matches!(self, FailureReason::Drained)
+        !matches!(self, FailureReason::Drained | FailureReason::LayOut)
     }
 }
 
@@ -375,10 +382,10 @@ mod tests {
 
     #[test]
     fn names_in_json_and_in_metrics_are_the_same() {
-        for phase in [Phase::Witness, Phase::Prove, Phase::Verify, Phase::Submit] {
+        for phase in [Phase::LayOut, Phase::Witness, Phase::Prove, Phase::Verify, Phase::Submit] {
             assert_eq!(serde_json::to_value(phase).unwrap(), phase.name());
         }
-        for reason in [FailureReason::Key, FailureReason::SelfCheck, FailureReason::Drained, FailureReason::ProofInvalid] {
+        for reason in [FailureReason::Key, FailureReason::LayOut, FailureReason::SelfCheck, FailureReason::Drained, FailureReason::ProofInvalid] {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.name());
         }
     }

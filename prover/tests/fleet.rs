@@ -3,6 +3,7 @@
 
 mod common;
 mod incidents;
+mod layout;
 mod operators;
 
 use common::{Server, beat, claim, code, failure, proof, prover, seal, short, submission, until, usual, worker};

@@ -139,27 +139,26 @@ async fn workers_that_share_a_folder_fetch_a_key_once() {
     assert_eq!(std::fs::read(folder.path().join("key")).unwrap(), key);
 }
 
-fn made_key(folder: &Path) -> (Manifest, Circuit) {
+fn made_key(folder: &Path) -> Manifest {
     let circuit = Circuit::new(by_name("test").unwrap().shape, 1).unwrap();
     let keys = Keys::insecure_dev(folder, "test", &circuit, SEED, &mut |_, _| {}).unwrap();
     let zero = HexWord([0; 32]);
     let vk = keys.verifying();
-    let manifest = Manifest {
+    Manifest {
         setup: Setup::InsecureDevelopment { seed: SEED.into() },
         contract: zero,
         srs: SrsEntry { k: 16, digest: zero, tau: [zero; 4], l0: [[zero; 2]; 9] },
         alpha: g1_words(&vk.alpha_g1).map(HexWord),
         beta: g2_words(&vk.beta_g2).map(HexWord),
         circuits: vec![keys.entry("test", &circuit)],
-    };
-    (manifest, circuit)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_starts_with_keys_from_the_store_alone() {
     let made = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (manifest, circuit) = tokio::task::spawn_blocking(|| made_key(made)).await.unwrap();
-    let path = Keys::path_of(made, &manifest.setup, "test", &circuit);
+    let manifest = tokio::task::spawn_blocking(|| made_key(made)).await.unwrap();
+    let path = Keys::path_of(made, &manifest.setup, &manifest.circuits[0]);
     let name = path.strip_prefix(made).unwrap().to_str().unwrap().to_owned();
     let (server, folder) = (Server::start(), TempDir::new().unwrap());
     let open = async |store: KeyStore| {
@@ -170,6 +169,7 @@ async fn a_worker_starts_with_keys_from_the_store_alone() {
     assert!(matches!(error, KeyCacheError::Fetch { .. }), "{error}");
     server.put(&name, &std::fs::read(&path).unwrap()).await;
     let keys = open(server.store()).await.unwrap();
+    keys.lay_out().unwrap();
     assert_eq!(keys.offers()[0].verifying_key, manifest.circuits[0].verifying_key);
     // once fetched, the store is not needed
     drop(server);

@@ -13,7 +13,6 @@ use super::field::{Kernel, Limbs, Machine, Vector};
 use super::map::Map;
 use super::msm::Packed;
 use super::{Engine, on_machine};
-use crate::batch::Circuit;
 use ark_bn254::{Bn254, Fq, FqConfig, G1Affine};
 use ark_ff::Field;
 use ark_groth16::{ProvingKey, VerifyingKey};
@@ -116,33 +115,35 @@ impl Cursor<'_> {
         Ok(value)
     }
 
-    /// Where a vector of `count` points of `size` bytes lies.
-    fn points(&mut self, count: usize, size: usize) -> Result<Range<usize>, SerializationError> {
-        if self.value::<u64>()? != count as u64 {
-            return Err(SerializationError::InvalidData);
-        }
-        let start = self.at;
-        self.at += count * size;
-        if self.at > self.map.len() { Err(SerializationError::NotEnoughSpace) } else { Ok(start..self.at) }
+    /// Where a vector of points of `size` bytes lies; its length stands before it.
+    fn points(&mut self, size: usize) -> Result<Range<usize>, SerializationError> {
+        let count = self.value::<u64>()?;
+        let end = usize::try_from(count).ok().and_then(|count| count.checked_mul(size)?.checked_add(self.at));
+        let end = end.filter(|end| *end <= self.map.len()).ok_or(SerializationError::NotEnoughSpace)?;
+        Ok(std::mem::replace(&mut self.at, end)..end)
     }
 }
 
 impl MappedKey {
-    /// The key of `circuit` whose body starts at `body`.
+    /// The key whose body starts at `body`.
     ///
     /// # Errors
-    /// If the body is shorter or longer than this circuit's, or a vector has another length.
-    pub(crate) fn new(map: Map, body: usize, circuit: &Circuit) -> Result<Self, SerializationError> {
-        let witness = circuit.witness_variables();
-        let variables = witness + PUBLIC_INPUTS + 1;
+    /// If the body is shorter or longer than its vectors, or their lengths are not those of one circuit.
+    pub(crate) fn new(map: Map, body: usize) -> Result<Self, SerializationError> {
         let mut cursor = Cursor { map: &map, at: body };
         let (verifying, beta_g1, delta_g1) = (cursor.value()?, cursor.value()?, cursor.value()?);
-        let (a, b_g1, b_g2) = (cursor.points(variables, 64)?, cursor.points(variables, 64)?, cursor.points(variables, 128)?);
-        let (h, l) = (cursor.points(circuit.domain() - 1, 64)?, cursor.points(witness, 64)?);
-        if cursor.at != map.len() {
+        let (a, b_g1, b_g2) = (cursor.points(64)?, cursor.points(64)?, cursor.points(128)?);
+        let (h, l) = (cursor.points(64)?, cursor.points(64)?);
+        let is_one_circuit = a.len() == b_g1.len() && 2 * a.len() == b_g2.len() && a.len() == l.len() + 64 * (PUBLIC_INPUTS + 1);
+        if cursor.at != map.len() || !is_one_circuit {
             return Err(SerializationError::InvalidData);
         }
         Ok(Self { body, verifying, beta_g1, delta_g1, a, b_g1, b_g2, h, l, map })
+    }
+
+    /// Witness variables and size of the domain of the circuit that it is for.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.l().len(), self.h().len() + 1)
     }
 
     /// The verifying key.

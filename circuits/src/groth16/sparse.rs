@@ -26,24 +26,46 @@ struct Term {
     coefficient: u32,
 }
 
-impl From<&Matrix<Fr>> for Sparse {
-    fn from(matrix: &Matrix<Fr>) -> Self {
-        let mut coefficients = vec![Fr::ONE, -Fr::ONE];
-        let mut numbers = HashMap::from([(Fr::ONE, ONE), (-Fr::ONE, MINUS_ONE)]);
-        let mut number = |coefficient: &Fr| {
-            *numbers.entry(*coefficient).or_insert_with(|| {
-                coefficients.push(*coefficient);
-                coefficients.len() as u32 - 1
-            })
-        };
-        let mut starts = Vec::with_capacity(matrix.len() + 1);
-        let mut terms = Vec::with_capacity(matrix.iter().map(Vec::len).sum());
-        for row in matrix {
-            starts.push(terms.len() as u32);
-            terms.extend(row.iter().map(|(coefficient, column)| Term { column: *column as u32, coefficient: number(coefficient) }));
+/// A matrix that grows row by row.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    matrix: Sparse,
+    numbers: HashMap<Fr, u32>,
+}
+
+impl Rows {
+    /// A matrix without rows.
+    pub(crate) fn new() -> Self {
+        let matrix = Sparse { starts: vec![0], terms: Vec::new(), coefficients: vec![Fr::ONE, -Fr::ONE] };
+        Self { matrix, numbers: HashMap::from([(Fr::ONE, ONE), (-Fr::ONE, MINUS_ONE)]) }
+    }
+
+    /// Adds a row of columns and their coefficients.
+    pub(crate) fn push(&mut self, row: impl Iterator<Item = (u32, Fr)>) {
+        for (column, coefficient) in row {
+            let coefficient = self.number(coefficient);
+            self.matrix.terms.push(Term { column, coefficient });
         }
-        starts.push(terms.len() as u32);
-        Self { starts, terms, coefficients }
+        self.matrix.starts.push(self.matrix.terms.len() as u32);
+    }
+
+    fn number(&mut self, coefficient: Fr) -> u32 {
+        // most are 1, and a hash takes longer than to see that
+        if coefficient.is_one() {
+            return ONE;
+        }
+        let coefficients = &mut self.matrix.coefficients;
+        *self.numbers.entry(coefficient).or_insert_with(|| {
+            coefficients.push(coefficient);
+            coefficients.len() as u32 - 1
+        })
+    }
+
+    /// The matrix, in no more memory than it takes.
+    pub(crate) fn finish(mut self) -> Sparse {
+        self.matrix.starts.shrink_to_fit();
+        self.matrix.terms.shrink_to_fit();
+        self.matrix
     }
 }
 

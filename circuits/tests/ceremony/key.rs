@@ -42,13 +42,14 @@ fn a_proof_under_the_finalised_key_is_accepted_by_us_and_by_snarkjs() {
     let folder = tempfile::tempdir().unwrap();
     let made = proving.clone();
     let saved = Keys::save_ceremony(folder.path(), "tiny", circuit(), proving).unwrap();
-    let keys = Keys::open(folder.path(), &ceremony_setup(), "tiny", circuit(), &saved.digest).unwrap();
+    let entry = saved.entry("tiny", circuit());
+    let keys = Keys::open(folder.path(), &ceremony_setup(), &entry).unwrap();
     assert_eq!((keys.origin, keys.to_proving_key().unwrap()), (Origin::Ceremony, made));
-    let file = Keys::path_of(folder.path(), &ceremony_setup(), "tiny", circuit());
+    let file = Keys::path_of(folder.path(), &ceremony_setup(), &entry);
     assert!(!file.to_str().unwrap().contains("INSECURE"));
 
     let (batch, challenges) = batch();
-    let prover = Prover::new(sheaf_circuits::batch::Circuit::new(*circuit().shape(), circuit().id()).unwrap(), keys);
+    let prover = Prover::new(sheaf_circuits::batch::Circuit::new(*circuit().shape(), circuit().id()).unwrap(), keys).unwrap();
     let proof = prover.prove(&batch, &challenges, &mut ChaCha20Rng::seed_from_u64(5)).unwrap();
     let inputs = batch.public_inputs(&challenges);
     verify_proof(prover.keys().verifying(), &inputs, &proof).unwrap();
@@ -67,9 +68,10 @@ fn a_proof_under_the_finalised_key_is_accepted_by_us_and_by_snarkjs() {
 fn a_manifest_of_a_ceremony_takes_no_development_key() {
     let folder = tempfile::tempdir().unwrap();
     let development = Keys::insecure_dev(folder.path(), "tiny", circuit(), "seed", &mut |_, _| {}).unwrap();
-    let place = Keys::path_of(folder.path(), &ceremony_setup(), "tiny", circuit());
+    let entry = development.entry("tiny", circuit());
+    let place = Keys::path_of(folder.path(), &ceremony_setup(), &entry);
     fs::copy(Keys::insecure_dev_path(folder.path(), "tiny", circuit(), "seed"), &place).unwrap();
-    let refused = Keys::open(folder.path(), &ceremony_setup(), "tiny", circuit(), &development.digest).unwrap_err();
+    let refused = Keys::open(folder.path(), &ceremony_setup(), &entry).unwrap_err();
     assert!(matches!(refused, KeyError::Origin { found: Origin::InsecureDevelopment, .. }), "{refused}");
     assert!(refused.to_string().contains("INSECURE"), "{refused}");
 }

@@ -19,7 +19,7 @@ fn batches() -> [(Batch, Challenges); 4] {
 #[test]
 fn the_same_blinding_gives_the_points_of_ark_groth16() {
     let stock = prover().stock().unwrap();
-    let portable = Prover::on(Circuit::new(shape("test"), ID).unwrap(), again(), Engine::portable());
+    let portable = Prover::on(Circuit::new(shape("test"), ID).unwrap(), again(), Engine::portable()).unwrap();
     let mut rng = ChaCha20Rng::seed_from_u64(21);
     for (batch, challenges) in batches() {
         let assignment = prover().assignment(&batch, &challenges).unwrap();

@@ -11,6 +11,7 @@ use sheaf_circuits::batch::{Circuit, CircuitError};
 use sheaf_circuits::keys::{KeyError, Keys, VerifyingKeyError, check_verifying_key};
 use sheaf_circuits::prove::{Prover, VerifyError, proof_from_words, proof_words, verify};
 use sheaf_protocol::artifact::{Artifact, ArtifactError};
+use sheaf_protocol::manifest::Setup;
 use sheaf_protocol::shape::Shape;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,7 @@ pub(crate) fn prover() -> &'static Prover {
             calls += 1;
         });
         assert!(calls > 0, "set-up tells progress");
-        Prover::new(circuit, keys.unwrap())
+        Prover::new(circuit, keys.unwrap()).unwrap()
     })
 }
 
@@ -201,12 +202,35 @@ fn a_key_whose_vectors_have_other_lengths_is_refused() {
     }
 }
 
+#[test]
+fn a_key_opens_without_its_circuit_and_proves_with_no_other() {
+    let (entry, setup) = (prover().keys().entry("test", test_circuit()), Setup::InsecureDevelopment { seed: SEED.into() });
+    let with = |id| Prover::new(Circuit::new(shape("test"), id).unwrap(), Keys::open(directory(), &setup, &entry).unwrap());
+    assert_eq!(with(ID).unwrap().keys().digest, prover().keys().digest);
+    let refused = with(ID + 1).unwrap_err();
+    assert!(matches!(refused, KeyError::Digest { what: "circuit", .. }), "{refused}");
+}
+
+/// A key whole in itself under the name of another circuit: a wrong file with the right digest.
+#[test]
+fn a_key_with_the_points_of_another_circuit_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    Keys::insecure_dev(folder.path(), "tiny", &tiny(), SEED, &mut |_, _| {}).unwrap();
+    let mut key = fs::read(Keys::insecure_dev_path(folder.path(), "tiny", &tiny(), SEED)).unwrap();
+    // after magic, version and origin
+    key[44..76].copy_from_slice(&test_circuit().digest());
+    let path = folder.path().join("points.pk");
+    fs::write(&path, &key).unwrap();
+    let refused = Keys::load(&path, test_circuit(), &Sha256::digest(&key).into()).unwrap_err();
+    assert!(matches!(refused, KeyError::Body { .. }), "{refused}");
+}
+
 /// What an upgrade does while workers run: the file is renamed over, and they keep the one they have open.
 #[test]
 fn a_key_replaced_while_it_is_in_use_goes_on_proving() {
     let (path, digest) = copy_of_key("replaced.pk");
     let keys = Keys::load(&path, test_circuit(), &digest).unwrap();
-    let prover = Prover::new(Circuit::new(shape("test"), ID).unwrap(), keys);
+    let prover = Prover::new(Circuit::new(shape("test"), ID).unwrap(), keys).unwrap();
     Artifact::at(&path).write(|out| out.write_all(b"no key")).unwrap();
     assert!(matches!(Keys::load(&path, test_circuit(), &digest), Err(KeyError::Header { .. })));
     let (_, batch, challenges) = rich_batch();

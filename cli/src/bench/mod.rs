@@ -7,6 +7,7 @@ mod fleet;
 mod kernels;
 mod load;
 mod prove;
+mod start;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -18,7 +19,7 @@ use sheaf_protocol::shape;
 /// `sheaf bench`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  sheaf bench circuit --json\n  sheaf bench prove --shape small --threads 1,2 --rounds 5 --json\n  sheaf bench commit --json\n  sheaf bench load --clients 100 --json\n  sheaf bench fleet --workers 50 --json"
+    after_help = "Examples:\n  sheaf bench circuit --json\n  sheaf bench prove --shape small --threads 1,2 --rounds 5 --json\n  sheaf bench start --shape l1heavy --json\n  sheaf bench commit --json\n  sheaf bench load --clients 100 --json\n  sheaf bench fleet --workers 50 --json"
 )]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -35,6 +36,8 @@ enum What {
     },
     /// A proof from its witness, side by side with other provers on the same circuit and witness; kernels, key, two workers.
     Prove(prove::ProveArgs),
+    /// How soon a worker with a cached key asks a gateway for work, and what it does not wait for.
+    Start(start::StartArgs),
     /// The sequencer's share of a batch: C', C_q and W over an occupied state.
     Commit(commit::CommitArgs),
     /// Receipts under load: HTTP clients that each send one signed transfer at a time to a node of their own with a durable Postgres.
@@ -57,6 +60,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
             }
             Ok(())
         }),
+        What::Start(args) => print(start::run(&args).await?, args.json),
         What::Commit(args) => print(commit::run(&args)?, args.json),
         What::Load(args) => print(load::run(&args).await?, args.json),
         What::Fleet(args) => print(fleet::run(&args).await?, args.json),

@@ -18,7 +18,7 @@ use sheaf_circuits::groth16::Engine;
 use sheaf_circuits::keys::Keys;
 use sheaf_circuits::prove::{Prover, StockProver, verify};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId};
-use sheaf_protocol::batch::{Batch, Challenges, Operations, PublicInputs, Signed};
+use sheaf_protocol::batch::{Batch, Challenges, Deposit, Operations, PublicInputs, Request, Signed};
 use sheaf_protocol::ledger::{Ledger, Slot, Triple};
 use sheaf_protocol::ops::{OpTag, Transfer};
 use sheaf_protocol::schnorr::{self, SecretKey};
@@ -76,7 +76,7 @@ struct Work {
 
 impl Work {
     fn new(circuit: Circuit, keys: Keys, engine: Engine) -> anyhow::Result<Self> {
-        let prover = Prover::on(circuit, keys, engine);
+        let prover = Prover::on(circuit, keys, engine)?;
         let batch = full_batch(prover.circuit().shape())?;
         let mut rng = StdRng::seed_from_u64(1);
         let challenges = Challenges { rho: Fr::rand(&mut rng), zeta: Fr::rand(&mut rng) };
@@ -282,24 +282,37 @@ fn peak() -> Option<u64> {
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kb| kb / 1024)
 }
 
-/// A batch that fills the shape's transfers, paying between as many slots as the shape has.
+/// A batch that fills the shape's transfers, paying between as many slots as the shape has; slots that these leave go to requests of L1.
 pub(super) fn full_batch(shape: &Shape) -> anyhow::Result<Batch> {
     let users = shape.accounts.min(2 * shape.transfers) - 1;
+    let [deposits, exits, rotations] = [shape.deposits, shape.exits, shape.rotations].map(|count| count.min((shape.accounts - users) / 3));
     let mut ledger = Ledger::new(16);
-    let keys: Vec<SecretKey> = (0..users).map(|i| SecretKey::generate(&mut StdRng::seed_from_u64(u64::from(i)))).collect();
-    for (id, key) in (1..).zip(&keys) {
+    let (first_exit, first_rotation, first_new) = (users + 1, users + exits + 1, users + exits + rotations + 1);
+    let keys: Vec<SecretKey> = (1..first_new + deposits).map(|i| SecretKey::generate(&mut StdRng::seed_from_u64(u64::from(i)))).collect();
+    for (id, key) in (1..first_new).zip(&keys) {
         ledger.set(SlotId(id), Slot { balance: Amount(1_000_000), ..Slot::opened(triple(key)) });
     }
     let domain = Fr::from(31337u64);
     let mut nonces = vec![0u32; users as usize];
     let transfers =
         (0..shape.transfers).map(|i| transfer(domain, &keys, &mut nonces, 2 * i % users, (2 * i + 1) % users)).collect::<anyhow::Result<_>>()?;
-    Batch::assemble(&ledger, (1, *shape), domain, Operations { transfers, ..Operations::default() }, |_| Some(SlotId(1)))
-        .context("the benchmark's batch does not fit its shape")
+    let request = |slot: u32| Request { slot: SlotId(slot), requester: OWNER };
+    let deposit = |slot: u32| Deposit { slot: SlotId(slot), triple: triple(&keys[slot as usize - 1]), amount: Amount(1_000) };
+    let operations = Operations {
+        transfers,
+        deposits: (first_new..first_new + deposits).map(deposit).collect(),
+        exits: (first_exit..first_rotation).map(request).collect(),
+        rotations: (first_rotation..first_new).map(|slot| (request(slot), keys[0].public().0)).collect(),
+        ..Operations::default()
+    };
+    Batch::assemble(&ledger, (1, *shape), domain, operations, |_| Some(SlotId(1))).context("the benchmark's batch does not fit its shape")
 }
 
+/// Of every slot.
+const OWNER: Address = Address([1; 20]);
+
 fn triple(key: &SecretKey) -> Triple {
-    Triple { key: key.public().0, owner: Address([1; 20]), token: NATIVE }
+    Triple { key: key.public().0, owner: OWNER, token: NATIVE }
 }
 
 fn transfer(domain: Fr, keys: &[SecretKey], nonces: &mut [u32], from: u32, to: u32) -> anyhow::Result<Signed<Transfer>> {

@@ -24,11 +24,11 @@ pub(super) fn manifest(args: &DoctorArgs) -> anyhow::Result<String> {
     Ok(format!("{digest}, {} circuits ({})", manifest.circuits.len(), manifest.setup.label()))
 }
 
-/// With a manifest: its keys, every digest checked. Without: which development keys are there.
+/// With a manifest: its keys, every digest checked, and that this program's circuits are theirs. Without: which development keys are there.
 pub(super) fn keys(args: &DoctorArgs) -> anyhow::Result<String> {
     let directory = args.keys.keys_dir.display();
     if let Some(manifest) = args.manifest()? {
-        KeyCache::open(&args.keys.keys_dir, &manifest, &[])?;
+        KeyCache::open(&args.keys.keys_dir, &manifest, &[])?.lay_out()?;
         let names: Vec<&str> = manifest.circuits.iter().map(|circuit| circuit.name.as_str()).collect();
         return Ok(format!("{} in {directory} are the deployment's ({})", names.join(", "), manifest.setup.label()));
     }

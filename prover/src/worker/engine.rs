@@ -2,7 +2,7 @@
 
 use crate::metrics;
 use crate::wire::{FailureReason, Job, Phase, Timings};
-use crate::worker::keys::KeyCache;
+use crate::worker::keys::{Entry, KeyCache, KeyCacheError};
 use sheaf_circuits::prove::{ProveError, Prover, proof_words, verify};
 use sheaf_protocol::batch::{PublicInput, PublicInputs};
 use sheaf_protocol::field::Word;
@@ -20,6 +20,8 @@ pub(crate) enum EngineError {
     Key(u32),
     #[error(transparent)]
     InsecureKeys(InsecureSetup),
+    #[error(transparent)]
+    LayOut(Arc<KeyCacheError>),
     #[error("the batch's public inputs are not the job's")]
     PublicInputs,
     #[error("{0}")]
@@ -36,6 +38,7 @@ impl EngineError {
     pub(crate) fn reason(&self) -> FailureReason {
         match self {
             Self::Key(_) | Self::InsecureKeys(_) | Self::Prove(ProveError::Key(_)) => FailureReason::Key,
+            Self::LayOut(_) => FailureReason::LayOut,
             Self::PublicInputs | Self::Prove(ProveError::Circuit(_) | ProveError::Unsatisfied(_)) => FailureReason::Witness,
             Self::Prove(ProveError::Groth16(_)) | Self::Panicked => FailureReason::Prove,
             Self::Abandoned => FailureReason::Drained,
@@ -59,9 +62,10 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// An engine on `threads` threads; 0 means one a core.
+    /// An engine on `threads` threads; 0 means one a core. Circuits that are not laid out yet are from now on.
     pub(crate) fn new(keys: KeyCache, threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("prove-{i}")).build()?;
+        keys.start_laying_out();
         Ok(Self { keys, pool: Arc::new(pool) })
     }
 
@@ -69,16 +73,31 @@ impl Engine {
         &self.keys
     }
 
+    /// The phase in which a job begins.
+    pub(crate) fn first_phase(&self, job: &Job) -> Phase {
+        if self.keys.entry(job).is_none_or(|entry| entry.is_laid_out()) { Phase::Witness } else { Phase::LayOut }
+    }
+
     /// Proves a job and checks the proof; `phase` follows. With its last receiver gone the work ends before its next phase.
     pub(crate) async fn prove(&self, job: Job, phase: watch::Sender<Phase>) -> Result<Proven, EngineError> {
-        let prover = self.keys.prover(&job).ok_or(EngineError::Key(job.circuit))?;
-        if prover.keys().origin == Origin::InsecureDevelopment {
+        let entry = self.keys.entry(&job).ok_or(EngineError::Key(job.circuit))?;
+        if entry.origin() == Origin::InsecureDevelopment {
             check_development_chain(job.chain_id).map_err(EngineError::InsecureKeys)?;
         }
         let pool = self.pool.clone();
-        let task = tokio::task::spawn_blocking(move || pool.install(|| prove(&prover, &job, &phase)));
+        let task = tokio::task::spawn_blocking(move || {
+            // not in the pool: a thread of it that waits for a circuit could be the one that lays it out
+            let prover = laid_out(&entry, &phase)?;
+            pool.install(|| prove(&prover, &job, &phase))
+        });
         task.await.unwrap_or(Err(EngineError::Panicked))
     }
+}
+
+fn laid_out(entry: &Entry, phase: &watch::Sender<Phase>) -> Result<Arc<Prover>, EngineError> {
+    let laid = if entry.is_laid_out() { entry.prover() } else { timed(Phase::LayOut, phase, || entry.prover()).0 };
+    let prover = laid.map_err(EngineError::LayOut)?;
+    if phase.is_closed() { Err(EngineError::Abandoned) } else { Ok(prover) }
 }
 
 fn prove(prover: &Prover, job: &Job, phase: &watch::Sender<Phase>) -> Result<Proven, EngineError> {

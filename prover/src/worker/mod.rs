@@ -6,11 +6,13 @@
 //!   │        │ nothing, or no gateway: back off        heartbeats all the while         │
 //!   └────────┴──────────────────────────────────────────────────────────────────────────┘
 //! ```
+//! It claims as soon as its keys are open. Circuits are laid out meanwhile, and only a job that comes sooner waits for its own.
 //!
 //! How it fails
 //! - The gateway is away: claims and submissions are repeated with growing pauses; a submission whose answer got lost is simply repeated.
 //! - The lease is lost: the proof is finished and submitted all the same, it may be the first.
 //! - The job cannot be proved: it is given back with the reason.
+//! - This program's circuit is not the key's: a job that waits for it is given back with the reason, and the worker ends with an error.
 //! - The token or the keys are wrong, or the keys are INSECURE and the chain is not 31337: the worker ends with an error, for nothing it does could succeed.
 //! - It is told to stop, or drained by an operator: no more claims; the running job is finished, or given back when the grace period is over.
 //! - An operator cancels the job: it is dropped before its next phase.
@@ -78,6 +80,9 @@ pub enum WorkerError {
     /// Development keys for a chain where money is.
     #[error(transparent)]
     InsecureKeys(InsecureSetup),
+    /// A circuit of this program is not the key's.
+    #[error(transparent)]
+    LayOut(Arc<KeyCacheError>),
     /// The gateway will never serve this worker: wrong token, other keys, or no gateway at that address.
     #[error("this worker cannot work for this gateway")]
     Unwelcome(#[source] ClientError),
@@ -112,7 +117,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker with its keys open.
+    /// A worker with its keys open; their circuits are laid out from now on.
     ///
     /// # Errors
     /// [`WorkerError::Threads`].
@@ -124,7 +129,7 @@ impl Worker {
     /// Works until `stop` is cancelled or an operator drains it, then finishes the running job.
     ///
     /// # Errors
-    /// [`WorkerError::Unwelcome`], [`WorkerError::InsecureKeys`].
+    /// [`WorkerError::Unwelcome`], [`WorkerError::InsecureKeys`], [`WorkerError::LayOut`].
     pub async fn run(&self, stop: &CancellationToken) -> Result<Summary, WorkerError> {
         let mut summary = Summary::default();
         let stop = stop.child_token();
@@ -141,6 +146,9 @@ impl Worker {
     async fn next_job(&self, stop: &CancellationToken) -> Result<Option<Job>, WorkerError> {
         let mut pauses = pauses().without_max_times().build();
         loop {
+            if let Some(error) = self.engine.keys().failure() {
+                return Err(WorkerError::LayOut(error));
+            }
             let asked = Instant::now();
             let Some(answer) = stop.run_until_cancelled(self.client.claim(&self.offer())).await else { return Ok(None) };
             match answer {
@@ -168,7 +176,7 @@ impl Worker {
 
     /// Proves a job under heartbeats; true if the gateway accepted the proof. Keys that must not be used for it end the worker.
     async fn work(&self, job: Job, stop: &CancellationToken) -> Result<bool, WorkerError> {
-        let (phase, watching) = watch::channel(Phase::Witness);
+        let (phase, watching) = watch::channel(self.engine.first_phase(&job));
         let Job { batch, circuit, lease, lease_ms, .. } = job;
         let beats = self.beat(Held { batch, circuit, lease, lease_ms }, watching, stop);
         let work = async {
@@ -183,7 +191,11 @@ impl Worker {
                 Err(error) => {
                     self.give_back(batch, lease, error.reason(), &error.to_string()).await;
                     metrics::worker_job("failed");
-                    if let EngineError::InsecureKeys(error) = error { Err(WorkerError::InsecureKeys(error)) } else { Ok(false) }
+                    match error {
+                        EngineError::InsecureKeys(error) => Err(WorkerError::InsecureKeys(error)),
+                        EngineError::LayOut(error) => Err(WorkerError::LayOut(error)),
+                        _ => Ok(false),
+                    }
                 }
             }
         };
@@ -216,7 +228,7 @@ impl Worker {
             Phase::Witness => timings.witness_ms,
             Phase::Prove => timings.prove_ms,
             Phase::Verify => timings.verify_ms,
-            Phase::Submit => return None,
+            Phase::LayOut | Phase::Submit => return None,
         };
         let done = elapsed.as_millis() * 100 / u128::from(typical_ms.max(1));
         Some(done.min(99) as u8)
@@ -288,7 +300,7 @@ impl Worker {
 
     async fn give_back(&self, batch: u64, lease: i64, reason: FailureReason, detail: &str) {
         let worker = self.config.name.clone();
-        let failure = Failure { lease, worker, reason, detail: detail.chars().take(MAX_DETAIL_BYTES / 4).collect() };
+        let failure = Failure { lease, worker, reason, detail: detail[..detail.floor_char_boundary(MAX_DETAIL_BYTES)].to_owned() };
         tracing::error!(batch, reason = reason.name(), detail, "job given back");
         let answer = (|| self.client.fail(batch, &failure)).retry(pauses().with_max_times(FAIL_RETRIES)).when(ClientError::is_transient).await;
         if let Err(error) = answer {

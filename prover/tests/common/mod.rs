@@ -46,7 +46,7 @@ pub(crate) fn prover() -> Arc<Prover> {
 fn open_prover() -> Prover {
     let circuit = Circuit::new(by_name("test").unwrap().shape, CIRCUIT).unwrap();
     let keys = Keys::insecure_dev(Path::new(env!("CARGO_TARGET_TMPDIR")), "test", &circuit, SEED, &mut |_, _| {}).unwrap();
-    Prover::new(circuit, keys)
+    Prover::new(circuit, keys).unwrap()
 }
 
 pub(crate) fn manifest() -> Manifest {

@@ -17,7 +17,7 @@ use sheaf_protocol::amount::Address;
 use sheaf_protocol::batch::{Challenges, ProverInput};
 use sheaf_protocol::field::{Fr, G1Affine, to_word};
 use sheaf_protocol::header::{self, Header, Record};
-use sheaf_protocol::manifest::HexWord;
+use sheaf_protocol::manifest::{HexWord, Manifest};
 use sheaf_protocol::shape::{self, NamedShape};
 use sheaf_prover::gateway::{Gateway, GatewayConfig, TokenHash, Verifier, new_token};
 use sheaf_prover::wire::{Claim, Heartbeat, OfferedCircuit, Outcome, Phase, Submission, Timings};
@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use trapdoor::Trapdoor;
 
 const CHAIN_ID: u64 = 31_337;
@@ -56,6 +56,42 @@ pub(super) struct FleetArgs {
     pub(super) json: bool,
 }
 
+/// A gateway on a Postgres of its own, with batches that wait to be proved. It ends when dropped.
+pub(super) struct Stand {
+    pub(super) url: String,
+    /// Lets workers in.
+    pub(super) token: String,
+    pool: PgPool,
+    /// Of one job.
+    input_bytes: usize,
+    _ends: DropGuard,
+    _cluster: Cluster,
+    pub(super) folder: RunFolder,
+}
+
+impl Stand {
+    /// A stand with so many batches of the manifest's circuit 1, which has this shape. `watched` may add to the gateway's router.
+    pub(super) async fn start(
+        named: &NamedShape,
+        jobs: u64,
+        manifest: &Manifest,
+        watched: impl FnOnce(axum::Router) -> axum::Router,
+    ) -> anyhow::Result<Self> {
+        let folder = RunFolder::new(None, "sheaf-fleet-")?;
+        let cluster = Cluster::start_with(&folder.path().join("postgres"), ClusterOptions::default()).await?;
+        let pool = sheaf_store::pool::connect(cluster.url()).await?;
+        let input_bytes = make_jobs(&pool, named, jobs, manifest.digest()).await?;
+        let (token, stop) = (new_token(), CancellationToken::new());
+        let gateway = Gateway::new(pool.clone(), Verifier::new(manifest)?, GatewayConfig::new(vec![TokenHash::of(&token)]), stop.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let (router, stopped) = (watched(gateway.router()), stop.clone());
+        tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped.cancelled_owned()).await });
+        tokio::spawn(async move { gateway.watch().await });
+        Ok(Self { url, token, pool, input_bytes, _ends: stop.drop_guard(), _cluster: cluster, folder })
+    }
+}
+
 /// What a worker saw.
 #[derive(Default)]
 struct Seen {
@@ -68,29 +104,16 @@ struct Seen {
 
 pub(super) async fn run(args: &FleetArgs) -> anyhow::Result<Value> {
     let named = shape::by_name(&args.shape).with_context(|| format!("--shape {}: unknown", args.shape))?;
-    let folder = RunFolder::new(None, "sheaf-fleet-")?;
-    let cluster = Cluster::start_with(&folder.path().join("postgres"), ClusterOptions::default()).await?;
-    let pool = sheaf_store::pool::connect(cluster.url()).await?;
     let trapdoor = Arc::new(Trapdoor::random());
     let manifest = trapdoor.manifest(named);
     eprintln!("making {} jobs ...", args.jobs);
-    let input = make_jobs(&pool, named, args.jobs, manifest.digest()).await?;
-    let (token, stop) = (new_token(), CancellationToken::new());
-    let gateway = Gateway::new(pool.clone(), Verifier::new(&manifest)?, GatewayConfig::new(vec![TokenHash::of(&token)]), stop.clone());
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let _ends = stop.clone().drop_guard();
-    tokio::spawn({
-        let (router, stop) = (gateway.router(), stop.clone());
-        async move { axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await }
-    });
-    tokio::spawn(async move { gateway.watch().await });
+    let Stand { url, token, pool, input_bytes, .. } = &Stand::start(named, args.jobs, &manifest, |router| router).await?;
 
     let offer = OfferedCircuit { circuit: 1, verifying_key: manifest.circuits[0].verifying_key };
     let start = Instant::now();
     let mut workers = JoinSet::new();
     for number in 0..args.workers {
-        workers.spawn(work(Client::new(&url, &token)?, format!("worker-{number}"), offer, trapdoor.clone()));
+        workers.spawn(work(Client::new(url, token)?, format!("worker-{number}"), offer, trapdoor.clone()));
     }
     let mut all = Seen::default();
     while let Some(seen) = workers.join_next().await {
@@ -111,7 +134,7 @@ pub(super) async fn run(args: &FleetArgs) -> anyhow::Result<Value> {
     ensure!(proven_twice == 0 && stored_twice == 0, "jobs were done twice: {account:?}, {stored_twice} stored twice");
     let operations = all.claims_ms.len() + all.heartbeats_ms.len() + all.submits_ms.len();
     Ok(json!({
-        "workers": args.workers, "jobs": args.jobs, "shape": named.name, "input_bytes": input,
+        "workers": args.workers, "jobs": args.jobs, "shape": named.name, "input_bytes": input_bytes,
         "operations": operations, "operations_per_s": (operations as f64 / seconds).round(),
         "jobs_per_s": (args.jobs as f64 / seconds).round(),
         "claim_p50_ms": percentile(&mut all.claims_ms, 50), "claim_p99_ms": percentile(&mut all.claims_ms, 99),
@@ -121,7 +144,7 @@ pub(super) async fn run(args: &FleetArgs) -> anyhow::Result<Value> {
     }))
 }
 
-fn percentile(values: &mut [f64], percent: usize) -> f64 {
+pub(super) fn percentile(values: &mut [f64], percent: usize) -> f64 {
     values.sort_by(f64::total_cmp);
     let at = (values.len() * percent / 100).min(values.len().saturating_sub(1));
     values.get(at).map_or(0.0, |value| (value * 10.0).round() / 10.0)
