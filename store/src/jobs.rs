@@ -448,6 +448,14 @@ fn read_depth(row: &PgRow) -> Result<Depth, sqlx::Error> {
     })
 }
 
+/// Renews the planner's statistics of all tables: for who writes thousands of jobs at once and does not wait until the server does it.
+///
+/// # Errors
+/// Only those of the database.
+pub async fn analyze(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("ANALYZE").execute(conn).await.map(drop)
+}
+
 fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -201,6 +201,6 @@ async fn make_jobs(pool: &PgPool, named: &NamedShape, jobs: u64, manifest_digest
     }
     transaction.commit().await?;
     // what the server does by itself within a minute, where batches do not come by the thousand
-    sqlx::query("ANALYZE").execute(pool).await?;
+    sheaf_store::jobs::analyze(&mut *pool.acquire().await?).await?;
     Ok(input.to_string().len())
 }
