@@ -216,6 +216,7 @@ pub(crate) struct Laid {
     pub(crate) witness_variables: usize,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one a circuit or slot, never kept")]
 enum Mode<'a> {
     Constraints { rows: [Rows; 3], layout: Layout, here: Place },
     Values { tampering: &'a Tampering, values: Vec<Fr> },

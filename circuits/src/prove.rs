@@ -10,7 +10,7 @@ use crate::groth16::pipeline::Pipeline;
 use crate::keys::{KeyError, Keys, VerifyingKeyError, check_verifying_key};
 use ark_bn254::{Bn254, Fr};
 use ark_ff::UniformRand;
-use ark_groth16::{Groth16, Proof, ProvingKey, VerifyingKey, prepare_verifying_key};
+use ark_groth16::{Groth16, PreparedVerifyingKey, Proof, ProvingKey, VerifyingKey, prepare_verifying_key};
 use ark_relations::gr1cs::{Matrix, SynthesisError};
 use rand::{CryptoRng, RngCore};
 use sheaf_protocol::batch::{Batch, Challenges, PUBLIC_INPUTS, PublicInputs};
@@ -160,16 +160,38 @@ impl StockProver {
     }
 }
 
-/// Verifies a proof for exactly nine public inputs, after checking the key itself.
+/// A verifying key that may be used, with what every proof needs of it computed once.
+#[derive(Clone, Debug)]
+pub struct CheckedKey(PreparedVerifyingKey<Bn254>);
+
+impl CheckedKey {
+    /// Checks and prepares `key`.
+    ///
+    /// # Errors
+    /// [`VerifyingKeyError`] if it must not be used.
+    pub fn new(key: &VerifyingKey<Bn254>) -> Result<Self, VerifyingKeyError> {
+        check_verifying_key(key)?;
+        Ok(Self(prepare_verifying_key(key)))
+    }
+
+    /// Verifies a proof for its public inputs.
+    ///
+    /// # Errors
+    /// [`VerifyError::Rejected`].
+    pub fn verify(&self, inputs: &PublicInputs, proof: &Proof<Bn254>) -> Result<(), VerifyError> {
+        match Groth16::<Bn254>::verify_proof(&self.0, proof, inputs) {
+            Ok(true) => Ok(()),
+            _ => Err(VerifyError::Rejected),
+        }
+    }
+}
+
+/// Verifies one proof; who verifies many keeps a [`CheckedKey`].
 ///
 /// # Errors
 /// [`VerifyError::Key`] or [`VerifyError::Rejected`].
 pub fn verify(key: &VerifyingKey<Bn254>, inputs: &PublicInputs, proof: &Proof<Bn254>) -> Result<(), VerifyError> {
-    check_verifying_key(key)?;
-    match Groth16::<Bn254>::verify_proof(&prepare_verifying_key(key), proof, inputs) {
-        Ok(true) => Ok(()),
-        _ => Err(VerifyError::Rejected),
-    }
+    CheckedKey::new(key)?.verify(inputs, proof)
 }
 
 /// The eight words of a proof as L1 takes them: A.x A.y, B x.c1 x.c0 y.c1 y.c0, C.x C.y.

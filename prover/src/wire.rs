@@ -92,17 +92,25 @@ pub struct Job {
     pub public_inputs: PublicWords,
 }
 
-/// A [`Job`] whose input is JSON already, as the database holds it: it is large, and nothing of it changes on the way.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct JobHead {
-    pub(crate) batch: u64,
-    pub(crate) circuit: u32,
-    pub(crate) chain_id: u64,
-    pub(crate) contract: Address,
-    pub(crate) verifying_key: HexWord,
-    pub(crate) lease: i64,
-    pub(crate) lease_ms: u64,
-    pub(crate) public_inputs: PublicWords,
+/// A [`Job`] without its input, which is large: the gateway passes on the JSON that the database holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobHead {
+    /// Batch number.
+    pub batch: u64,
+    /// Circuit id.
+    pub circuit: u32,
+    /// Chain of the deployment.
+    pub chain_id: u64,
+    /// Contract of the deployment.
+    pub contract: Address,
+    /// Digest of the verifying key that the proof must satisfy.
+    pub verifying_key: HexWord,
+    /// The fencing token.
+    pub lease: i64,
+    /// Milliseconds until the lease expires unless a heartbeat extends it.
+    pub lease_ms: u64,
+    /// The nine public inputs that the proof must have.
+    pub public_inputs: PublicWords,
 }
 
 impl JobHead {
@@ -370,6 +378,7 @@ mod tests {
         let mut expected = serde_json::to_value(&head).unwrap();
         expected["input"] = serde_json::json!({ "batch": {} });
         assert_eq!(job, expected);
+        assert_eq!(serde_json::from_value::<JobHead>(job).unwrap(), head, "and as a head, whatever the input is");
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub struct JobStatement {
 }
 
 /// A fresh lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Claimed {
     /// Batch number.
     pub batch: u64,
@@ -61,6 +61,17 @@ pub struct Claimed {
     pub lease: i64,
     /// True if the job was taken from a lease that had ended without a word.
     pub expired: bool,
+    /// What is to be proved; [`sqlx::Error::ColumnDecode`] if this program cannot read it.
+    pub work: Result<Work, sqlx::Error>,
+}
+
+/// What a worker needs of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// The JSON of a [`ProverInput`], as it is stored.
+    pub input: String,
+    /// What the proof must state.
+    pub statement: JobStatement,
 }
 
 /// A verified proof.
@@ -133,66 +144,84 @@ impl Depth {
     }
 }
 
-/// Leases one of the jobs that fulfil a condition, the oldest first.
-macro_rules! claim_query {
+/// One of the jobs that fulfil a condition, the oldest first, locked. It was not leased since the statement began: a locked row is read anew,
+/// `seen` is not, and an attempt that began meanwhile would not be seen either and would never end.
+///
+/// `(SELECT ..)` and no joins: the open jobs are walked in their order until one is found, and nothing of those that are proven is read.
+macro_rules! claimable {
     ($which:literal) => {
         concat!(
-            "UPDATE proof_jobs j SET state = 'leased', fencing_token = fencing_token + 1, worker = $1,
-                 lease_expires_at = now() + $3::bigint * interval '1 millisecond'
-             FROM (
-                 SELECT o.batch_number FROM proof_jobs o JOIN batches b ON b.number = o.batch_number
-                 WHERE ",
+            "SELECT o.batch_number FROM proof_jobs o
+             WHERE ",
             $which,
-            " AND o.available_at <= now() AND b.circuit = ANY($2) AND b.input IS NOT NULL
-                   AND NOT EXISTS (SELECT 1 FROM prover_workers w WHERE w.name = $1 AND w.drain_since IS NOT NULL)
-                   AND NOT EXISTS (
-                       SELECT 1 FROM proof_attempts a WHERE a.batch_number = o.batch_number AND a.worker = $1 AND a.fencing_token > o.forgiven
-                       AND a.outcome IN ('failed', 'cancelled') AND a.ended_at > now() - $4::bigint * interval '1 millisecond')
-                 ORDER BY o.batch_number LIMIT 1 FOR UPDATE OF o SKIP LOCKED) oldest
-             WHERE j.batch_number = oldest.batch_number
-             RETURNING j.batch_number, j.fencing_token"
+            " AND o.available_at <= now()
+               AND (SELECT b.circuit = ANY($2) FROM batches b WHERE b.number = o.batch_number AND b.input IS NOT NULL)
+               AND NOT EXISTS (SELECT 1 FROM prover_workers w WHERE w.name = $1 AND w.drain_since IS NOT NULL)
+               AND (SELECT count(*) FROM proof_attempts a WHERE a.batch_number = o.batch_number AND a.worker = $1 AND a.fencing_token > o.forgiven
+                    AND a.outcome IN ('failed', 'cancelled') AND a.ended_at > now() - $4::bigint * interval '1 millisecond') = 0
+               AND (SELECT seen.fencing_token FROM proof_jobs seen WHERE seen.batch_number = o.batch_number) = o.fencing_token
+             ORDER BY o.batch_number LIMIT 1 FOR UPDATE SKIP LOCKED"
         )
     };
 }
 
+/// The columns of a [`JobStatement`].
+macro_rules! statement_columns {
+    () => {
+        "b.circuit, d.chain_id, d.contract, d.domain, b.record, b.claim_e, b.claim_z, b.claim_delta"
+    };
+}
+
 /// Leases the job that the worker holds already, else the oldest that it may have. The job's previous attempt ends as expired.
-/// What is to be proved is read with [`input`] and [`statement`].
 ///
 /// # Errors
 /// Only those of the database.
-pub async fn claim(tx: &mut PgTransaction<'_>, rules: &ClaimRules<'_>) -> Result<Option<Claimed>, sqlx::Error> {
-    let held = claim_query!("o.state = 'leased' AND o.worker = $1");
-    let oldest = claim_query!("o.state IN ('queued', 'leased') AND (o.state = 'queued' OR o.lease_expires_at <= now())");
-    for query in [held, oldest] {
-        if let Some((batch, lease)) = lease(tx, query, rules).await? {
-            let expired = start_attempt(tx, batch, lease, rules.worker).await?;
-            return Ok(Some(Claimed { batch: batch.cast_unsigned(), lease, expired }));
-        }
-    }
-    Ok(None)
-}
-
-async fn lease(tx: &mut PgTransaction<'_>, query: &'static str, rules: &ClaimRules<'_>) -> Result<Option<(i64, i64)>, sqlx::Error> {
-    sqlx::query_as(query)
+pub async fn claim(conn: &mut PgConnection, rules: &ClaimRules<'_>) -> Result<Option<Claimed>, sqlx::Error> {
+    // one statement: a fleet claims as often as the database answers, and every further question would be another wait of all who queue for it
+    let query = concat!(
+        "WITH held AS (",
+        claimable!("o.state = 'leased' AND o.worker = $1"),
+        "), oldest AS (",
+        claimable!("NOT EXISTS (SELECT 1 FROM held) AND o.state IN ('queued', 'leased') AND (o.state = 'queued' OR o.lease_expires_at <= now())"),
+        "), leased AS (
+             UPDATE proof_jobs j SET state = 'leased', fencing_token = fencing_token + 1, worker = $1,
+                 lease_expires_at = now() + $3::bigint * interval '1 millisecond'
+             FROM (SELECT batch_number FROM held UNION ALL SELECT batch_number FROM oldest) next
+             WHERE j.batch_number = next.batch_number
+             RETURNING j.batch_number, j.fencing_token
+         ), ended AS (
+             UPDATE proof_attempts SET ended_at = now(), outcome = 'expired'
+             WHERE batch_number = (SELECT batch_number FROM leased) AND ended_at IS NULL RETURNING batch_number
+         ), started AS (
+             INSERT INTO proof_attempts (batch_number, fencing_token, worker) SELECT batch_number, fencing_token, $1 FROM leased
+         )
+         SELECT l.batch_number, l.fencing_token, EXISTS (SELECT 1 FROM ended) AS expired, b.input::text AS input, ",
+        statement_columns!(),
+        " FROM leased l JOIN batches b ON b.number = l.batch_number LEFT JOIN deployment d ON true"
+    );
+    let row = sqlx::query(query)
         .bind(rules.worker)
         .bind(rules.circuits.iter().map(|circuit| circuit.cast_signed()).collect::<Vec<i32>>())
         .bind(milliseconds(rules.lease))
         .bind(milliseconds(rules.same_worker_pause))
-        .fetch_optional(&mut **tx)
-        .await
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(read_claimed).transpose()
 }
 
-/// What the prover of a batch needs, as the JSON of a [`ProverInput`].
-///
-/// # Errors
-/// [`sqlx::Error::ColumnDecode`] if it is not readable by this program, [`sqlx::Error::RowNotFound`] if the batch is not computed.
-pub async fn input(conn: &mut PgConnection, batch: u64) -> Result<String, sqlx::Error> {
-    let query = "SELECT input::text FROM batches WHERE number = $1 AND input IS NOT NULL";
-    let input: String = sqlx::query_scalar(query).bind(batch.cast_signed()).fetch_one(conn).await?;
-    match serde_json::from_str::<ProverInput>(&input) {
-        Ok(_) => Ok(input),
-        Err(source) => Err(decode("input", source)),
-    }
+fn read_claimed(row: &PgRow) -> Result<Claimed, sqlx::Error> {
+    Ok(Claimed {
+        batch: row.try_get::<i64, _>("batch_number")?.cast_unsigned(),
+        lease: row.try_get("fencing_token")?,
+        expired: row.try_get("expired")?,
+        work: read_work(row),
+    })
+}
+
+fn read_work(row: &PgRow) -> Result<Work, sqlx::Error> {
+    let input: &str = row.try_get("input")?;
+    serde_json::from_str::<ProverInput>(input).map_err(|source| decode("input", source))?;
+    Ok(Work { input: input.to_owned(), statement: read_statement(row)? })
 }
 
 /// How many leases of a job ended without a word since it was last sent back to work.
@@ -204,23 +233,6 @@ pub async fn silent_ends(conn: &mut PgConnection, batch: u64) -> Result<u64, sql
                  WHERE a.batch_number = $1 AND a.outcome = 'expired' AND a.fencing_token > j.forgiven";
     let count: i64 = sqlx::query_scalar(query).bind(batch.cast_signed()).fetch_one(conn).await?;
     Ok(count.cast_unsigned())
-}
-
-/// True if another attempt was still open.
-async fn start_attempt(tx: &mut PgTransaction<'_>, batch: i64, lease: i64, worker: &str) -> Result<bool, sqlx::Error> {
-    let ended = end_open_attempts(tx, batch, "expired").await?;
-    let query = "INSERT INTO proof_attempts (batch_number, fencing_token, worker) VALUES ($1, $2, $3)";
-    sqlx::query(query).bind(batch).bind(lease).bind(worker).execute(&mut **tx).await?;
-    Ok(ended > 0)
-}
-
-async fn end_open_attempts(tx: &mut PgTransaction<'_>, batch: i64, outcome: &str) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query("UPDATE proof_attempts SET ended_at = now(), outcome = $2 WHERE batch_number = $1 AND ended_at IS NULL")
-        .bind(batch)
-        .bind(outcome)
-        .execute(&mut **tx)
-        .await?;
-    Ok(done.rows_affected())
 }
 
 /// A sign of life.
@@ -247,10 +259,10 @@ pub async fn extend(conn: &mut PgConnection, beat: &Beat<'_>, duration: Duration
     sqlx::query_scalar(
         "WITH extended AS (
              UPDATE proof_jobs SET lease_expires_at = now() + $3::bigint * interval '1 millisecond'
-             WHERE batch_number = $1 AND fencing_token = $2 AND worker = $5 AND state = 'leased' RETURNING batch_number, fencing_token),
+             WHERE batch_number = $1 AND fencing_token = $2 AND worker = $5 AND state = 'leased' RETURNING batch_number),
          seen AS (UPDATE prover_workers SET last_seen = now() WHERE name = $5)
-         UPDATE proof_attempts a SET phase = $4, percent = $6, heartbeat_at = now() FROM extended e
-         WHERE a.batch_number = e.batch_number AND a.fencing_token = e.fencing_token
+         UPDATE proof_attempts SET phase = $4, percent = $6, heartbeat_at = now()
+         WHERE batch_number = (SELECT batch_number FROM extended) AND fencing_token = $2
          RETURNING EXISTS (SELECT 1 FROM prover_workers WHERE name = $5 AND drain_since IS NOT NULL)",
     )
     .bind(beat.batch.cast_signed())
@@ -268,14 +280,13 @@ pub async fn extend(conn: &mut PgConnection, beat: &Beat<'_>, duration: Duration
 /// # Errors
 /// Only those of the database.
 pub async fn statement(conn: &mut PgConnection, batch: u64) -> Result<Option<JobStatement>, sqlx::Error> {
-    let row = sqlx::query(
-        "SELECT b.circuit, d.chain_id, d.contract, d.domain, b.record, b.claim_e, b.claim_z, b.claim_delta
-         FROM proof_jobs j JOIN batches b ON b.number = j.batch_number CROSS JOIN deployment d
-         WHERE j.batch_number = $1 AND b.record IS NOT NULL",
-    )
-    .bind(batch.cast_signed())
-    .fetch_optional(conn)
-    .await?;
+    let query = concat!(
+        "SELECT ",
+        statement_columns!(),
+        " FROM proof_jobs j JOIN batches b ON b.number = j.batch_number CROSS JOIN deployment d
+         WHERE j.batch_number = $1 AND b.record IS NOT NULL"
+    );
+    let row = sqlx::query(query).bind(batch.cast_signed()).fetch_optional(conn).await?;
     row.as_ref().map(read_statement).transpose()
 }
 
@@ -308,13 +319,12 @@ fn word(row: &PgRow, column: &str) -> Result<Word, sqlx::Error> {
 /// # Errors
 /// Only those of the database; [`sqlx::Error::RowNotFound`] if there is no such job.
 pub async fn store_proof(tx: &mut PgTransaction<'_>, proof: &NewProof) -> Result<Stored, sqlx::Error> {
-    let batch = proof.batch.cast_signed();
     let job = sqlx::query(
         "SELECT j.state, j.fencing_token = $2 AS current, EXISTS (
              SELECT 1 FROM proof_attempts a WHERE a.batch_number = j.batch_number AND a.fencing_token = $2) AS known
          FROM proof_jobs j WHERE j.batch_number = $1 FOR UPDATE",
     )
-    .bind(batch)
+    .bind(proof.batch.cast_signed())
     .bind(proof.lease)
     .fetch_one(&mut **tx)
     .await?;
@@ -328,27 +338,25 @@ pub async fn store_proof(tx: &mut PgTransaction<'_>, proof: &NewProof) -> Result
     Ok(if current && state == "leased" { Stored::InTime } else { Stored::Late })
 }
 
+/// With the job locked: a claim that came first is over, so that its attempt is seen here and ends.
 async fn insert_proof(tx: &mut PgTransaction<'_>, proof: &NewProof) -> Result<(), sqlx::Error> {
-    let batch = proof.batch.cast_signed();
-    sqlx::query("UPDATE proof_attempts SET ended_at = now(), outcome = 'proven' WHERE batch_number = $1 AND fencing_token = $2")
-        .bind(batch)
-        .bind(proof.lease)
-        .execute(&mut **tx)
-        .await?;
-    end_open_attempts(tx, batch, "released").await?;
-    sqlx::query("INSERT INTO proofs (batch_number, proof, fencing_token, witness_ms, prove_ms) VALUES ($1, $2, $3, $4, $5)")
-        .bind(batch)
-        .bind(proof.words.as_flattened())
-        .bind(proof.lease)
-        .bind(i32::try_from(proof.witness_ms).unwrap_or(i32::MAX))
-        .bind(i32::try_from(proof.prove_ms).unwrap_or(i32::MAX))
-        .execute(&mut **tx)
-        .await?;
-    sqlx::query("UPDATE proof_jobs SET state = 'proven', worker = NULL, lease_expires_at = NULL WHERE batch_number = $1")
-        .bind(batch)
-        .execute(&mut **tx)
-        .await
-        .map(drop)
+    sqlx::query(
+        "WITH ended AS (
+             UPDATE proof_attempts SET ended_at = now(), outcome = CASE WHEN fencing_token = $2 THEN 'proven' ELSE 'released' END
+             WHERE batch_number = $1 AND (fencing_token = $2 OR ended_at IS NULL)
+         ), stored AS (
+             INSERT INTO proofs (batch_number, fencing_token, proof, witness_ms, prove_ms) VALUES ($1, $2, $3, $4, $5)
+         )
+         UPDATE proof_jobs SET state = 'proven', worker = NULL, lease_expires_at = NULL WHERE batch_number = $1",
+    )
+    .bind(proof.batch.cast_signed())
+    .bind(proof.lease)
+    .bind(proof.words.as_flattened())
+    .bind(i32::try_from(proof.witness_ms).unwrap_or(i32::MAX))
+    .bind(i32::try_from(proof.prove_ms).unwrap_or(i32::MAX))
+    .execute(&mut **tx)
+    .await
+    .map(drop)
 }
 
 /// Ends a lease without a proof. The job waits again, or is parked if `max_failed_workers` different workers have failed on it since it was
@@ -438,6 +446,14 @@ fn read_depth(row: &PgRow) -> Result<Depth, sqlx::Error> {
         parked: count("parked")?,
         oldest_s: row.try_get("oldest_s")?,
     })
+}
+
+/// Renews the planner's statistics of all tables: for who writes thousands of jobs at once and does not wait until the server does it.
+///
+/// # Errors
+/// Only those of the database.
+pub async fn analyze(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("ANALYZE").execute(conn).await.map(drop)
 }
 
 fn milliseconds(duration: Duration) -> i64 {

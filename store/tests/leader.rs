@@ -88,3 +88,11 @@ async fn a_change_wakes_who_waits_for_its_table(pool: PgPool) {
     hints.wait(&["batches"], Duration::from_millis(50)).await;
     assert!(started.elapsed() >= Duration::from_millis(50), "the hint about another table was used up by the first wait");
 }
+
+/// A commit with a hint waits for every other one, so that leases, which nobody listens for, must give none.
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn only_tables_that_somebody_waits_for_give_hints(pool: PgPool) {
+    let query = "SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgfoid = 'hint()'::regprocedure ORDER BY 1";
+    let tables: Vec<String> = sqlx::query_scalar(query).fetch_all(&pool).await.unwrap();
+    assert_eq!(tables, ["batches", "l1_blocks", "proofs"]);
+}

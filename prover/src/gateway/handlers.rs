@@ -21,8 +21,7 @@ use axum::{Json, Router};
 use sheaf_protocol::field::Word;
 use sheaf_protocol::manifest::HexWord;
 use sheaf_store::fleet;
-use sheaf_store::jobs::{self, Beat, ClaimRules, Claimed, JobStatement, NewFailure, NewProof, Stored};
-use sqlx::PgTransaction;
+use sheaf_store::jobs::{self, Beat, ClaimRules, Claimed, JobStatement, NewFailure, NewProof, Stored, Work};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use utoipa::OpenApi;
@@ -241,54 +240,46 @@ impl Gateway {
             same_worker_pause: Duration::from_millis(config.same_worker_pause_ms),
         };
         loop {
-            let mut transaction = self.shared.pool.begin().await?;
-            let Some(claimed) = jobs::claim(&mut transaction, &rules).await? else { return Ok(None) };
+            let mut connection = self.shared.pool.acquire().await?;
+            let Some(claimed) = jobs::claim(&mut connection, &rules).await? else { return Ok(None) };
+            let (batch, lease) = (claimed.batch, claimed.lease);
+            let silent = if claimed.expired { jobs::silent_ends(&mut connection, batch).await? } else { 0 };
+            drop(connection);
             if claimed.expired {
                 metrics::attempt("expired");
             }
-            let silent = if claimed.expired { jobs::silent_ends(&mut transaction, claimed.batch).await? } else { 0 };
-            let job = match self.describe(&mut transaction, claimed).await {
+            let parked = match self.describe(claimed) {
                 Ok(_) if silent >= MAX_SILENT_ENDS => {
-                    let detail = format!("{silent} leases ended without a word: it seems to end its workers");
-                    self.park(&mut transaction, claimed, worker, (FailureReason::Silent, &detail)).await?;
-                    None
+                    (FailureReason::Silent, format!("{silent} leases ended without a word: it seems to end its workers"))
                 }
-                Ok(job) => Some(job),
-                Err(error @ GatewayError::Corrupt(_)) => {
-                    self.park(&mut transaction, claimed, worker, (FailureReason::Unreadable, &error.to_string())).await?;
-                    None
+                Ok(job) => {
+                    tracing::info!(batch, lease, worker, "job claimed");
+                    return Ok(Some(job));
                 }
+                Err(error @ GatewayError::Corrupt(_)) => (FailureReason::Unreadable, error.to_string()),
                 Err(error) => return Err(error),
             };
-            transaction.commit().await?;
-            if job.is_some() {
-                tracing::info!(batch = claimed.batch, lease = claimed.lease, worker, "job claimed");
-                return Ok(job);
-            }
+            // should this not come to pass, the lease ends by itself and the next claim parks the job
+            let (reason, detail) = parked;
+            self.park(&NewFailure { batch, lease, worker, reason: reason.name(), detail: &detail, counts: true }, reason).await?;
         }
     }
 
-    async fn park(
-        &self,
-        transaction: &mut PgTransaction<'_>,
-        claimed: Claimed,
-        worker: &str,
-        why: (FailureReason, &str),
-    ) -> Result<(), GatewayError> {
-        let (Claimed { batch, lease, .. }, (reason, detail)) = (claimed, why);
-        let failure = NewFailure { batch, lease, worker, reason: reason.name(), detail, counts: true };
-        jobs::park(transaction, &failure).await?;
-        metrics::failed(reason);
-        metrics::parked();
-        tracing::error!(batch, alert = true, reason = reason.name(), detail, "job parked");
+    async fn park(&self, failure: &NewFailure<'_>, reason: FailureReason) -> Result<(), GatewayError> {
+        let mut transaction = self.shared.pool.begin().await?;
+        let parked = jobs::park(&mut transaction, failure).await?;
+        transaction.commit().await?;
+        if parked {
+            metrics::failed(reason);
+            metrics::parked();
+            tracing::error!(batch = failure.batch, alert = true, reason = failure.reason, detail = failure.detail, "job parked");
+        }
         Ok(())
     }
 
     /// The job as JSON.
-    async fn describe(&self, transaction: &mut PgTransaction<'_>, Claimed { batch, lease, .. }: Claimed) -> Result<String, GatewayError> {
-        let input = jobs::input(transaction, batch).await.map_err(GatewayError::reading(batch))?;
-        let statement = jobs::statement(transaction, batch).await.map_err(GatewayError::reading(batch))?;
-        let statement = statement.ok_or(GatewayError::Corrupt(batch))?;
+    fn describe(&self, Claimed { batch, lease, work, .. }: Claimed) -> Result<String, GatewayError> {
+        let Work { input, statement } = work.map_err(GatewayError::reading(batch))?;
         let JobStatement { circuit, chain_id, contract, .. } = statement;
         let (Some(verifying_key), Some(inputs)) = (self.shared.verifier.digest(circuit), public_inputs(&statement)) else {
             return Err(GatewayError::Corrupt(batch));

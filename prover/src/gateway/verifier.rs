@@ -3,8 +3,8 @@
 use crate::memory::needed_mb;
 use ark_bn254::Bn254;
 use ark_groth16::VerifyingKey;
-use sheaf_circuits::keys::{check_verifying_key, verifying_key_digest};
-use sheaf_circuits::prove::{VerifyError, proof_from_words, verify};
+use sheaf_circuits::keys::verifying_key_digest;
+use sheaf_circuits::prove::{CheckedKey, VerifyError, proof_from_words};
 use sheaf_protocol::batch::PublicInputs;
 use sheaf_protocol::field::{G1Affine, G2Affine, Word, g1_from_words, g2_from_words};
 use sheaf_protocol::manifest::{CircuitEntry, HexWord, Manifest};
@@ -33,7 +33,7 @@ struct Entry {
     name: String,
     needed_mb: u64,
     digest: HexWord,
-    key: VerifyingKey<Bn254>,
+    key: CheckedKey,
 }
 
 /// Verifying keys by circuit id.
@@ -74,15 +74,15 @@ impl Verifier {
     /// [`VerifyError`]; also for a circuit that the deployment does not have.
     pub fn verify(&self, circuit: u32, inputs: &PublicInputs, proof: &[Word; 8]) -> Result<(), VerifyError> {
         let entry = self.circuits.get(&circuit).ok_or(VerifyError::Rejected)?;
-        verify(&entry.key, inputs, &proof_from_words(proof)?)
+        entry.key.verify(inputs, &proof_from_words(proof)?)
     }
 }
 
 impl Entry {
     fn new(manifest: &Manifest, circuit: &CircuitEntry) -> Result<Self, VerifierError> {
         let key = verifying_key(manifest, circuit).ok_or(VerifierError::Point(circuit.id))?;
-        check_verifying_key(&key).map_err(|reason| VerifierError::Key { circuit: circuit.id, reason })?;
         let digest = HexWord(verifying_key_digest(&key));
+        let key = CheckedKey::new(&key).map_err(|reason| VerifierError::Key { circuit: circuit.id, reason })?;
         let (name, needed_mb) = (circuit.name.clone(), needed_mb(&circuit.shape));
         if digest == circuit.verifying_key { Ok(Self { name, needed_mb, digest, key }) } else { Err(VerifierError::Digest(circuit.id)) }
     }

@@ -1,6 +1,6 @@
 //! What befalls the fleet from outside: frozen processes, a database that is away, rows that cannot be read, jobs that were given up.
 
-use crate::common::{Server, beat, code, failure, proof, submission, until, usual, worker};
+use crate::common::{Server, beat, claim, code, failure, proof, seal, short, submission, until, usual, worker};
 use crate::operators::order;
 use sheaf_prover::wire::{FailureReason, Outcome};
 use sheaf_prover::worker::{Client, KeyCache, Worker, WorkerConfig};
@@ -20,6 +20,48 @@ async fn a_lease_obeys_only_the_worker_that_claimed_it(pool: PgPool) {
     assert_eq!(code(client.fail(1, &failure("b", job.lease, FailureReason::Drained)).await), "stale_lease");
     assert_eq!(server.job_state(1).await, "leased");
     client.heartbeat(1, &beat("a", job.lease)).await.unwrap();
+}
+
+/// Leases here are over as soon as they are given: whoever claims may have the job, while its proof arrives.
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn claims_and_a_proof_of_one_job_at_one_moment_leave_one_proof_and_nothing_open(pool: PgPool) {
+    let server = Server::start(&pool, 0, short).await;
+    let clients: Vec<(String, Client)> = (0..6).map(|n| (format!("late-{n}"), server.client())).collect();
+    for batch in 1..=8 {
+        seal(&pool, batch).await;
+        let job = server.claim("first").await.unwrap();
+        let late = async |(name, client): &(String, Client)| client.claim(&claim(name, 0)).await.unwrap();
+        let claims = futures::future::join_all(clients.iter().map(late));
+        let (first, proof) = (server.client(), submission("first", job.lease, proof(batch)));
+        let (claimed, stored) = tokio::join!(claims, first.submit(batch, &proof));
+        assert!(matches!(stored.unwrap().outcome, Outcome::Stored | Outcome::StoredLate));
+        let mut leases: Vec<i64> = claimed.into_iter().flatten().map(|job| job.lease).collect();
+        leases.sort_unstable();
+        let given = leases.len();
+        leases.dedup();
+        assert_eq!(leases.len(), given, "no lease was given twice");
+        let open = "SELECT count(*) FROM proof_attempts WHERE ended_at IS NULL";
+        assert_eq!(sqlx::query_scalar::<_, i64>(open).fetch_one(&pool).await.unwrap(), 0, "batch {batch}");
+    }
+    assert_eq!(server.proofs().await, (1..=8).collect::<Vec<i64>>());
+}
+
+/// As above without the proof, which would end whatever is open.
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn claims_of_one_job_at_one_moment_leave_one_attempt_open(pool: PgPool) {
+    let server = Server::start(&pool, 0, short).await;
+    let clients: Vec<(String, Client)> = (0..8).map(|n| (format!("worker-{n}"), server.client())).collect();
+    for batch in 1..=12 {
+        seal(&pool, batch).await;
+        let late = async |(name, client): &(String, Client)| client.claim(&claim(name, 0)).await.unwrap();
+        let claimed = futures::future::join_all(clients.iter().map(late)).await;
+        assert!(claimed.iter().flatten().count() > 0);
+        let open = "SELECT array_agg(fencing_token) FROM proof_attempts WHERE batch_number = $1 AND ended_at IS NULL";
+        let open: Option<Vec<i64>> = sqlx::query_scalar(open).bind(batch as i64).fetch_one(&pool).await.unwrap();
+        let newest = claimed.iter().flatten().map(|job| job.lease).max().unwrap();
+        assert_eq!(open, Some(vec![newest]), "batch {batch}");
+        sqlx::query("UPDATE proof_jobs SET state = 'parked', worker = NULL, lease_expires_at = NULL").execute(&pool).await.unwrap();
+    }
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]

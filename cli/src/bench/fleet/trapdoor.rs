@@ -18,16 +18,21 @@ pub(super) struct Trapdoor {
     beta: Fr,
     delta: Fr,
     ic: [Fr; PUBLIC_INPUTS + 1],
-    /// A and B of every proof.
+    /// Scalars of A and B, the same in every proof.
     a: Fr,
     b: Fr,
+    /// A and B as words.
+    front: [Word; 6],
 }
 
 impl Trapdoor {
     pub(super) fn random() -> Self {
         let rng = &mut rand::rngs::OsRng;
         let mut scalar = || Fr::rand(rng);
-        Self { alpha: scalar(), beta: scalar(), delta: scalar(), ic: std::array::from_fn(|_| scalar()), a: scalar(), b: scalar() }
+        let (a, b) = (scalar(), scalar());
+        let ([ax, ay], [b0, b1, b2, b3]) = (g1_words(&g1(a)), g2_words(&g2(b)));
+        let front = [ax, ay, b0, b1, b2, b3];
+        Self { alpha: scalar(), beta: scalar(), delta: scalar(), ic: std::array::from_fn(|_| scalar()), a, b, front }
     }
 
     /// A manifest with this key for one circuit, number 1.
@@ -66,8 +71,7 @@ impl Trapdoor {
         let [constant, ic @ ..] = &self.ic;
         let sum = inputs.iter().zip(ic).fold(*constant, |sum, (input, scalar)| sum + *input * scalar);
         let c = (self.a * self.b - self.alpha * self.beta - sum) * self.delta.inverse()?;
-        let words = [&g1_words(&g1(self.a))[..], &g2_words(&g2(self.b)), &g1_words(&g1(c))].concat();
-        words.try_into().ok()
+        [&self.front[..], &g1_words(&g1(c))].concat().try_into().ok()
     }
 }
 
