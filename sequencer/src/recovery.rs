@@ -87,7 +87,8 @@ pub(crate) async fn recover(
         return Err(RecoveryError::Size { srs: srs.k, deployment: deployment.k });
     }
     let mut connection = pool.acquire().await.map_err(StoreError::from)?;
-    reseal_due(&mut connection, lease, deployment, config).await?;
+    // seldom anything, and much on the stack of those who wait for it
+    Box::pin(reseal_due(&mut connection, lease, deployment, config)).await?;
     let position = batches::position(&mut connection).await.map_err(StoreError::from)?;
     let ledger = stored_ledger(&mut connection, deployment.k).await?;
     let vector = rebuild(srs, &ledger).await?;

@@ -31,7 +31,7 @@ async fn bind(pool: &PgPool, finality_depth: u64) {
 /// Batch 1 opens slots 1 to 3; 2 is ten transfers, in circuit 2; 3 spends what those paid, in circuit 1; one more waits. All three are committed.
 async fn history(pool: &PgPool) -> Node {
     bind(pool, 2).await;
-    let node = Node::with_people(pool, config(), 1_000).await;
+    let node = Box::pin(Node::with_people(pool, config(), 1_000)).await;
     node.seal(1).await;
     for nonce in 0..10 {
         node.send(&alice().sign(transfer(2, 3, nonce, 5))).await;
@@ -133,7 +133,7 @@ async fn slots(pool: &PgPool) -> Vec<String> {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_batch_that_l1_took_back_is_sealed_again_in_another_circuit(pool: PgPool) {
-    let node = history(&pool).await;
+    let node = Box::pin(history(&pool)).await;
     let old_lease = park(&pool).await;
     let (last_root, first_root, balance) = (root(&node, 3).await, root(&node, 1).await, node.slot(3).await["balance"].clone());
     assert_eq!(ask(&pool, 2).await, Asked::Yes);
@@ -146,7 +146,7 @@ async fn a_batch_that_l1_took_back_is_sealed_again_in_another_circuit(pool: PgPo
     let ended = sequencer.stopped().await;
     assert!(matches!(ended, Err(Fatal::TakenBack(2))), "{ended:?}");
 
-    let node = Node::start(&pool, config()).await;
+    let node = Box::pin(Node::start(&pool, config())).await;
     node.until("all computed again", async || node.get("/v1/batches/5").await.1["computed_at"].is_string()).await;
     assert_eq!(circuits(&node).await, [2, 1, 1, 1, 1]);
     let reasons: Vec<String> = sqlx::query_scalar("SELECT seal_reason FROM batches ORDER BY number").fetch_all(&pool).await.unwrap();
@@ -182,7 +182,7 @@ async fn a_batch_that_l1_took_back_is_sealed_again_in_another_circuit(pool: PgPo
 
     // life goes on, and another start finds nothing to do
     node.stop().await;
-    let node = Node::start(&pool, config()).await;
+    let node = Box::pin(Node::start(&pool, config())).await;
     node.seal(6).await;
     node.send(&alice().sign(transfer(2, 3, 10, 5))).await;
     node.seal(7).await;
@@ -191,7 +191,7 @@ async fn a_batch_that_l1_took_back_is_sealed_again_in_another_circuit(pool: PgPo
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn slots_are_as_if_the_batches_had_never_been_and_a_death_half_way_changes_nothing(pool: PgPool) {
-    let node = history(&pool).await;
+    let node = Box::pin(history(&pool)).await;
     park(&pool).await;
     node.stop().await;
     // the same up to batch 1, in a database that never had the others
@@ -216,7 +216,7 @@ async fn slots_are_as_if_the_batches_had_never_been_and_a_death_half_way_changes
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn only_a_parked_committed_batch_with_a_circuit_left_is_taken_back(pool: PgPool) {
-    let node = history(&pool).await;
+    let node = Box::pin(history(&pool)).await;
     assert_eq!(ask(&pool, 9).await, Asked::NoSuchJob);
     assert_eq!(ask(&pool, 2).await, Asked::NotParked("queued".into()));
     park(&pool).await;

@@ -18,7 +18,7 @@ fn hasty(options: &mut SubmitterOptions) {
     (options.revert_after_s, options.circuits) = (Some(0), 2);
 }
 
-/// Three batches with one deposit each, committed and followed; nobody proves the second one.
+/// Three batches with one deposit each, committed and followed; nobody proves the first one.
 async fn parked(pool: PgPool) -> World {
     let world = World::new(pool).await;
     let contract = world.deployment.contract;
@@ -32,7 +32,7 @@ async fn parked(pool: PgPool) -> World {
     until_committed(&world, &mut world.submitter(|_| {}), 3).await;
     world.submitter(|_| {}).step().await.unwrap();
     catch_up(&world.watcher(|_| {})).await;
-    park(&world, 2).await;
+    park(&world, 1).await;
     world
 }
 
@@ -85,7 +85,7 @@ async fn seal_again(world: &World) {
     reverts::reseal(&mut tx, &revert, &[Part { circuit: 1, last_seq: revert.last_seq }]).await.unwrap();
     tx.commit().await.unwrap();
     let queued = world.queued().await;
-    for number in 2..=3 {
+    for number in 1..=3 {
         world.compute(number as u64, &queued[number - 1..number], digest(&queued[..number])).await;
     }
 }
@@ -108,14 +108,14 @@ async fn a_parked_batch_is_taken_back_and_committed_anew(pool: PgPool) {
     let mut submitter = world.submitter(hasty);
     rounds(&mut submitter, 3).await;
     catch_up(&watcher).await;
-    assert_eq!(committed(&world).await, 1, "{:?}", world.status());
-    assert_eq!(states(&world).await, ["committed", "sealed", "sealed", "sealed"]);
-    assert!(world.status().taking_back.unwrap().contains("batch 2"));
+    assert_eq!(committed(&world).await, 0, "{:?}", world.status());
+    assert_eq!(states(&world).await, ["sealed"; 4]);
+    assert!(world.status().taking_back.unwrap().contains("batch 1"));
     assert_eq!(calls(&world).await.len(), 1, "once");
-    assert_eq!(batches::marks(&mut world.pool.acquire().await.unwrap()).await.unwrap().committed, 1);
+    assert_eq!(batches::marks(&mut world.pool.acquire().await.unwrap()).await.unwrap().committed, 0);
     // whoever takes settlement over goes on from the rows
     rounds(&mut world.submitter(hasty), 2).await;
-    assert_eq!(world.rollup.progress().await.unwrap().committed, 1, "nothing is committed before it is sealed again");
+    assert_eq!(committed(&world).await, 0, "nothing is committed before it is sealed again");
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
@@ -153,7 +153,7 @@ async fn without_another_circuit_a_person_is_told(pool: PgPool) {
     rounds(&mut submitter, 2).await;
     assert_eq!((committed(&world).await, calls(&world).await.len()), (3, 0));
     let alarm = world.status().alarm.unwrap();
-    assert!(alarm.contains("batch 2 is parked and no circuit is left") && alarm.contains("sheaf prover retry 2"), "{alarm}");
+    assert!(alarm.contains("batch 1 is parked and no circuit is left") && alarm.contains("sheaf prover retry 1"), "{alarm}");
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
@@ -163,7 +163,7 @@ async fn a_commit_on_its_way_is_waited_for_and_none_is_sent_behind_a_revert(pool
     seal_empty(&world, 4).await;
     let mut submitter = world.submitter(|_| {});
     rounds(&mut submitter, 1).await;
-    assert_eq!(ask(&world, 2).await, Asked::Yes);
+    assert_eq!(ask(&world, 1).await, Asked::Yes);
     seal_empty(&world, 5).await;
     rounds(&mut submitter, 2).await;
     assert_eq!(calls(&world).await.len(), 0, "batch 4 is on its way");
@@ -171,10 +171,10 @@ async fn a_commit_on_its_way_is_waited_for_and_none_is_sent_behind_a_revert(pool
     rounds(&mut submitter, 2).await;
     assert_eq!(committed(&world).await, 4);
     let sent = calls(&world).await;
-    assert_eq!(sent.iter().map(|tx| (tx.first_batch, tx.last_batch)).collect::<Vec<_>>(), [(2, 4)]);
+    assert_eq!(sent.iter().map(|tx| (tx.first_batch, tx.last_batch)).collect::<Vec<_>>(), [(1, 4)]);
     world.mine(1).await;
     rounds(&mut submitter, 2).await;
-    assert_eq!(committed(&world).await, 1);
+    assert_eq!(committed(&world).await, 0);
     assert!(world.live().await.iter().all(|tx| tx.first_batch != 5), "no commit meanwhile");
 }
 
@@ -191,7 +191,7 @@ async fn a_stuck_revert_is_replaced(pool: PgPool) {
     assert!(attempts.len() >= 2 && attempts.windows(2).all(|pair| pair[1].max_fee_wei > pair[0].max_fee_wei), "{attempts:?}");
     world.mine(1).await;
     rounds(&mut submitter, 1).await;
-    assert_eq!((committed(&world).await, calls(&world).await[0].succeeded()), (1, true));
+    assert_eq!((committed(&world).await, calls(&world).await[0].succeeded()), (0, true));
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
@@ -200,7 +200,7 @@ async fn a_revert_that_a_reorg_drops_is_sent_again(pool: PgPool) {
     let (watcher, mut submitter) = (world.watcher(|_| {}), world.submitter(hasty));
     rounds(&mut submitter, 2).await;
     catch_up(&watcher).await;
-    assert_eq!(states(&world).await, ["committed", "sealed", "sealed"]);
+    assert_eq!(states(&world).await, ["sealed"; 3]);
     world.anvil("anvil_reorg", vec![json!(1), json!([])]).await;
     assert_eq!(committed(&world).await, 3);
     catch_up(&watcher).await;
@@ -208,7 +208,7 @@ async fn a_revert_that_a_reorg_drops_is_sent_again(pool: PgPool) {
     assert!(reverts::due(&mut world.pool.acquire().await.unwrap()).await.unwrap().is_none());
     rounds(&mut submitter, 2).await;
     catch_up(&watcher).await;
-    assert_eq!((committed(&world).await, calls(&world).await.len()), (1, 1), "the same bytes");
+    assert_eq!((committed(&world).await, calls(&world).await.len()), (0, 1), "the same bytes");
     seal_again(&world).await;
     until_committed(&world, &mut submitter, 3).await;
 }
@@ -216,9 +216,9 @@ async fn a_revert_that_a_reorg_drops_is_sent_again(pool: PgPool) {
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_batch_that_goes_back_to_work_stays(pool: PgPool) {
     let world = parked(pool).await;
-    assert_eq!(ask(&world, 2).await, Asked::Yes);
+    assert_eq!(ask(&world, 1).await, Asked::Yes);
     let mut tx = world.pool.begin().await.unwrap();
-    fleet::order(&mut tx, Order::Retry, 2, OPERATOR).await.unwrap();
+    fleet::order(&mut tx, Order::Retry, 1, OPERATOR).await.unwrap();
     tx.commit().await.unwrap();
     rounds(&mut world.submitter(|_| {}), 2).await;
     assert_eq!((committed(&world).await, calls(&world).await.len()), (3, 0));
@@ -239,6 +239,26 @@ async fn a_batch_that_is_proven_meanwhile_stays_and_commits_go_on(pool: PgPool) 
     assert_eq!(calls(&world).await.len(), 0);
     assert_eq!(abandoned(&world).await, "it is proven on L1");
     assert_eq!(world.status().taking_back, None);
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_revert_to_a_batch_that_is_not_proven_shows_its_record_and_its_last_entry(pool: PgPool) {
+    let (world, fixture) = fixture_world(pool).await;
+    let (watcher, last) = (world.watcher(|_| {}), fixture.batches().len() as u64);
+    // nobody has proven any of them
+    let parked = "DELETE FROM proofs; UPDATE proof_jobs SET state = CASE batch_number WHEN 2 THEN 'parked' ELSE 'queued' END";
+    sqlx::raw_sql(parked).execute(&world.pool).await.unwrap();
+    until_committed(&world, &mut world.submitter(|_| {}), last).await;
+    catch_up(&watcher).await;
+    let mut submitter = world.submitter(hasty);
+    rounds(&mut submitter, 3).await;
+    assert_eq!((committed(&world).await, calls(&world).await.len()), (1, 1), "{:?}", world.status());
+    catch_up(&watcher).await;
+    // sealed again as they were
+    sqlx::query("UPDATE reverts SET undone_at = now()").execute(&world.pool).await.unwrap();
+    sqlx::query("UPDATE proof_jobs SET state = 'queued'").execute(&world.pool).await.unwrap();
+    until_committed(&world, &mut submitter, last).await;
+    assert!(world.live().await.iter().all(Transaction::succeeded));
 }
 
 async fn abandoned(world: &World) -> String {
