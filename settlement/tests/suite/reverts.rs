@@ -258,6 +258,7 @@ async fn a_revert_to_a_batch_that_is_not_proven_shows_its_record_and_its_last_en
     sqlx::query("UPDATE reverts SET undone_at = now()").execute(&world.pool).await.unwrap();
     sqlx::query("UPDATE proof_jobs SET state = 'queued'").execute(&world.pool).await.unwrap();
     until_committed(&world, &mut submitter, last).await;
+    rounds(&mut submitter, 1).await;
     assert!(world.live().await.iter().all(Transaction::succeeded));
 }
 
