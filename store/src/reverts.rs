@@ -212,12 +212,14 @@ pub async fn take_back(tx: &mut PgTransaction<'_>, revert: &Revert) -> Result<()
     // whoever has one of these jobs in hand finishes that first, and nobody takes one meanwhile
     sqlx::query("SELECT 1 FROM proof_jobs WHERE batch_number >= $1 ORDER BY batch_number FOR UPDATE").bind(first).fetch_all(&mut **tx).await?;
     restore_slots(tx, revert.batch).await?;
-    let archive = "INSERT INTO reverted_batches (revert, number, circuit, seal_reason, sealed_at, last_seq, record, new_root, input, fencing_token, attempts)
+    let archive = "INSERT INTO reverted_batches
+                       (revert, number, circuit, seal_reason, sealed_at, last_seq, record, new_root, input, fencing_token, attempts)
                    SELECT $1, b.number, b.circuit, b.seal_reason, b.sealed_at,
                           greatest((SELECT max(seq) FROM transactions WHERE batch_number = b.number),
                                    (SELECT max(seq) FROM queue_taken WHERE batch_number = b.number)),
                           b.record, b.new_root, b.input, coalesce(j.fencing_token, 0),
-                          coalesce((SELECT jsonb_agg(to_jsonb(a) ORDER BY a.fencing_token) FROM proof_attempts a WHERE a.batch_number = b.number), '[]')
+                          coalesce((SELECT jsonb_agg(to_jsonb(a) ORDER BY a.fencing_token) FROM proof_attempts a
+                                    WHERE a.batch_number = b.number), '[]')
                    FROM batches b LEFT JOIN proof_jobs j ON j.batch_number = b.number WHERE b.number >= $2";
     sqlx::query(archive).bind(revert.id).bind(first).execute(&mut **tx).await?;
     for delete in [
@@ -266,7 +268,8 @@ pub async fn reseal(tx: &mut PgTransaction<'_>, revert: &Revert, parts: &[Part])
     // no time is after that of a later batch
     let query = "INSERT INTO batches (number, circuit, seal_reason, sealed_at)
                  SELECT s.number, s.circuit, CASE a.number WHEN $5 THEN 'resealed' ELSE a.seal_reason END, a.sealed_at
-                 FROM unnest($2::bigint[], $3::integer[], $4::bigint[]) s (number, circuit, was) JOIN reverted_batches a ON a.revert = $1 AND a.number = s.was
+                 FROM unnest($2::bigint[], $3::integer[], $4::bigint[]) s (number, circuit, was)
+                 JOIN reverted_batches a ON a.revert = $1 AND a.number = s.was
                  ORDER BY s.number
                  ON CONFLICT (number) DO UPDATE SET circuit = excluded.circuit, seal_reason = excluded.seal_reason, sealed_at = excluded.sealed_at,
                      computed_at = NULL, record = NULL, new_root = NULL, opening = NULL, claim_e = NULL, claim_z = NULL, claim_delta = NULL,
