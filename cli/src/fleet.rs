@@ -1,4 +1,4 @@
-//! `sheaf prover status | jobs | retry | park | cancel | drain | tokens`: the fleet seen and steered over the gateway, which writes every order
+//! `sheaf prover status | jobs | retry | park | cancel | reseal | drain | tokens`: the fleet seen and steered over the gateway, which writes every order
 //! into the audit log under the name of the operator's token.
 
 use crate::tokens;
@@ -233,7 +233,8 @@ fn job_lines(jobs: &[JobView]) -> String {
         let phase = job.phase.as_ref().filter(|_| job.worker.is_some()).map(|phase| format!("  {phase}{percent}")).unwrap_or_default();
         let left = job.lease_ms.map(|ms| format!("  lease ends in {:.1} s", ms as f64 / 1e3)).unwrap_or_default();
         let error = job.last_error.as_ref().filter(|_| job.proven_at.is_none()).map(|error| format!("  {error}")).unwrap_or_default();
-        format!("batch {batch:<8} circuit {circuit}  {state:<8} {age_s} s old  {attempts} attempts{who}{phase}{left}{error}\n")
+        let taken_back = if job.taken_back { "  is being taken back from L1" } else { "" };
+        format!("batch {batch:<8} circuit {circuit}  {state:<8} {age_s} s old  {attempts} attempts{who}{phase}{left}{taken_back}{error}\n")
     };
     jobs.iter().map(line).collect()
 }

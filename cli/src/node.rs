@@ -36,7 +36,7 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 const MAX_RESTART_PAUSE: Duration = Duration::from_secs(30);
 
 /// Options that name what `--dev` makes by itself.
-const NOT_WITH_DEV: [&str; 12] = [
+const NOT_WITH_DEV: [&str; 13] = [
     "database_url",
     "deployment",
     "manifest",
@@ -49,6 +49,7 @@ const NOT_WITH_DEV: [&str; 12] = [
     "l1_url",
     "l1_agree",
     "operator_key_file",
+    "revert_after_s",
 ];
 
 /// `sheaf sequencer`

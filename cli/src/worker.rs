@@ -48,6 +48,9 @@ enum Verb {
     /// Take jobs from their workers; others get them.
     #[command(after_help = "Example:\n  sheaf prover cancel 17 --reason 'too slow there' --token-file operator-token")]
     Cancel(OrderArgs),
+    /// Take the batches of parked jobs back from L1, and seal what is in them again in other circuits.
+    #[command(after_help = "Example:\n  sheaf prover reseal 17 --reason 'no worker has memory for its circuit' --token-file operator-token")]
+    Reseal(OrderArgs),
     /// Give workers no more jobs: each finishes the one that it has, and ends.
     Drain(DrainArgs),
     /// Make a token for a worker, or for an operator; the node needs only its hash.
@@ -105,6 +108,7 @@ pub async fn run(args: ProverArgs) -> anyhow::Result<()> {
         Verb::Retry(args) => fleet::order(&args, "retry").await,
         Verb::Park(args) => fleet::order(&args, "park").await,
         Verb::Cancel(args) => fleet::order(&args, "cancel").await,
+        Verb::Reseal(args) => fleet::order(&args, "reseal").await,
         Verb::Drain(args) => fleet::drain(&args).await,
         Verb::Tokens(args) => fleet::make_token(&args),
     }

@@ -12,6 +12,7 @@ pub use proxy::{Proxy, Weather};
 pub use running::{Running, running};
 
 use anyhow::{Context, ensure};
+use sheaf_circuits::prove::Prover;
 use sheaf_cli::dev::{DevStack, operator};
 use sheaf_cli::folder::RunFolder;
 use sheaf_cli::guard::Guard;
@@ -22,7 +23,7 @@ use sheaf_store::l1::{self, TxKind};
 use sheaf_store::pool::PgPool;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// A running stack with people in it.
 #[derive(Debug)]
@@ -57,8 +58,16 @@ impl Town {
     /// # Errors
     /// If something does not start.
     pub async fn found_with(accounts: usize, node_arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::found_of(test_keys(), accounts, node_arguments).await
+    }
+
+    /// As [`Town::found_with`], of other circuits.
+    ///
+    /// # Errors
+    /// If something does not start.
+    pub async fn found_of(options: KeyOptions, accounts: usize, node_arguments: &[&str]) -> anyhow::Result<Self> {
         let (program, folder) = (sheaf_binary()?, RunFolder::new(None, "sheaf-e2e-")?);
-        let (guard, options) = (Guard::start(&program)?, test_keys());
+        let guard = Guard::start(&program)?;
         let keys = prepare(&options)?;
         let stack = DevStack::start(folder.path(), &keys, &guard).await?;
         let arguments = [&["--seal-age-ms", "300"], node_arguments].concat();
@@ -156,6 +165,11 @@ impl Town {
     pub async fn reverted_proofs(&self) -> anyhow::Result<usize> {
         let sent = l1::live_transactions(&mut *self.pool.acquire().await?, &operator()?, 0, 0).await?;
         Ok(sent.iter().filter(|sent| sent.kind == TxKind::Prove && sent.mined().is_some() && !sent.succeeded()).count())
+    }
+
+    /// What can prove each circuit of this town, by id.
+    pub fn provers(&self) -> &[Arc<Prover>] {
+        &self.keys.provers
     }
 
     /// Base URL of the API.

@@ -80,7 +80,7 @@ pub struct Job {
     /// Digest of the verifying key that the proof must satisfy.
     #[schema(value_type = String)]
     pub verifying_key: HexWord,
-    /// The fencing token: how many times this batch has been claimed, this claim included.
+    /// The fencing token: it grows with every claim of this batch number, also when the batch is sealed again.
     pub lease: i64,
     /// Milliseconds until the lease expires unless a heartbeat extends it.
     pub lease_ms: u64,

@@ -390,7 +390,7 @@ async fn the_openapi_document_names_every_route_and_the_token(pool: PgPool) {
     for route in posts {
         assert!(document["paths"][format!("/prover/v1/{route}")]["post"].is_object(), "{route}");
     }
-    for (schema, orders) in [("JobOrder", json!(["retry", "park", "cancel"])), ("FleetOrder", json!(["drain", "resume"]))] {
+    for (schema, orders) in [("JobOrder", json!(["retry", "park", "cancel", "reseal"])), ("FleetOrder", json!(["drain", "resume"]))] {
         assert_eq!(document["components"]["schemas"][schema]["enum"], orders);
     }
     for route in ["status", "jobs", "jobs/{batch}"] {

@@ -26,6 +26,7 @@ use sheaf_store::batches::{self, Member, Seal};
 use sheaf_store::leader::Lease;
 use sheaf_store::pool::{Held, within};
 use sheaf_store::queue;
+use sheaf_store::reverts;
 use sheaf_store::transactions::{self, Accepted, Receipt};
 use sqlx::{Connection, PgPool};
 use std::collections::VecDeque;
@@ -72,6 +73,9 @@ pub enum Fatal {
         /// In the database.
         found: u64,
     },
+    /// L1 has taken a batch back: recovery seals it again.
+    #[error("batch {0} was taken back from L1; starting again to seal it anew")]
+    TakenBack(u64),
     /// A batch cannot be computed.
     #[error("batch {number} cannot be computed: {reason}")]
     Compute {
@@ -134,8 +138,8 @@ impl Executor {
                     let group = std::mem::take(&mut groups).into_iter().flatten().collect();
                     self.execute(group).await?;
                 }
-                () = l1.notified() => self.take_entries().await?,
-                () = sleep(poll) => self.take_entries().await?,
+                () = l1.notified() => self.look_at_l1().await?,
+                () = sleep(poll) => self.look_at_l1().await?,
                 Some(()) = self.asked.recv() => pressure = Pressure::Asked,
                 () = until(due) => {}
             }
@@ -181,6 +185,24 @@ impl Executor {
             return Err(Refusal::QueueFull);
         }
         self.book.accept(arrival.hash, arrival.op.clone(), key)
+    }
+
+    async fn look_at_l1(&mut self) -> Result<(), Fatal> {
+        let due = self.taken_back();
+        match self.stop.run_until_cancelled(within(self.config.admission.write_timeout, due)).await {
+            Some(Ok(Some(batch))) => return Err(Fatal::TakenBack(batch)),
+            Some(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "the L1 events cannot be read"),
+            Some(Ok(None)) | None => {}
+        }
+        self.take_entries().await
+    }
+
+    /// The batch that is to be sealed again, if one is.
+    async fn taken_back(&self) -> Result<Option<u64>, StoreError> {
+        let mut connection = Held::take(&self.pool).await?;
+        let due = reverts::due(&mut connection).await?;
+        connection.done();
+        Ok(due.map(|revert| revert.batch))
     }
 
     async fn take_entries(&mut self) -> Result<(), Fatal> {

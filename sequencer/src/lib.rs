@@ -25,6 +25,7 @@ mod problem;
 mod recovery;
 mod refusal;
 mod replay;
+mod reseal;
 mod sealer;
 mod serve;
 mod start;

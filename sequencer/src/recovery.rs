@@ -1,6 +1,7 @@
 //! Starting where the last process stopped, however it stopped: everything is in Postgres.
 //!
 //! ```text
+//! a batch that L1 took back ──> sealed again (`reseal`)
 //! slots after the last computed batch ──> state vector ──> root must be that batch's
 //!         └── replay sealed batches, then what was accepted since, in order ──> live state
 //! sealed batches that were not computed ──> the committer, first
@@ -9,12 +10,14 @@
 use crate::book::{Book, ReplayError};
 use crate::committer::{Committed, Sealed};
 use crate::config::{Config, Deployment};
+use crate::reseal::reseal_due;
 use sheaf_protocol::field::to_hex;
 use sheaf_protocol::kzg::{PrepareError, Srs, StateVector};
 use sheaf_protocol::ledger::Ledger;
 use sheaf_protocol::transition::Rejection;
 use sheaf_store::StoreError;
 use sheaf_store::batches::{self, Marks, Position};
+use sheaf_store::leader::Lease;
 use sheaf_store::{queue, slots, transactions};
 use sqlx::{PgConnection, PgPool};
 use std::sync::Arc;
@@ -73,19 +76,21 @@ pub(crate) struct Recovered {
 ///
 /// # Errors
 /// [`RecoveryError`].
-pub(crate) async fn recover(pool: &PgPool, srs: Arc<Srs>, deployment: &Arc<Deployment>, config: &Config) -> Result<Recovered, RecoveryError> {
+pub(crate) async fn recover(
+    pool: &PgPool,
+    lease: &Lease,
+    srs: Arc<Srs>,
+    deployment: &Arc<Deployment>,
+    config: &Config,
+) -> Result<Recovered, RecoveryError> {
     if srs.k != deployment.k {
         return Err(RecoveryError::Size { srs: srs.k, deployment: deployment.k });
     }
     let mut connection = pool.acquire().await.map_err(StoreError::from)?;
+    // seldom anything, and much on the stack of those who wait for it
+    Box::pin(reseal_due(&mut connection, lease, deployment, config)).await?;
     let position = batches::position(&mut connection).await.map_err(StoreError::from)?;
-    let mut ledger = Ledger::new(deployment.k);
-    for (id, slot) in slots::all(&mut connection).await.map_err(StoreError::from)? {
-        if !ledger.contains(id) {
-            return Err(PrepareError::Outside { slot: id, k: deployment.k }.into());
-        }
-        ledger.set(id, slot);
-    }
+    let ledger = stored_ledger(&mut connection, deployment.k).await?;
     let vector = rebuild(srs, &ledger).await?;
     check_root(&vector, position.as_ref())?;
     let (book, uncomputed) = replay(&mut connection, ledger.clone(), config).await?;
@@ -96,6 +101,21 @@ pub(crate) async fn recover(pool: &PgPool, srs: Arc<Srs>, deployment: &Arc<Deplo
     let marks = batches::marks(&mut connection).await.map_err(StoreError::from)?;
     tracing::info!(computed, sealed = last_batch, waiting = book.waiting(), "state recovered");
     Ok(Recovered { committed, book, uncomputed, last_batch, marks })
+}
+
+/// The slots as they are stored.
+///
+/// # Errors
+/// [`RecoveryError::Store`]; [`RecoveryError::Slots`] if one is outside the state.
+pub(crate) async fn stored_ledger(connection: &mut PgConnection, k: u32) -> Result<Ledger, RecoveryError> {
+    let mut ledger = Ledger::new(k);
+    for (id, slot) in slots::all(connection).await.map_err(StoreError::from)? {
+        if !ledger.contains(id) {
+            return Err(PrepareError::Outside { slot: id, k }.into());
+        }
+        ledger.set(id, slot);
+    }
+    Ok(ledger)
 }
 
 async fn rebuild(srs: Arc<Srs>, ledger: &Ledger) -> Result<StateVector, RecoveryError> {

@@ -94,7 +94,7 @@ impl Sequencer {
         let writers = sheaf_store::pool::reserve(&pool, WRITER_CONNECTIONS);
         let lease = lead::acquire(&writers, &config.lead, &stop).await.map_err(StartError::Lead)?.ok_or(StartError::Stopped)?;
         let keeper = Keeper::start(writers.clone(), lease.clone(), config.lead.lease, &stop);
-        let recovering = recover(&writers, srs, &deployment, &config);
+        let recovering = Box::pin(recover(&writers, &lease, srs, &deployment, &config));
         let (recovered, keeper) = led(keeper, recovering, &stop).await?;
         let view = Arc::new(View::new(recovered.book.live().clone()));
         let feed = Feed::new(recovered.marks);

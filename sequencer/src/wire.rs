@@ -290,8 +290,10 @@ pub struct BatchView {
     pub circuit: u32,
     /// `sealed`, `committed`, `proven` or `final`.
     pub state: String,
-    /// `size`, `age`, `cost` or `asked`.
+    /// `size`, `age`, `cost`, `asked`, or `resealed`: L1 took an earlier batch of these members back.
     pub seal_reason: String,
+    /// True while it is being taken back from L1 to be sealed again in another circuit, or one before it.
+    pub taken_back: bool,
     /// Signed operations in it.
     pub transactions: String,
     /// L1 queue entries taken, once computed.
@@ -578,6 +580,7 @@ impl From<&batches::Status> for BatchView {
             circuit: status.circuit,
             state: status.state.clone(),
             seal_reason: status.seal_reason.clone(),
+            taken_back: status.taken_back,
             transactions: status.transactions.to_string(),
             queue_entries: status.taken.map(|taken| taken.to_string()),
             root: status.root.as_ref().map(hex),

@@ -5,7 +5,7 @@ use ethers_core::abi::AbiEncode;
 use ethers_core::types::{Bytes, H160, U256};
 use sheaf_protocol::field::{Word, to_word};
 use sheaf_protocol::header::QueueEntry;
-use sheaf_store::l1::{CommitInput, ProofInput, RecordWords, RefundInput, SettleInput};
+use sheaf_store::l1::{CommitInput, ProofInput, RecordWords, RefundInput, RevertInput, SettleInput};
 
 /// Gas beyond the calldata that a commit surely does not exceed: used only where another commit is still on its way, so that nothing can
 /// be simulated yet.
@@ -80,6 +80,11 @@ pub(crate) fn refund(input: &RefundInput) -> Bytes {
         entries: input.entries.iter().map(entry).collect(),
     };
     call.encode().into()
+}
+
+/// `revertTo(to, record, last entry)`.
+pub(crate) fn revert(input: &RevertInput) -> Bytes {
+    abi::RevertToCall { to: input.to.into(), record: record(&input.record), last_entry: input.last_entry.into() }.encode().into()
 }
 
 fn batch_proof(input: &ProofInput) -> abi::BatchProof {

@@ -8,7 +8,7 @@ use ethers_core::types::{H160, Log, U256};
 use sheaf_protocol::amount::{Address, Amount, SlotId, TokenId};
 use sheaf_protocol::field::{Word, from_word};
 use sheaf_protocol::header::{QueueEntry, QueueKind};
-use sheaf_store::l1::{Claimed, Committed, Credited, Event, EventRow, Proven, Refunded, TokenListed};
+use sheaf_store::l1::{Claimed, Committed, Credited, Event, EventRow, Proven, Refunded, Reverted, TokenListed};
 
 /// A log entry that the contract cannot have written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +41,7 @@ pub(crate) fn read(log: Log, contract: H160) -> Result<Option<EventRow>, EventEr
 fn event(decoded: RollupContractEvents) -> Result<Option<Event>, &'static str> {
     use RollupContractEvents as E;
     Ok(Some(match decoded {
-        E::FeesClaimedFilter(_) | E::RevertedFilter(_) | E::FrozenFilter(_) | E::ExitedFilter(_) => return Ok(None),
+        E::FeesClaimedFilter(_) | E::FrozenFilter(_) | E::ExitedFilter(_) => return Ok(None),
         E::QueuedFilter(e) => Event::Queued(
             number(e.index)?,
             QueueEntry {
@@ -56,6 +56,7 @@ fn event(decoded: RollupContractEvents) -> Result<Option<Event>, &'static str> {
         ),
         E::TokenListedFilter(e) => Event::TokenListed(TokenListed { token: TokenId(e.id), erc20: address(e.token) }),
         E::CommittedFilter(e) => Event::Committed(number(e.number)?, Committed { batch_hash: e.batch_hash, root: e.root }),
+        E::RevertedFilter(e) => Event::Reverted(number(e.to)?, Reverted { root: e.root }),
         E::ProvenFilter(e) => Event::Proven(number(e.number)?, Proven { root: e.root }),
         E::CreditedFilter(e) => {
             Event::Credited(number(e.number)?, Credited { to: address(e.to), token: TokenId(e.token), amount: amount(e.amount)? })

@@ -1,4 +1,7 @@
 //! What to send next: a pure function of where the contract stands, what the store has ready and what is already on its way.
+//!
+//! While a batch is being taken back from L1 nothing about it or a later one is sent: neither commits nor proofs. The call itself waits until nothing of
+//! that kind is on its way any more, so that it finds, in whatever order L1 mines, all that it takes back.
 
 use sheaf_store::l1::{Transaction, TxKind};
 
@@ -25,6 +28,11 @@ impl Job {
         Self { kind, first, last, commits: 0 }
     }
 
+    /// True if it is about this batch or a later one.
+    pub(crate) fn reaches(&self, batch: u64) -> bool {
+        self.last.max(self.commits) >= batch
+    }
+
     /// What does the same in two transactions, the one that is in a hurry first; nothing unless it is a commit beside proofs.
     pub(crate) fn halves(&self) -> Option<[Self; 2]> {
         let commit = Self::new(TxKind::Commit, self.commits, self.commits);
@@ -47,12 +55,23 @@ pub(crate) struct Situation {
     pub(crate) unsettled: Vec<u64>,
     /// Proven batches with queue entries to give back that are not given back yet, in order.
     pub(crate) unrefunded: Vec<u64>,
+    /// The first batch that is to be taken back, until it is sealed again; `None` if none is.
+    pub(crate) taking_back: Option<TakingBack>,
     /// Transactions of ours that are not mined.
     pub(crate) waiting: Vec<Job>,
     /// True if our newest mined commit failed: then one at a time, each simulated first.
     pub(crate) cautious: bool,
     /// True if our newest mined commit beside proofs failed: then each for itself.
     pub(crate) apart: bool,
+}
+
+/// A batch that is being taken back from L1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TakingBack {
+    /// Which, with all after it.
+    pub(crate) batch: u64,
+    /// True once the call is signed, until it fails or is lost.
+    pub(crate) is_sent: bool,
 }
 
 /// Bounds on what is on its way at once.
@@ -78,6 +97,7 @@ impl Situation {
             }
             (_, proof) => jobs.extend(proof),
         }
+        jobs.extend(self.revert());
         jobs.extend(self.settles(TxKind::Settle, &self.unsettled, limits));
         jobs.extend(self.settles(TxKind::Refund, &self.unrefunded, limits));
         jobs
@@ -100,7 +120,17 @@ impl Situation {
         })
     }
 
+    fn revert(&self) -> Option<Job> {
+        let TakingBack { batch, .. } = self.taking_back.filter(|revert| !revert.is_sent)?;
+        let alone = !self.waiting.iter().any(|job| job.reaches(batch));
+        (alone && self.proven < batch && batch <= self.committed).then(|| Job::new(TxKind::Revert, batch, self.committed))
+    }
+
+    /// None as long as a call that takes commits back is on its way, even one that the store knows nothing of any more: after it numbers are others.
     fn commits(&self, limits: &Limits) -> Vec<Job> {
+        if self.taking_back.is_some() || self.waiting_of(TxKind::Revert).next().is_some() {
+            return Vec::new();
+        }
         let waiting: Vec<u64> = self.waiting_commits().collect();
         let bound = if self.cautious { 1 } else { limits.commits_in_flight };
         let due = (self.committed + 1..=self.committable).filter(|number| !waiting.contains(number));
@@ -108,7 +138,8 @@ impl Situation {
     }
 
     fn proof(&self, limits: &Limits) -> Option<Job> {
-        let last = self.provable.min(self.committed).min(self.proven + limits.batches_per_proof);
+        let kept = self.taking_back.map_or(u64::MAX, |revert| revert.batch - 1);
+        let last = self.provable.min(self.committed).min(self.proven + limits.batches_per_proof).min(kept);
         let idle = self.waiting_of(TxKind::Prove).chain(self.waiting_of(TxKind::CommitAndProve)).next().is_none();
         (idle && last > self.proven).then(|| Job::new(TxKind::Prove, self.proven + 1, last))
     }
@@ -135,6 +166,7 @@ mod tests {
             provable: 2,
             unsettled: vec![],
             unrefunded: vec![],
+            taking_back: None,
             waiting: vec![],
             cautious: false,
             apart: false,
@@ -209,6 +241,28 @@ mod tests {
         assert_eq!(now.jobs(&LIMITS), vec![job(TxKind::Settle, 2, 2)]);
         let now = Situation { unrefunded: vec![1, 2, 4], ..now };
         assert_eq!(now.jobs(&LIMITS), vec![job(TxKind::Settle, 2, 2), job(TxKind::Refund, 1, 1), job(TxKind::Refund, 2, 2)]);
+    }
+
+    #[test]
+    fn a_batch_that_is_taken_back_stops_all_behind_it_and_nothing_before_it() {
+        let revert = job(TxKind::Revert, 4, 5);
+        let taking_back = Some(TakingBack { batch: 4, is_sent: false });
+        let now = Situation { committable: 9, provable: 9, taking_back, unsettled: vec![1], ..situation() };
+        assert_eq!(now.jobs(&LIMITS), vec![job(TxKind::Prove, 3, 3), revert, job(TxKind::Settle, 1, 1)]);
+        for waiting in [job(TxKind::Commit, 6, 6), Job { kind: TxKind::CommitAndProve, first: 3, last: 3, commits: 6 }] {
+            let behind = Situation { provable: 2, unsettled: vec![], waiting: vec![waiting], ..now.clone() };
+            assert_eq!(behind.jobs(&LIMITS), vec![], "what is on its way would fail or, worse, come after it");
+        }
+        let sent = Situation { taking_back: Some(TakingBack { batch: 4, is_sent: true }), waiting: vec![revert], provable: 3, ..now.clone() };
+        assert_eq!(sent.jobs(&LIMITS), vec![job(TxKind::Prove, 3, 3), job(TxKind::Settle, 1, 1)]);
+        let gone = Situation { committed: 3, ..now };
+        assert_eq!(gone.jobs(&LIMITS), vec![job(TxKind::Prove, 3, 3), job(TxKind::Settle, 1, 1)], "nothing to take back, and no commits");
+    }
+
+    #[test]
+    fn no_commit_goes_out_behind_a_call_that_takes_commits_back() {
+        let now = Situation { committable: 9, waiting: vec![job(TxKind::Revert, 4, 5)], ..situation() };
+        assert_eq!(now.jobs(&LIMITS), vec![]);
     }
 
     #[test]

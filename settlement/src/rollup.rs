@@ -202,6 +202,11 @@ impl Rollup {
         Ok(Levels { queued: self.count(abi::QueueLengthCall).await?, proven: self.count(abi::ProvenCall).await? })
     }
 
+    /// Since when the first unproven batch has waited, 0 if none does, and how long it may: Unix seconds and seconds.
+    pub(crate) async fn patience(&self) -> Result<(u64, u64), ViewError> {
+        Ok((self.count(abi::PendingSinceCall).await?, self.count(abi::ProveTimeoutCall).await?))
+    }
+
     async fn count<C: EthCall>(&self, call: C) -> Result<u64, ViewError> {
         Ok(self.view::<C, U256>(call).await?.low_u64())
     }

@@ -56,7 +56,7 @@ impl ServiceOptions {
             lease_ms,
             rpc: RpcOptions { lag_patience_ms, ..RpcOptions::default() },
             watcher: WatcherOptions::new(chain_id, deployment.block),
-            submitter: SubmitterOptions::new(chain_id),
+            submitter: SubmitterOptions { circuits: manifest.circuits.len() as u32, ..SubmitterOptions::new(chain_id) },
             deployment,
             manifest,
         }

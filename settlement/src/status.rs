@@ -9,7 +9,7 @@
 //! | `sheaf_l1_pending_transactions` | transactions of ours that are not mined |
 //! | `sheaf_l1_head`, `sheaf_l1_batches`, label `state` = committed, proven | where L1 stands |
 //! | `sheaf_l1_endpoints`, label `state` = fine, failing | the L1 nodes that answer, and those that did not when last asked |
-//! | `sheaf_l1_cost_gas`, `sheaf_l1_cost_wei`, label `kind` = commit, prove, commit_and_prove, settle, refund | what L1 has cost |
+//! | `sheaf_l1_cost_gas`, `sheaf_l1_cost_wei`, label `kind` = commit, prove, commit_and_prove, settle, refund, revert | what L1 has cost |
 //! | `sheaf_l1_batch_cost_wei` | the mean of a proven batch |
 //! | `sheaf_operator_balance_wei` | what the operator can still pay |
 //! | `sheaf_operator_batches_affordable`, `sheaf_operator_balance_low` | for how many batches that lasts, and 1 if for few |
@@ -47,6 +47,8 @@ pub struct Status {
     pub leader: bool,
     /// Why the next step is not taken, for example the contract's reason for refusing it.
     pub blocked: Option<String>,
+    /// The batch that is being taken back from L1 to be sealed again in another circuit, and why.
+    pub taking_back: Option<String>,
     /// Something that needs a person: it stays until the process restarts.
     pub alarm: Option<String>,
     /// The watcher's last failure, gone with its next success.
@@ -73,7 +75,7 @@ pub struct Costs {
 /// What one kind of transaction has cost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KindCost {
-    /// `commit`, `prove`, `commit_and_prove`, `settle` or `refund`.
+    /// `commit`, `prove`, `commit_and_prove`, `settle`, `refund` or `revert`.
     pub kind: &'static str,
     /// How many were mined.
     pub transactions: u64,

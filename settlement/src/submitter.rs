@@ -1,4 +1,4 @@
-//! Sends the operator's commits, proofs, settlements and refunds, and owns the operator's nonces.
+//! Sends the operator's commits, proofs, settlements, refunds and reverts, and owns the operator's nonces.
 //!
 //! ```text
 //! plan ─> build, simulate ─> sign ─> SAVE ─> send ─> waiting ──mined──> mined ──deep enough──> final
@@ -8,7 +8,7 @@
 //!                                   fee bump, saved    └─ nonce used by a foreign transaction ──> lost
 //! ```
 //!
-//! Three parts: `waiting` moves on what was saved, this file decides what is due, `launch` sends it.
+//! Four parts: `waiting` moves on what was saved, this file decides what is due, `reverting` which batch is to be taken back, `launch` sends it.
 //!
 //! A transaction is saved with its nonce before it is sent, so a crash at any point leaves a row to go on from. Whether a sending arrived is
 //! never guessed: it is asked by hash (any attempt) and by nonce. Sending the same bytes twice is harmless. The first in line is *stuck* no
@@ -24,6 +24,7 @@
 //! is unused below waiting ones is a *hole*: a due transaction takes it, else one that does nothing.
 
 mod launch;
+mod reverting;
 mod waiting;
 
 use crate::fees::Market;
@@ -64,6 +65,11 @@ pub struct SubmitterOptions {
     pub low_balance_batches: u64,
     /// Dollars for one ether, to show costs in dollars too.
     pub eth_usd: Option<f64>,
+    /// Circuits of the deployment: a batch that nobody proves is sealed again in another one.
+    pub circuits: u32,
+    /// Seconds that the first unproven batch has waited when one with a parked job is taken back; a quarter of the contract's PROVE_TIMEOUT if not
+    /// told, and never more than half of it.
+    pub revert_after_s: Option<u64>,
 }
 
 /// Before the first batch is paid, a balance below this is called low: 0.05 ether.
@@ -84,6 +90,8 @@ impl SubmitterOptions {
             max_batches_per_proof: 16,
             low_balance_batches: 100,
             eth_usd: None,
+            circuits: 1,
+            revert_after_s: None,
         }
     }
 
@@ -294,6 +302,9 @@ impl Submitter {
     async fn situation(&mut self, round: &Round) -> Result<Situation, SubmitError> {
         let progress = &round.progress;
         let live = self.live(round).await?;
+        let waiting: Vec<Job> = live.iter().filter(|transaction| transaction.mined().is_none()).map(Job::of).collect();
+        // first: once the sequencer has undone it, what is read below is new
+        let taking_back = self.taking_back(round, &waiting).await?;
         let mut rows = self.lead.begin().await.map_err(store)?;
         let settled = self.settled.min(progress.proven);
         let final_block = (round.head.number.as_u64() + 1).saturating_sub(self.options.finality_depth);
@@ -301,7 +312,6 @@ impl Submitter {
         let followed = l1::tip(&mut rows).await.map_err(store)?.map_or(0, |tip| tip.number);
         rows.commit().await.map_err(store)?;
         self.settled = ready.settled;
-        let waiting: Vec<Job> = live.iter().filter(|transaction| transaction.mined().is_none()).map(Job::of).collect();
         self.board.edit(|status| {
             status.committed = Some(progress.committed);
             status.proven = Some(progress.proven);
@@ -313,7 +323,7 @@ impl Submitter {
             let done = |number: &u64| live.iter().any(|tx| tx.kind == kind && tx.first_batch == *number && unseen(tx));
             numbers.into_iter().filter(|number| !done(number)).collect()
         };
-        let kinds = [TxKind::Commit, TxKind::Prove, TxKind::CommitAndProve, TxKind::Settle, TxKind::Refund];
+        let kinds = [TxKind::Commit, TxKind::Prove, TxKind::CommitAndProve, TxKind::Settle, TxKind::Refund, TxKind::Revert];
         self.failing = kinds.into_iter().filter_map(|kind| failing(&live, kind)).collect();
         Ok(Situation {
             committed: progress.committed,
@@ -324,6 +334,7 @@ impl Submitter {
             unrefunded: open(ready.unrefunded, TxKind::Refund),
             cautious: self.is_failing(TxKind::Commit).is_some(),
             apart: self.is_failing(TxKind::CommitAndProve).is_some(),
+            taking_back,
             waiting,
         })
     }
@@ -369,11 +380,11 @@ impl Submitter {
     }
 }
 
-/// Until a batch is computed or a proof is stored, at most `poll_ms`; the next round after a failure comes no earlier either.
+/// Until a batch is computed, a proof is stored or a batch is to be taken back, at most `poll_ms`; the next round after a failure comes no earlier either.
 async fn pause(hints: &mut Option<Hints>, poll_ms: u64) {
     let at_most = Duration::from_millis(poll_ms);
     match hints {
-        Some(hints) => hints.wait(&["batches", "proofs"], at_most).await,
+        Some(hints) => hints.wait(&["batches", "proofs", "reverts"], at_most).await,
         None => tokio::time::sleep(at_most).await,
     }
 }

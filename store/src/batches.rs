@@ -120,6 +120,8 @@ pub struct Status {
     pub taken: Option<u64>,
     /// Signed operations in it.
     pub transactions: u64,
+    /// True while it is being taken back from L1 to be sealed again, or one before it.
+    pub taken_back: bool,
     /// What L1 says.
     pub l1: L1Facts,
 }
@@ -204,7 +206,10 @@ pub async fn store_computed(tx: &mut PgTransaction<'_>, computed: &Computed) -> 
         return Err(sqlx::Error::RowNotFound);
     }
     crate::slots::upsert(tx, computed.number, &computed.slots).await?;
-    sqlx::query("INSERT INTO proof_jobs (batch_number) VALUES ($1)").bind(int(computed.number)).execute(&mut **tx).await.map(drop)
+    // leases of a batch of this number that was taken back from L1 stay behind all of this one
+    let job = "INSERT INTO proof_jobs (batch_number, fencing_token)
+               SELECT $1, coalesce(max(fencing_token), 0) FROM reverted_batches WHERE number = $1";
+    sqlx::query(job).bind(int(computed.number)).execute(&mut **tx).await.map(drop)
 }
 
 /// What the committer made of a batch, without the slots it changed; `None` if it was not computed.
@@ -294,7 +299,8 @@ macro_rules! status_query {
     ($tail:literal) => {
         concat!(
             "SELECT s.number, s.circuit, s.state, s.seal_reason, s.commit_tx, s.commit_block, s.prove_tx, s.prove_block, b.new_root, b.taken,
-                 (SELECT count(*) FROM transactions t WHERE t.batch_number = s.number) AS transactions, ",
+                 (SELECT count(*) FROM transactions t WHERE t.batch_number = s.number) AS transactions,
+                 EXISTS (SELECT 1 FROM reverts r WHERE r.undone_at IS NULL AND r.abandoned_at IS NULL AND r.batch <= s.number) AS taken_back, ",
             rfc3339!("s.sealed_at"),
             " AS sealed, ",
             rfc3339!("s.computed_at"),
@@ -342,18 +348,20 @@ fn read_status(row: &PgRow) -> Result<Status, sqlx::Error> {
         root: word_or_null(row, "new_root")?,
         taken: count_or_null(row, "taken")?,
         transactions: count(row, "transactions")?,
+        taken_back: row.try_get("taken_back")?,
         l1: read_l1(row)?,
     })
 }
 
-/// How far everything has come now. A reorganisation of L1 lowers the last three.
+/// How far everything has come now. A reorganisation of L1 lowers the last three, a revert the third.
 ///
 /// # Errors
 /// [`sqlx::Error`].
 pub async fn marks(connection: &mut PgConnection) -> Result<Marks, sqlx::Error> {
     let query = "SELECT coalesce((SELECT max(seq) FROM transactions), 0)::bigint AS accepted,
                         coalesce((SELECT max(number) FROM batches), 0)::bigint AS sealed,
-                        coalesce((SELECT max(batch_number) FROM l1_events WHERE kind = 'committed'), 0)::bigint AS committed,
+                        coalesce((SELECT batch_number FROM l1_events WHERE kind IN ('committed', 'reverted')
+                            ORDER BY block_number DESC, log_index DESC LIMIT 1), 0)::bigint AS committed,
                         coalesce((SELECT max(batch_number) FROM l1_events WHERE kind = 'proven'), 0)::bigint AS proven,
                         coalesce((SELECT max(batch_number) FROM l1_events WHERE kind = 'proven'
                             AND block_number <= (SELECT max(number) FROM l1_blocks) + 1 - (SELECT finality_depth FROM deployment)), 0)::bigint AS finalised";

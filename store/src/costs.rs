@@ -27,7 +27,7 @@ pub async fn costs(connection: &mut PgConnection) -> Result<Costs, sqlx::Error> 
                 coalesce(sum(calldata_gas), 0)::bigint AS calldata_gas,
                 coalesce(sum(gas_used - calldata_gas), 0)::bigint AS execution_gas,
                 (SELECT coalesce(avg(prove_ms), 0)::float8 FROM proofs) AS mean_prove_ms
-         FROM l1_transactions WHERE state = 'mined' AND kind IN ('commit', 'prove', 'commit_and_prove', 'settle', 'refund')",
+         FROM l1_transactions WHERE state = 'mined' AND kind IN ('commit', 'prove', 'commit_and_prove', 'settle', 'refund', 'revert')",
     )
     .fetch_one(connection)
     .await?;
@@ -42,7 +42,7 @@ pub async fn costs(connection: &mut PgConnection) -> Result<Costs, sqlx::Error> 
 /// What one kind of transaction cost a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cost {
-    /// `commit`, `prove`, `settle` or `refund`; a commit beside proofs is one of each.
+    /// `commit`, `prove`, `settle`, `refund` or `revert`; a commit beside proofs is one of each.
     pub kind: String,
     /// Mined transactions about it, those that reverted included.
     pub transactions: u64,

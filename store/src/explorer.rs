@@ -72,7 +72,7 @@ pub struct ProofOf {
 /// An L1 transaction of the operator's about a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct L1Call {
-    /// `commit`, `prove`, `settle` or `refund`.
+    /// `commit`, `prove`, `settle`, `refund` or `revert`.
     pub kind: String,
     /// Its hash.
     pub hash: Word,
@@ -123,7 +123,7 @@ pub async fn levels(connection: &mut PgConnection, minutes: u32) -> Result<Vec<L
         " AS at,
              transactions_up_to((SELECT t.seq FROM transactions t WHERE t.accepted_at <= s.at ORDER BY t.accepted_at DESC, t.seq DESC LIMIT 1)) AS accepted,
              transactions_in_batches((SELECT b.number FROM batches b WHERE b.sealed_at <= s.at ORDER BY b.sealed_at DESC, b.number DESC LIMIT 1)) AS sealed,
-             transactions_in_batches((SELECT e.batch_number FROM l1_events e WHERE e.kind = 'committed' AND e.block_number <= s.block
+             transactions_in_batches((SELECT e.batch_number FROM l1_events e WHERE e.kind IN ('committed', 'reverted') AND e.block_number <= s.block
                  ORDER BY e.block_number DESC, e.log_index DESC LIMIT 1)) AS committed,
              transactions_in_batches((SELECT e.batch_number FROM l1_events e WHERE e.kind = 'proven' AND e.block_number <= s.block
                  ORDER BY e.block_number DESC, e.log_index DESC LIMIT 1)) AS proven,

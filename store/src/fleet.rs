@@ -2,6 +2,7 @@
 
 mod orders;
 
+pub(crate) use orders::note;
 pub use orders::{Because, Done, Order, drain, order};
 
 use crate::rows::{count, count_or_null, rfc3339, unreadable};
@@ -73,6 +74,8 @@ pub struct JobRow {
     pub proven_at: Option<String>,
     /// Who proved it.
     pub proven_by: Option<String>,
+    /// True while this batch is being taken back from L1 to be sealed again, or one before it.
+    pub taken_back: bool,
 }
 
 /// One lease.
@@ -109,9 +112,9 @@ pub struct AttemptRow {
 pub struct ActionRow {
     /// RFC 3339.
     pub at: String,
-    /// Name of the operator's token.
+    /// Name of the operator's token; `settlement`, which asks for a new seal by itself.
     pub actor: String,
-    /// `prover.retry`, `prover.park`, `prover.cancel`, `prover.drain`, `prover.resume`.
+    /// `prover.retry`, `prover.park`, `prover.cancel`, `prover.reseal`, `prover.drain`, `prover.resume`.
     pub action: String,
     /// About which batch.
     pub batch: Option<u64>,
@@ -245,7 +248,8 @@ macro_rules! jobs_query {
             " AS heartbeat_at, (SELECT concat_ws(': ', f.reason, nullif(f.detail, '')) FROM proof_attempts f
                  WHERE f.batch_number = s.batch_number AND f.outcome IN ('failed', 'cancelled') ORDER BY f.fencing_token DESC LIMIT 1) AS last_error, ",
             rfc3339!("p.proven_at"),
-            " AS proven_at, v.worker AS proven_by
+            " AS proven_at, v.worker AS proven_by,
+                 EXISTS (SELECT 1 FROM reverts r WHERE r.undone_at IS NULL AND r.abandoned_at IS NULL AND r.batch <= s.batch_number) AS taken_back
              FROM (SELECT j.batch_number, b.circuit, j.fencing_token, j.worker, ",
             rfc3339!("j.created_at"),
             " AS created_at, greatest(extract(epoch FROM now() - j.created_at), 0)::bigint AS age_s,
@@ -300,6 +304,7 @@ fn read_job(row: &PgRow) -> Result<JobRow, sqlx::Error> {
         last_error: row.try_get::<Option<String>, _>("last_error")?.filter(|error| !error.is_empty()),
         proven_at: row.try_get("proven_at")?,
         proven_by: row.try_get("proven_by")?,
+        taken_back: row.try_get("taken_back")?,
     })
 }
 

@@ -40,6 +40,8 @@ pub enum Event {
     TokenListed(TokenListed),
     /// A batch of this number was committed.
     Committed(u64, Committed),
+    /// All commits above a batch of this number, 0 for none, were taken back.
+    Reverted(u64, Reverted),
     /// A batch of this number was proven.
     Proven(u64, Proven),
     /// A withdrawal or exit of this batch became claimable.
@@ -66,6 +68,14 @@ pub struct Committed {
     #[serde(with = "sheaf_protocol::field::bytes_hex")]
     pub batch_hash: Word,
     /// State root after the batch.
+    #[serde(with = "sheaf_protocol::field::bytes_hex")]
+    pub root: Word,
+}
+
+/// Payload of [`Event::Reverted`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reverted {
+    /// State root after the last batch that is left.
     #[serde(with = "sheaf_protocol::field::bytes_hex")]
     pub root: Word,
 }
@@ -120,6 +130,7 @@ impl Event {
             Self::Queued(..) => "queued",
             Self::TokenListed(_) => "token_listed",
             Self::Committed(..) => "committed",
+            Self::Reverted(..) => "reverted",
             Self::Proven(..) => "proven",
             Self::Credited(..) => "credited",
             Self::Refunded(..) => "refunded",
@@ -130,7 +141,7 @@ impl Event {
     /// The batch it is about.
     pub fn batch_number(&self) -> Option<u64> {
         match self {
-            Self::Committed(number, _) | Self::Proven(number, _) | Self::Credited(number, _) => Some(*number),
+            Self::Committed(number, _) | Self::Reverted(number, _) | Self::Proven(number, _) | Self::Credited(number, _) => Some(*number),
             Self::Queued(..) | Self::TokenListed(_) | Self::Refunded(..) | Self::Claimed(_) => None,
         }
     }
@@ -148,6 +159,7 @@ impl Event {
             Self::Queued(_, entry) => serde_json::to_value(entry),
             Self::TokenListed(payload) => serde_json::to_value(payload),
             Self::Committed(_, payload) => serde_json::to_value(payload),
+            Self::Reverted(_, payload) => serde_json::to_value(payload),
             Self::Proven(_, payload) => serde_json::to_value(payload),
             Self::Credited(_, payload) => serde_json::to_value(payload),
             Self::Refunded(_, payload) => serde_json::to_value(payload),

@@ -8,6 +8,7 @@
 //! pool    connect, migrate              leader    who may write for a role, fenced by an epoch
 //! hints   wake up when a table changes  embedded  a private Postgres for development and tests
 //! transactions  queue  batches  slots  jobs  fleet  l1   what the services read and write, by table
+//! reverts                                            batches taken back from L1
 //! explorer  costs                                        what people look at
 //! ```
 
@@ -24,6 +25,7 @@ pub mod l1;
 pub mod leader;
 pub mod pool;
 pub mod queue;
+pub mod reverts;
 mod rows;
 pub mod slots;
 pub mod transactions;

@@ -3,6 +3,7 @@
 
 use sheaf_protocol::amount::Address;
 use sheaf_store::StoreError;
+use sheaf_store::batches;
 use sheaf_store::deployment::{self, Deployment, DeploymentError};
 use sheaf_store::pool::connect_to_read;
 use sqlx::{ConnectOptions, PgPool, Row};
@@ -177,6 +178,39 @@ async fn states_follow_l1_back_and_forth(pool: PgPool) {
         run(&pool, drop_from).await;
         assert_eq!(states(&pool, "transaction_status").await, [state, "sealed", "accepted"]);
     }
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_commit_counts_until_l1_reverts_to_an_earlier_batch(pool: PgPool) {
+    run(&pool, HELPERS).await;
+    run(&pool, CHAIN).await;
+    let committed = async || batches::marks(&mut pool.acquire().await.unwrap()).await.unwrap().committed;
+    for (event, mark, states_now) in [
+        ("INSERT INTO l1_events VALUES (13, 0, w(3), 'committed', 2, NULL, '{}')", 2, ["final", "committed"]),
+        ("INSERT INTO l1_events VALUES (13, 1, w(4), 'reverted', 2, NULL, '{}')", 2, ["final", "committed"]),
+        ("INSERT INTO l1_events VALUES (13, 2, w(5), 'reverted', 1, NULL, '{}')", 1, ["final", "sealed"]),
+        ("INSERT INTO l1_events VALUES (13, 3, w(6), 'committed', 2, NULL, '{}')", 2, ["final", "committed"]),
+    ] {
+        run(&pool, event).await;
+        assert_eq!((committed().await, states(&pool, "batch_status").await), (mark, states_now.map(str::to_owned).to_vec()), "{event}");
+    }
+    refused(&pool, "INSERT INTO l1_events VALUES (13, 4, w(7), 'reverted', NULL, NULL, '{}')", "names_its_batch").await;
+    refused(&pool, "INSERT INTO l1_events VALUES (13, 4, w(7), 'committed', 0, NULL, '{}')", "l1_events_batch_number_check").await;
+    run(&pool, "INSERT INTO l1_events VALUES (13, 4, w(7), 'reverted', 0, NULL, '{}')").await;
+    assert_eq!(committed().await, 0);
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn one_revert_is_open_and_ends_in_one_way(pool: PgPool) {
+    run(&pool, HELPERS).await;
+    run(&pool, "CALL seal(1)").await;
+    let open = "INSERT INTO reverts (batch, circuit, first_seq, last_seq, actor, reason) VALUES (1, 1, 1, 2, 'a', 'b')";
+    run(&pool, open).await;
+    refused(&pool, open, "reverts_one_is_open").await;
+    refused(&pool, "UPDATE reverts SET abandoned_at = now()", "abandoned_for_a_reason").await;
+    run(&pool, "UPDATE reverts SET undone_at = now()").await;
+    refused(&pool, "UPDATE reverts SET abandoned_at = now(), abandoned_because = 'c'", "ends_once").await;
+    run(&pool, open).await;
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]

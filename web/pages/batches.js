@@ -7,7 +7,7 @@ import { batchLink, card, chip, count, empty, facts, hash, heading, link, onL1, 
 import { attemptTable } from "./fleet.js";
 import { transactionTable } from "./transactions.js";
 
-const REASONS = { size: "it was full", age: "its oldest member had waited", cost: "it had reached its bytes on L1", asked: "an operator or the end of the process asked" };
+const REASONS = { size: "it was full", age: "its oldest member had waited", cost: "it had reached its bytes on L1", asked: "an operator or the end of the process asked", resealed: "nobody proved it in another circuit, and L1 took it back" };
 const circuitOf = (status, id) => status.circuits.find((circuit) => circuit.id === id);
 const entries = (batch) => (batch.queue_entries && batch.queue_entries !== "0" ? ` + ${batch.queue_entries}` : "");
 
@@ -37,7 +37,7 @@ function steps(batch) {
   const { l1 } = batch;
   return [
     { state: "sealed", at: batch.sealed_at, note: `because ${REASONS[batch.seal_reason] ?? batch.seal_reason}` },
-    { state: "committed", at: l1.committed_at, note: `L1 block ${number(l1.commit_block)}` },
+    { state: "committed", at: l1.committed_at, note: `L1 block ${number(l1.commit_block)}${batch.taken_back ? ", being taken back to be sealed again" : ""}` },
     { state: "proven", at: l1.proven_at, note: `L1 block ${number(l1.prove_block)}` },
     { state: "final", at: l1.final_at },
   ];

@@ -11,6 +11,7 @@ let token = ""; // of the operator, until the page is left
 
 const ORDERS = {
   retry: "Send it back to work; only failures from now on count.",
+  reseal: "Take its batch back from L1, with all after it, and seal what is in it again in another circuit.",
   park: "Give it to nobody until it is sent back to work.",
   cancel: "Take it from its worker and give it to another.",
   drain: "Give it no more jobs: it finishes the one that it has.",
@@ -113,12 +114,12 @@ function leaseTable(fleet, names, context) {
 function parkedTable(fleet, names, context) {
   const columns = [
     { name: "Batch", cell: (job) => batchLink(String(job.batch)) },
-    { name: "State", top: true, cell: () => chip("parked", "waits for an operator") },
+    { name: "State", top: true, cell: (job) => chip("parked", job.taken_back ? "is being taken back from L1" : "waits for an operator") },
     { name: "Circuit", cell: (job) => names(job.circuit) },
     { name: "Attempts", right: true, cell: (job) => number(job.attempts) },
     { name: "Last error", cell: (job) => job.last_error ?? none() },
     { name: "Made", right: true, cell: (job) => when(job.created_at) },
-    token && { name: "Orders", right: true, cell: (job) => orders(["retry"], `jobs/${job.batch}`, `batch ${job.batch}`, context) },
+    token && { name: "Orders", right: true, cell: (job) => orders(["retry", "reseal"], `jobs/${job.batch}`, `batch ${job.batch}`, context) },
   ];
   return table("Parked jobs", columns.filter(Boolean), fleet.parked, (job) => `parked-${job.batch}`);
 }

@@ -21,7 +21,7 @@ use sheaf_protocol::manifest::Manifest;
 use sheaf_protocol::shape::{NamedShape, by_name};
 use sheaf_prover::gateway::{Gateway, GatewayConfig, Verifier};
 use sheaf_sequencer::config::{FeeAccount, RateConfig};
-use sheaf_sequencer::{Config, Deployment, Front, RecoveryError, RenderMetrics, Sequencer, StartError, serve};
+use sheaf_sequencer::{Config, Deployment, Fatal, Front, RecoveryError, RenderMetrics, Sequencer, StartError, serve};
 use sheaf_settlement::anvil::DEV_CHAIN_ID;
 use sheaf_settlement::status::Board;
 use sqlx::PgPool;
@@ -203,6 +203,8 @@ struct Leading {
 
 /// Why a turn ended.
 enum End {
+    /// The next one has something to do first.
+    Again(Fatal),
     /// The next one may do better.
     Passing(anyhow::Error),
     /// No other would.
@@ -268,6 +270,7 @@ impl Leading {
             front.close();
             match ended {
                 Ok(()) => {}
+                Err(End::Again(why)) => tracing::warn!("the sequencer starts again: {why}"),
                 Err(End::Passing(error) | End::Final(error)) if stop.is_cancelled() => tracing::debug!("while stopping: {error:#}"),
                 Err(End::Final(error)) => return Err(error),
                 Err(End::Passing(error)) => {
@@ -294,7 +297,7 @@ impl Leading {
             write_ready(file, &self.address).map_err(End::Final)?;
         }
         let (ended, ()) = tokio::join!(sequencer.stopped(), gateway.watch());
-        ended.map_err(|fatal| End::Passing(fatal.into()))
+        ended.map_err(|fatal| if matches!(fatal, Fatal::TakenBack(_)) { End::Again(fatal) } else { End::Passing(fatal.into()) })
     }
 }
 

@@ -33,6 +33,10 @@ pub struct SettlementOptions {
     /// File with the operator's L1 key in hex; without it SHEAF_OPERATOR_KEY of the environment is used.
     #[arg(long)]
     pub(crate) operator_key_file: Option<PathBuf>,
+    /// Seconds that the first unproven batch has waited on L1 when one whose proof job is parked is taken back and sealed again in another circuit;
+    /// at most half of the contract's time for proofs [default: a quarter of that]
+    #[arg(long, env = "SHEAF_REVERT_AFTER_S")]
+    revert_after_s: Option<u64>,
 }
 
 impl SettlementOptions {
@@ -62,6 +66,7 @@ pub(super) async fn run(options: &SettlementOptions, pool: PgPool, files: &Files
     let mut service = ServiceOptions::new(&options.l1_urls().join(","), files.deployment.deployment.clone(), files.manifest.clone());
     service.rpc.agree = options.l1_agree;
     service.submitter.eth_usd = files.eth_usd;
+    service.submitter.revert_after_s = options.revert_after_s;
     let mut failures = 0;
     while !stop.is_cancelled() {
         let failed = match Service::start(pool.clone(), key.clone(), service.clone(), board.clone()).await {

@@ -17,6 +17,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use sheaf_store::fleet::{self, Because, Done, JobFilter, MAX_JOBS, Order};
 use sheaf_store::jobs::{self, Depth};
+use sheaf_store::reverts::{self, Asked};
 use sqlx::PgConnection;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -103,14 +104,15 @@ async fn detail(State(gateway): State<Gateway>, batch: Result<Path<u64>, PathRej
 }
 
 /// An order about a job: `retry` sends a parked one back to work, and only failures from now on count; `park` gives it to nobody until it is retried;
-/// `cancel` takes the lease from its worker, which learns of it with its next heartbeat, and the job waits for another.
+/// `cancel` takes the lease from its worker, which learns of it with its next heartbeat, and the job waits for another; `reseal` takes the batch of a parked
+/// job back from L1, with all after it, and what is in it is sealed again in other circuits.
 #[utoipa::path(post, path = "/prover/v1/jobs/{batch}/{order}", tag = "operator", request_body = Reason,
     params(("batch" = u64, Path, description = "Batch number"), ("order" = JobOrder, Path)),
     responses(
     (status = 200, description = "The job as it is then", body = JobDetail),
     (status = 403, description = "`wrong_role`: the token is a worker's", body = ProblemBody),
     (status = 404, description = "`unknown_job`", body = ProblemBody),
-    (status = 409, description = "`not_now`: `retry` of a job that is not parked, `park` of one that is or is proven, `cancel` of one that nobody has", body = ProblemBody),
+    (status = 409, description = "`not_now`: `retry` of a job that is not parked, `park` of one that is or is proven, `cancel` of one that nobody has, `reseal` of one that is not parked, not committed on L1, or was tried in every circuit", body = ProblemBody),
 ))]
 async fn order_job(
     State(gateway): State<Gateway>,
@@ -120,6 +122,7 @@ async fn order_job(
 ) -> Result<Json<JobDetail>, GatewayError> {
     let Path((batch, order)) = path.map_err(|_| GatewayError::NotFound)?;
     let order = match order {
+        JobOrder::Reseal => return gateway.reseal(batch, &operator, &reason).await.map(Json),
         JobOrder::Retry => Order::Retry,
         JobOrder::Park => Order::Park,
         JobOrder::Cancel => Order::Cancel,
@@ -204,6 +207,21 @@ impl Gateway {
             metrics::attempt("cancelled");
         }
         self.shared.doorbell.notify_waiters();
+        self.shared.shown.lock().await.take();
+        self.detail(batch).await
+    }
+
+    async fn reseal(&self, batch: u64, Operator(actor): &Operator, reason: &Reason) -> Result<JobDetail, GatewayError> {
+        check_reason(reason)?;
+        let mut transaction = self.shared.pool.begin().await?;
+        let circuits = self.shared.circuits.len() as u32;
+        match reverts::ask(&mut transaction, batch, circuits, Because { actor, reason: &reason.reason }).await? {
+            Asked::Yes => transaction.commit().await?,
+            Asked::NoSuchJob => return Err(GatewayError::UnknownJob(batch)),
+            refused => return Err(GatewayError::NoReseal { batch, refused }),
+        }
+        tracing::warn!(batch, actor, reason = reason.reason, "an operator's order: seal again");
+        metrics::ordered("reseal");
         self.shared.shown.lock().await.take();
         self.detail(batch).await
     }

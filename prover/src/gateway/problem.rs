@@ -6,6 +6,7 @@ use crate::wire::ProblemBody;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sheaf_store::fleet::Order;
+use sheaf_store::reverts::Asked;
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,8 @@ pub(crate) enum GatewayError {
     UnknownWorker,
     #[error("the job of batch {batch} is {state}")]
     NotNow { batch: u64, state: String, order: Order },
+    #[error("batch {batch} cannot be sealed again: {}", no_reseal(.refused))]
+    NoReseal { batch: u64, refused: Asked },
     #[error("circuit {0} is not part of this deployment")]
     UnknownCircuit(u32),
     #[error("the key of circuit {0} is not this deployment's")]
@@ -63,7 +66,7 @@ impl GatewayError {
             Self::TooLittleMemory { .. } => ("too_little_memory", StatusCode::CONFLICT),
             Self::Draining => ("draining", StatusCode::CONFLICT),
             Self::UnknownWorker => ("unknown_worker", StatusCode::NOT_FOUND),
-            Self::NotNow { .. } => ("not_now", StatusCode::CONFLICT),
+            Self::NotNow { .. } | Self::NoReseal { .. } => ("not_now", StatusCode::CONFLICT),
             Self::UnknownCircuit(_) => ("unknown_circuit", StatusCode::CONFLICT),
             Self::KeyMismatch(_) => ("key_mismatch", StatusCode::CONFLICT),
             Self::UnknownJob(_) => ("unknown_job", StatusCode::NOT_FOUND),
@@ -73,6 +76,16 @@ impl GatewayError {
             Self::Corrupt(_) | Self::Verifier(..) => ("internal", StatusCode::INTERNAL_SERVER_ERROR),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
         }
+    }
+}
+
+fn no_reseal(refused: &Asked) -> String {
+    match refused {
+        Asked::NotParked(state) => format!("its job is {state}"),
+        Asked::NotCommitted(state) => format!("it is {state}"),
+        Asked::AnotherIsOpen(other) => format!("batch {other} is being taken back from L1"),
+        Asked::NoCircuitLeft => "every circuit of the deployment was tried".to_owned(),
+        Asked::Yes | Asked::NoSuchJob => "there is no such job".to_owned(),
     }
 }
 
@@ -90,7 +103,7 @@ impl GatewayError {
             Self::Invalid { field, .. } => field,
             Self::TooLittleMemory { .. } => "memory_mb",
             Self::UnknownCircuit(_) | Self::KeyMismatch(_) => "circuits",
-            Self::UnknownJob(_) | Self::NotNow { .. } => "batch",
+            Self::UnknownJob(_) | Self::NotNow { .. } | Self::NoReseal { .. } => "batch",
             Self::UnknownWorker => "name",
             Self::Draining => "worker",
             Self::StaleLease(_) => "lease",
@@ -118,6 +131,10 @@ impl GatewayError {
             Self::NotNow { order: Order::Retry, .. } => "only a parked job can be sent back to work",
             Self::NotNow { order: Order::Park, .. } => "only a waiting or leased job can be parked",
             Self::NotNow { order: Order::Cancel, .. } => "only a leased job can be taken from its worker",
+            Self::NoReseal { refused: Asked::NotParked(_), .. } => "park the job first, if nobody is to prove it",
+            Self::NoReseal { refused: Asked::AnotherIsOpen(_), .. } => "wait until that one is sealed again",
+            Self::NoReseal { refused: Asked::NoCircuitLeft, .. } => "make a worker prove it and send it back to work: `sheaf prover retry`",
+            Self::NoReseal { .. } => "only a batch that is committed on L1 and not proven can be taken back",
             Self::StaleLease(_) => "go on: a valid proof is still taken if the batch has none",
             Self::ProofInvalid(_) => "prove the job's input again, with the key that the job names",
             Self::Store(_) => "send the same again: what was done already is not done twice",

@@ -13,8 +13,24 @@ impl From<WorkerRow> for WorkerView {
 impl From<JobRow> for JobView {
     fn from(row: JobRow) -> Self {
         let JobRow { batch, circuit, state, attempts, created_at, age_s, worker, lease_ms, phase, percent, heartbeat_at, last_error, .. } = row;
-        let (proven_at, proven_by) = (row.proven_at, row.proven_by);
-        Self { batch, circuit, state, attempts, created_at, age_s, worker, lease_ms, phase, percent, heartbeat_at, last_error, proven_at, proven_by }
+        let (proven_at, proven_by, taken_back) = (row.proven_at, row.proven_by, row.taken_back);
+        Self {
+            batch,
+            circuit,
+            state,
+            attempts,
+            created_at,
+            age_s,
+            worker,
+            lease_ms,
+            phase,
+            percent,
+            heartbeat_at,
+            last_error,
+            proven_at,
+            proven_by,
+            taken_back,
+        }
     }
 }
 

@@ -5,7 +5,8 @@
 //! GET  /prover/v1/status                                  FleetStatus
 //! GET  /prover/v1/jobs?state=&before=&limit=              JobList       newest first
 //! GET  /prover/v1/jobs/{batch}                            JobDetail     with its attempts and what operators did
-//! POST /prover/v1/jobs/{batch}/retry | park | cancel      Reason -> JobDetail | 404 unknown_job | 409 not_now
+//! POST /prover/v1/jobs/{batch}/retry | park | cancel | reseal
+//!                                                         Reason -> JobDetail | 404 unknown_job | 409 not_now
 //! POST /prover/v1/workers/{name}/drain | resume           Reason -> WorkerView | 404 unknown_worker
 //! ```
 
@@ -36,6 +37,8 @@ pub enum JobOrder {
     Park,
     /// Take it from its worker.
     Cancel,
+    /// Take its batch back from L1 and seal what is in it again, in other circuits.
+    Reseal,
 }
 
 /// An order about a worker, as it stands in the address.
@@ -194,6 +197,9 @@ pub struct JobView {
     pub proven_at: Option<String>,
     /// Who proved it.
     pub proven_by: Option<String>,
+    /// True while this batch is being taken back from L1 to be sealed again, or one before it.
+    #[serde(default)]
+    pub taken_back: bool,
 }
 
 /// Jobs, the newest first.
@@ -251,9 +257,9 @@ pub struct AttemptView {
 pub struct ActionView {
     /// RFC 3339.
     pub at: String,
-    /// Name of the operator's token.
+    /// Name of the operator's token; `settlement`, which orders a new seal by itself.
     pub actor: String,
-    /// `prover.retry`, `prover.park`, `prover.cancel`, `prover.drain`, `prover.resume`.
+    /// `prover.retry`, `prover.park`, `prover.cancel`, `prover.reseal`, `prover.drain`, `prover.resume`.
     pub action: String,
     /// About which batch.
     pub batch: Option<u64>,

@@ -187,3 +187,22 @@ async fn a_database_that_takes_no_writes_hands_out_no_work(pool: PgPool) {
     assert_eq!(server.job_state(1).await, "queued");
     assert!(server.claim_now("b").await.is_some());
 }
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn only_what_can_be_taken_back_is_sealed_again(pool: PgPool) {
+    let server = Server::start(&pool, 1, usual).await;
+    let refused = async |why: &str| {
+        let problem = order(&server, "jobs/1/reseal", "nobody proves it", 409).await;
+        assert_eq!((&problem["code"], &problem["field"]), (&json!("not_now"), &json!("batch")));
+        assert!(problem["detail"].as_str().unwrap().contains(why) && problem["hint"].is_string(), "{why}: {problem}");
+    };
+    assert_eq!(order(&server, "jobs/7/reseal", "nobody proves it", 404).await["code"], "unknown_job");
+    refused("its job is queued").await;
+    order(&server, "jobs/1/park", "nobody proves it", 200).await;
+    refused("it is sealed").await;
+    let committed = "INSERT INTO l1_blocks VALUES (1, decode(repeat('01', 32), 'hex'), decode(repeat('00', 32), 'hex'), now());
+        INSERT INTO l1_events VALUES (1, 0, decode(repeat('02', 32), 'hex'), 'committed', 1, NULL, '{}')";
+    sqlx::raw_sql(committed).execute(&pool).await.unwrap();
+    refused("every circuit of the deployment was tried").await;
+    assert_eq!(audit(&pool).await, [("alice".to_owned(), "prover.park".to_owned())]);
+}

@@ -10,5 +10,6 @@ mod hangs;
 mod rates;
 mod refuses;
 mod requests;
+mod reseal;
 mod support;
 mod survives;

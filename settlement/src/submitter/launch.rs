@@ -127,6 +127,7 @@ impl Submitter {
             }
             TxKind::Settle => l1::settle_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::settle(&i), 0))),
             TxKind::Refund => l1::refund_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::refund(&i), 0))),
+            TxKind::Revert => l1::revert_input(&mut rows, job.first - 1).await.map(|input| input.map(|i| (calldata::revert(&i), 0))),
             TxKind::Cancel => Ok(None),
         };
         Ok(built.map_err(store)?.map(|(data, execution)| {

@@ -193,6 +193,13 @@ impl World {
         tx.commit().await.unwrap();
     }
 
+    /// Computes a sealed batch.
+    pub(crate) async fn compute(&self, number: u64, taken: &[(u64, QueueEntry)], queue_digest: Word) {
+        let mut tx = self.pool.begin().await.unwrap();
+        batches::store_computed(&mut tx, &computed(number, taken, queue_digest)).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     /// The next `count` batches, empty ones.
     pub(crate) async fn empty_batches(&self, numbers: std::ops::RangeInclusive<u64>) {
         for number in numbers {

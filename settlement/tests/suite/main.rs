@@ -12,5 +12,6 @@ mod liars;
 mod proven;
 mod relay;
 mod reorgs;
+mod reverts;
 mod starting;
 mod storm;

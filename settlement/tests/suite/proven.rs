@@ -184,7 +184,7 @@ pub(crate) async fn store_batch(world: &World, fixture: &Fixture, number: usize)
 }
 
 /// The proofs are made already: no prover will read this.
-fn no_input() -> ProverInput {
+pub(crate) fn no_input() -> ProverInput {
     let shape = by_name("test").unwrap().shape;
     let nothing = Batch {
         shape,
@@ -225,7 +225,7 @@ pub(crate) async fn fixture_chain(pool: PgPool, options: AnvilOptions) -> (World
     (world, fixture)
 }
 
-async fn fixture_world(pool: PgPool) -> (World, Fixture) {
+pub(crate) async fn fixture_world(pool: PgPool) -> (World, Fixture) {
     let (world, fixture) = fixture_chain(pool, AnvilOptions::default()).await;
     for number in 1..=fixture.batches().len() {
         store_batch(&world, &fixture, number).await;

@@ -98,7 +98,8 @@ pub async fn drain(tx: &mut PgTransaction<'_>, worker: &str, drain: bool, becaus
     Ok(true)
 }
 
-async fn note(tx: &mut PgTransaction<'_>, action: &str, because: Because<'_>, mut detail: serde_json::Value) -> Result<(), sqlx::Error> {
+/// Writes a row of the audit log.
+pub(crate) async fn note(tx: &mut PgTransaction<'_>, action: &str, because: Because<'_>, mut detail: serde_json::Value) -> Result<(), sqlx::Error> {
     detail["reason"] = because.reason.into();
     sqlx::query("INSERT INTO audit_log (actor, action, detail) VALUES ($1, $2, $3::jsonb)")
         .bind(because.actor)

@@ -80,6 +80,17 @@ pub struct RefundInput {
     pub entries: Vec<QueueEntry>,
 }
 
+/// Everything of a `revertTo` call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevertInput {
+    /// The batch that stays the last one committed, 0 for none.
+    pub to: u64,
+    /// Its record; zeros for none.
+    pub record: RecordWords,
+    /// Index of its last queue entry, or that of the last batch before it with any.
+    pub last_entry: u64,
+}
+
 /// Everything of a `settle` call.
 #[derive(Clone, Debug)]
 pub struct SettleInput {
@@ -218,6 +229,20 @@ pub async fn refund_input(connection: &mut PgConnection, number: u64) -> Result<
         first: count(&entries[from], "queue_index")?,
         entries: run[..length].iter().map(entry).collect::<Result<_, sqlx::Error>>()?,
     }))
+}
+
+/// Everything of the `revertTo` call that leaves `to` as the last batch committed; `None` if it was not computed.
+///
+/// # Errors
+/// [`sqlx::Error`].
+pub async fn revert_input(connection: &mut PgConnection, to: u64) -> Result<Option<RevertInput>, sqlx::Error> {
+    if to == 0 {
+        return Ok(Some(RevertInput { to, record: [[0; 32]; 18], last_entry: 0 }));
+    }
+    let query = "SELECT record, coalesce((SELECT max(queue_index) FROM queue_taken WHERE batch_number <= $1), 0)::bigint AS last_entry
+                 FROM batches WHERE number = $1 AND computed_at IS NOT NULL";
+    let Some(row) = sqlx::query(query).bind(int(to)).fetch_optional(connection).await? else { return Ok(None) };
+    Ok(Some(RevertInput { to, record: exactly(&row, "record")?, last_entry: count(&row, "last_entry")? }))
 }
 
 /// How many items of a batch `settle` looks at.

@@ -26,6 +26,8 @@ pub enum TxKind {
     Settle,
     /// Gives queue entries of one batch back.
     Refund,
+    /// Takes commits back: those of these batches, which are the last ones.
+    Revert,
     /// Uses up a nonce; about no batch.
     Cancel,
 }
@@ -39,12 +41,13 @@ impl TxKind {
             Self::CommitAndProve => "commit_and_prove",
             Self::Settle => "settle",
             Self::Refund => "refund",
+            Self::Revert => "revert",
             Self::Cancel => "cancel",
         }
     }
 
     fn parse(name: &str) -> Result<Self, sqlx::Error> {
-        [Self::Commit, Self::Prove, Self::CommitAndProve, Self::Settle, Self::Refund, Self::Cancel]
+        [Self::Commit, Self::Prove, Self::CommitAndProve, Self::Settle, Self::Refund, Self::Revert, Self::Cancel]
             .into_iter()
             .find(|kind| kind.name() == name)
             .ok_or_else(|| unreadable("kind"))
@@ -163,7 +166,7 @@ pub async fn live_transactions(
                         max_fee_per_gas::text AS max_fee, max_priority_fee_per_gas::text AS tip,
                         state, sent_at IS NOT NULL AS sent, block_number, block_hash, gas_used, effective_gas_price::text AS gas_price
                  FROM l1_transactions
-                 WHERE sender = $1 AND state <> 'dropped' AND kind IN ('commit', 'prove', 'commit_and_prove', 'settle', 'refund', 'cancel') AND nonce IN (
+                 WHERE sender = $1 AND state <> 'dropped' AND kind IN ('commit', 'prove', 'commit_and_prove', 'settle', 'refund', 'revert', 'cancel') AND nonce IN (
                      SELECT nonce FROM l1_transactions WHERE sender = $1 AND state IN ('signed', 'sent') UNION ALL
                      SELECT nonce FROM l1_transactions WHERE sender = $1 AND state IN ('mined', 'failed') AND block_number > $2 UNION ALL
                      SELECT nonce FROM l1_transactions WHERE sender = $1 AND state IN ('mined', 'failed') AND nonce >= $3)
@@ -363,7 +366,7 @@ pub async fn gas_totals(connection: &mut PgConnection) -> Result<Vec<GasTotal>, 
     let query = "SELECT kind, count(*) AS transactions, sum(gas_used)::bigint AS used, sum(calldata)::bigint AS calldata,
                         sum(gas_used - 21000 - calldata)::bigint AS execution, sum(gas_used * effective_gas_price)::text AS wei
                  FROM (SELECT kind, gas_used, effective_gas_price, CASE WHEN gas_used = 21000 + calldata_gas * 5 / 2 THEN gas_used - 21000 ELSE calldata_gas END AS calldata
-                       FROM l1_transactions WHERE state IN ('mined', 'failed') AND kind IN ('commit', 'prove', 'commit_and_prove', 'settle', 'refund')) mined
+                       FROM l1_transactions WHERE state IN ('mined', 'failed') AND kind IN ('commit', 'prove', 'commit_and_prove', 'settle', 'refund', 'revert')) mined
                  GROUP BY kind ORDER BY kind";
     let rows = sqlx::query(query).fetch_all(connection).await?;
     rows.iter().map(gas_total).collect()
