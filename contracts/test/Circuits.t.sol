@@ -33,8 +33,8 @@ contract CircuitsTest is Forger {
     function test_batch_of_circuit_2_proven_with_circuit_1() public {
         commitFixtures(1, BATCHES);
         proveFixtures(1, BATCHES);
-        ILedger.Commit memory batch = abi.decode(vm.parseJsonBytes(json, ".foreign.abi.commit"), (ILedger.Commit));
-        ILedger.BatchProof memory proof = abi.decode(vm.parseJsonBytes(json, ".foreign.abi.proof"), (ILedger.BatchProof));
+        ILedger.Commit memory batch = abi.decode(vm.parseJsonBytes(json(), ".foreign.abi.commit"), (ILedger.Commit));
+        ILedger.BatchProof memory proof = abi.decode(vm.parseJsonBytes(json(), ".foreign.abi.proof"), (ILedger.BatchProof));
         vm.assertEq(batch.circuit, 2);
         refuses(batch, proof);
     }
@@ -65,7 +65,7 @@ contract CircuitsTest is Forger {
 /// @title A state of 2^17 slots
 contract WideTest is Forger {
     function setUp() public override {
-        harness = new Harness();
+        harness = newHarness();
         deployFor("k17");
         enqueue(1);
         enqueue(2);
@@ -73,7 +73,7 @@ contract WideTest is Forger {
 
     function test_slot_beyond_65536() public {
         vm.assertEq(rollup.k(), 17);
-        vm.assertEq(rollup.stateRoot(), vm.parseJsonBytes32(json, path(1, "oldRoot")));
+        vm.assertEq(rollup.stateRoot(), vm.parseJsonBytes32(json(), path(1, "oldRoot")));
         commitFixtures(1, 2);
         proveFixtures(1, 2);
         vm.assertEq(rollup.stateRoot(), newRoot(2));

@@ -29,10 +29,10 @@ contract CommitAndProveTest is Fixture {
     function requireAt(uint256 committed, uint256 proven) private view {
         vm.assertEq(rollup.committed(), committed);
         vm.assertEq(rollup.proven(), proven);
-        vm.assertEq(rollup.stateRoot(), proven == 0 ? vm.parseJsonBytes32(json, path(1, "oldRoot")) : newRoot(proven));
+        vm.assertEq(rollup.stateRoot(), proven == 0 ? vm.parseJsonBytes32(json(), path(1, "oldRoot")) : newRoot(proven));
         vm.assertEq(rollup.queueProven(), lastEntryOf(proven));
         vm.assertEq(rollup.queueCommitted(), lastEntryOf(committed));
-        vm.assertEq(rollup.batchHash(committed), vm.parseJsonBytes32(json, path(committed, "batchHash")));
+        vm.assertEq(rollup.batchHash(committed), vm.parseJsonBytes32(json(), path(committed, "batchHash")));
         vm.assertEq(rollup.batchHash(committed + 1), 0);
     }
 

@@ -182,7 +182,7 @@ contract ExitTest is Fixture {
 
     function testFuzz_another_opening(uint256 place, uint256 scalar) public {
         Exit memory exit = exits[place % 4];
-        (uint256 x, uint256 y) = new Harness().mul(1, 2, scalar);
+        (uint256 x, uint256 y) = newHarness().mul(1, 2, scalar);
         exit.opening = [x, y];
         refusesOpening(exit);
     }

@@ -268,7 +268,7 @@ contract ForgedTest is Forger {
     }
 
     function zetaOf(uint256 number) private view returns (uint256) {
-        return vm.parseJsonUint(json, path(number, "challenges.zeta"));
+        return vm.parseJsonUint(json(), path(number, "challenges.zeta"));
     }
 
     function test_proof_of_another_batch() public {

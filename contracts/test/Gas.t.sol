@@ -81,7 +81,8 @@ contract CommitQueueGasTest is Measured {
 }
 
 contract ProveGasTest is Measured {
-    uint256 private constant FIRST = 390_000;
+    /// The design allows 390,000; with no more than it takes, what is left for each further batch is what the design allows that.
+    uint256 private constant FIRST = 366_100;
     uint256 private constant FURTHER = 100_000;
     /// A pairing, the nine points of the verifying key.
     uint256 private constant FURTHER_CIRCUIT = 95_000;

@@ -55,12 +55,12 @@ contract Town is Fixture {
         lastEntries.push(0);
         exits.push();
         for (uint256 number = 1; number <= batches; ++number) {
-            commits.push(vm.parseJsonBytes(json, path(number, "abi.commit")));
-            proofs.push(vm.parseJsonBytes(json, path(number, "abi.proof")));
-            words.push(vm.parseJsonUintArray(json, path(number, "words")));
+            commits.push(vm.parseJsonBytes(json(), path(number, "abi.commit")));
+            proofs.push(vm.parseJsonBytes(json(), path(number, "abi.proof")));
+            words.push(vm.parseJsonUintArray(json(), path(number, "words")));
             lastEntries.push(lastEntries[number - 1] + commitOf(number).taken.length);
             exits.push();
-            for (uint256 place; vm.keyExistsJson(json, path(number, string.concat("exits[", vm.toString(place), "].idx"))); ++place) {
+            for (uint256 place; vm.keyExistsJson(json(), path(number, string.concat("exits[", vm.toString(place), "].idx"))); ++place) {
                 exits[number].push(abi.encode(super.exitOf(number, place)));
             }
         }
@@ -401,7 +401,7 @@ contract Town is Fixture {
 
     function expectedRoot() external view returns (bytes32) {
         uint256 proven = rollup.proven();
-        return proven == 0 ? vm.parseJsonBytes32(json, path(1, "oldRoot")) : newRoot(proven);
+        return proven == 0 ? vm.parseJsonBytes32(json(), path(1, "oldRoot")) : newRoot(proven);
     }
 
     function queueFeesHeld() external view returns (uint256) {

@@ -2,7 +2,6 @@
 pragma solidity 0.8.30;
 
 import {ILedger, IRollup} from "../src/IRollup.sol";
-import {Bn254} from "../src/libraries/Bn254.sol";
 import {Fixture} from "./support/Fixture.sol";
 import {G2} from "./support/G2.sol";
 import {Harness} from "./support/Harness.sol";
@@ -13,8 +12,8 @@ contract LibrariesTest is Fixture {
     string private vectors;
 
     function setUp() public {
-        harness = new Harness();
-        json = vm.readFile("test/fixtures/batches.json");
+        harness = newHarness();
+        fixtures = "batches";
         vectors = vm.readFile("../protocol/vectors/encodings.json");
     }
 
@@ -59,22 +58,22 @@ contract LibrariesTest is Fixture {
             for (uint256 place; place < exitCount(number); ++place) {
                 Exit memory exit = exitOf(number, place);
                 string memory at = string.concat("exits[", vm.toString(place), "].challenge");
-                uint256 expected = vm.parseJsonUint(json, path(number, at));
+                uint256 expected = vm.parseJsonUint(json(), path(number, at));
                 vm.assertEq(harness.exitChallenge(newRoot(number), exit.idx, exit.dyn, exit.owner), expected);
             }
         }
     }
 
     function test_challenges_are_those_of_the_proofs() public view {
-        uint256 domain = vm.parseJsonUint(json, ".domain");
+        uint256 domain = vm.parseJsonUint(json(), ".domain");
         for (uint256 number = 1; number <= BATCHES; ++number) {
             ILedger.BatchProof memory proof = proofOf(number);
             uint256 rho = harness.rho(domain, harness.headerHash(proof.record));
             uint256 zeta = harness.zeta(rho, proof.record.cq);
-            vm.assertEq(rho, vm.parseJsonUint(json, path(number, "challenges.rho")));
-            vm.assertEq(zeta, vm.parseJsonUint(json, path(number, "challenges.zeta")));
-            vm.assertEq(harness.gamma(zeta, proof), vm.parseJsonUint(json, path(number, "challenges.gamma")));
-            vm.assertEq(harness.recordHash(proof.record), vm.parseJsonBytes32(json, path(number, "batchHash")));
+            vm.assertEq(rho, vm.parseJsonUint(json(), path(number, "challenges.rho")));
+            vm.assertEq(zeta, vm.parseJsonUint(json(), path(number, "challenges.zeta")));
+            vm.assertEq(harness.gamma(zeta, proof), vm.parseJsonUint(json(), path(number, "challenges.gamma")));
+            vm.assertEq(harness.recordHash(proof.record), vm.parseJsonBytes32(json(), path(number, "batchHash")));
             vm.assertEq(harness.stateRoot(16, proof.record.header.commitments), newRoot(number));
         }
     }
@@ -129,8 +128,8 @@ contract LibrariesTest is Fixture {
     function test_order_annihilates() public view {
         (uint256 x, uint256 y) = harness.mul(1, 2, R);
         vm.assertTrue(x == 0 && y == 0);
-        vm.assertEq(Bn254.negate(0), 0);
-        vm.assertEq(Bn254.negate(2), P - 2);
+        vm.assertEq(harness.negate(0), 0);
+        vm.assertEq(harness.negate(2), P - 2);
     }
 
     function testFuzz_pairing(uint64 a, uint64 b) public view {

@@ -11,7 +11,7 @@ contract OperationsTest is Fixture {
     Harness private harness;
 
     function setUp() public {
-        harness = new Harness();
+        harness = newHarness();
     }
 
     function wide() private pure returns (ILedger.Shape memory) {

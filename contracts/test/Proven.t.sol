@@ -11,8 +11,8 @@ contract ProvenTest is Fixture {
     }
 
     function test_deployment_is_the_one_the_proofs_are_bound_to() public view {
-        vm.assertEq(bytes32(rollup.domain()), vm.parseJsonBytes32(json, ".domain"));
-        vm.assertEq(rollup.stateRoot(), vm.parseJsonBytes32(json, path(1, "oldRoot")));
+        vm.assertEq(bytes32(rollup.domain()), vm.parseJsonBytes32(json(), ".domain"));
+        vm.assertEq(rollup.stateRoot(), vm.parseJsonBytes32(json(), path(1, "oldRoot")));
         vm.assertEq(rollup.k(), 16);
         vm.assertEq(rollup.operator(), OPERATOR);
         vm.assertEq(rollup.circuitCount(), 2);
@@ -32,7 +32,7 @@ contract ProvenTest is Fixture {
 
     function test_commit_stores_the_record_of_the_fixture() public {
         for (uint256 number = 1; number <= BATCHES; ++number) {
-            bytes32 hash = vm.parseJsonBytes32(json, path(number, "batchHash"));
+            bytes32 hash = vm.parseJsonBytes32(json(), path(number, "batchHash"));
             vm.expectEmit(address(rollup));
             emit ILedger.Committed(number, number == 7 ? 2 : 1, hash, newRoot(number));
             commit(commitOf(number));
@@ -41,7 +41,7 @@ contract ProvenTest is Fixture {
         }
         vm.assertEq(rollup.queueCommitted(), ENTRIES);
         vm.assertEq(rollup.queueProven(), 0);
-        vm.assertEq(rollup.stateRoot(), vm.parseJsonBytes32(json, path(1, "oldRoot")));
+        vm.assertEq(rollup.stateRoot(), vm.parseJsonBytes32(json(), path(1, "oldRoot")));
     }
 
     function test_one_by_one() public {

@@ -12,7 +12,7 @@ contract RequestedTest is Forger {
     uint16 private constant NONE = 0;
 
     function setUp() public override {
-        harness = new Harness();
+        harness = newHarness();
         deployWithQueue("requests", 12);
     }
 
@@ -50,7 +50,7 @@ contract RequestedTest is Forger {
     function test_each_commit_is_what_the_operator_hashed() public {
         for (uint256 number = 1; number <= LAST; ++number) {
             commit(commitOf(number));
-            vm.assertEq(rollup.batchHash(number), vm.parseJsonBytes32(json, path(number, "batchHash")));
+            vm.assertEq(rollup.batchHash(number), vm.parseJsonBytes32(json(), path(number, "batchHash")));
             proveFixtures(number, number);
             vm.assertEq(rollup.stateRoot(), newRoot(number));
         }

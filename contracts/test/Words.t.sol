@@ -11,7 +11,7 @@ contract WordsTest is Fixture {
     Harness private harness;
 
     function setUp() public {
-        harness = new Harness();
+        harness = newHarness();
     }
 
     /// @dev No circuit has less.

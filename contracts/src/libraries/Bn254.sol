@@ -30,6 +30,14 @@ library Bn254 {
         uint256 scalar;
     }
 
+    /// @notice Two G1 points, the input of one addition.
+    struct Two {
+        uint256 x;
+        uint256 y;
+        uint256 otherX;
+        uint256 otherY;
+    }
+
     /// @notice The input of one pairing check.
     struct Pairs {
         uint256[] words;
@@ -41,6 +49,14 @@ library Bn254 {
         assembly ("memory-safe") {
             on := eq(mulmod(y, y, P), addmod(mulmod(mulmod(x, x, P), x, P), 3, P))
             on := and(or(on, iszero(or(x, y))), and(lt(x, P), lt(y, P)))
+        }
+    }
+
+    /// @notice The two words of a point.
+    function coordinates(uint256[2] calldata point) internal pure returns (uint256 x, uint256 y) {
+        assembly ("memory-safe") {
+            x := calldataload(point)
+            y := calldataload(add(point, 0x20))
         }
     }
 
@@ -57,26 +73,29 @@ library Bn254 {
 
     /// @notice sum += scalar point; the point must be in G1.
     function addMul(Sum memory sum, uint256[2] calldata point, uint256 scalar) internal view {
-        assembly ("memory-safe") {
-            calldatacopy(add(sum, 0x40), point, 0x40)
-        }
-        addSummand(sum, scalar);
-    }
-
-    /// @notice sum += scalar (point - less); both points must be in G1.
-    function addMulDifference(Sum memory sum, uint256[2] calldata point, uint256[2] memory less, uint256 scalar) internal view {
         bool ok;
-        uint256 opposite = negate(less[1]);
         assembly ("memory-safe") {
-            // memory past the free pointer may be used as scratch
-            let scratch := mload(0x40)
-            calldatacopy(scratch, point, 0x40)
-            mstore(add(scratch, 0x40), mload(less))
-            mstore(add(scratch, 0x60), opposite)
-            ok := staticcall(gas(), 6, scratch, 0x80, add(sum, 0x40), 0x40)
+            let summand := add(sum, 0x40)
+            calldatacopy(summand, point, 0x40)
+            mstore(add(sum, 0x80), scalar)
+            ok := staticcall(gas(), 7, summand, 0x60, summand, 0x40)
+            ok := and(ok, staticcall(gas(), 6, sum, 0x80, sum, 0x40))
         }
         if (!ok) revert ILedger.PrecompileFailed();
-        addSummand(sum, scalar);
+    }
+
+    /// @notice sum += scalar (point + the other of two); both points must be in G1.
+    function addMulOfTwo(Sum memory sum, uint256[2] calldata point, Two memory two, uint256 scalar) internal view {
+        bool ok;
+        assembly ("memory-safe") {
+            let summand := add(sum, 0x40)
+            calldatacopy(two, point, 0x40)
+            ok := staticcall(gas(), 6, two, 0x80, summand, 0x40)
+            mstore(add(sum, 0x80), scalar)
+            ok := and(ok, staticcall(gas(), 7, summand, 0x60, summand, 0x40))
+            ok := and(ok, staticcall(gas(), 6, sum, 0x80, sum, 0x40))
+        }
+        if (!ok) revert ILedger.PrecompileFailed();
     }
 
     /// @notice sum += sum of scalars[j] (words[first + 2j], words[first + 2j + 1]); the points must be in G1, `first` at most 4.
@@ -133,14 +152,15 @@ library Bn254 {
     function pushOpposite(Pairs memory pairs, uint256[8] calldata proof, uint256 scalar) internal view {
         uint256 at;
         unchecked {
-            at = WORDS_PER_PAIR * pairs.count++;
+            // of the pair's last word
+            at = WORDS_PER_PAIR * pairs.count++ + 5;
         }
         uint256[] memory words = pairs.words;
         // its bounds are checked here; so the five words before it lie inside as well
-        words[at + 5] = 0;
+        words[at] = 0;
         bool ok = true;
         assembly ("memory-safe") {
-            let pair := add(words, mul(0x20, add(at, 1)))
+            let pair := add(words, mul(0x20, sub(at, 4)))
             calldatacopy(pair, proof, 0x40)
             switch scalar
             case 1 {

@@ -119,16 +119,6 @@ library Challenges {
         return (hash >> 128 | 1, hash & type(uint128).max | 1);
     }
 
-    /// @notice Weight of a call's first proof: 1 less those of the other ones, so that the weights of all `count` add up to 1.
-    function firstWeight(uint256 seed_, uint256 count) internal pure returns (uint256) {
-        uint256 others;
-        for (uint256 i = 1; i < count; ++i) {
-            (uint256 other,) = weights(seed_, i);
-            others += other;
-        }
-        return addmod(1, Bn254.R - others % Bn254.R, Bn254.R);
-    }
-
     /// @notice The words of a batch's record as they are known before zeta: the header's 14, then C_q; the two evaluations are 0.
     function newRecord(ILedger.Commit calldata batch, bytes32 opsHash, bytes calldata data) internal pure returns (uint256[18] memory record) {
         assembly ("memory-safe") {

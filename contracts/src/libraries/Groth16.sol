@@ -16,12 +16,24 @@ library Groth16 {
     /// @notice The proofs of one circuit; `used` tells whether there are any.
     struct Sum {
         bool used;
-        /// C of the first of them
-        uint256[2] first;
-        /// sum a_i (C_i - first)
+        /// room for C_i, and the opposite of the C of the first of them
+        Bn254.Two difference;
+        /// sum a_i (C_i - first C)
         Bn254.Sum c;
-        /// sum a_i, then sum a_i x_ij for j = 2 .. 9: the public inputs after the domain, rho, zeta, h, E, Z, Delta, y_da, y_ops, all below r
-        uint256[9] scalars;
+        Scalars scalars;
+    }
+
+    /// @notice sum a_i, then sum a_i x_ij for j = 2 .. 9: the public inputs after the domain, all below r.
+    struct Scalars {
+        uint256 weight;
+        uint256 rho;
+        uint256 zeta;
+        uint256 h;
+        uint256 e;
+        uint256 z;
+        uint256 delta;
+        uint256 yDa;
+        uint256 yOps;
     }
 
     /// @notice Adds a batch's proof with weight `weight`; pushes its pair. A and C must be in G1.
@@ -33,37 +45,50 @@ library Groth16 {
         Bn254.pushOpposite(pairs, batch.groth16, weight);
         uint256[2] calldata c = pointC(batch.groth16);
         if (sum.used) {
-            Bn254.addMulDifference(sum.c, c, sum.first, weight);
+            Bn254.addMulOfTwo(sum.c, c, sum.difference, weight);
         } else {
-            (sum.used, sum.first) = (true, c);
+            sum.used = true;
+            (sum.difference.otherX, sum.difference.otherY) = (c[0], Bn254.negate(c[1]));
         }
     }
 
-    function pointC(uint256[8] calldata proof) private pure returns (uint256[2] calldata point) {
+    function pointA(uint256[8] calldata proof) internal pure returns (uint256[2] calldata point) {
+        assembly ("memory-safe") {
+            point := proof
+        }
+    }
+
+    function pointC(uint256[8] calldata proof) internal pure returns (uint256[2] calldata point) {
         assembly ("memory-safe") {
             point := add(proof, 0xc0)
         }
     }
 
     /// @dev Written out: a loop would cost twice as much.
-    function accumulate(uint256[9] memory scalars, ILedger.BatchProof calldata batch, uint256 rho, uint256 zeta, uint256 weight) private pure {
-        scalars[0] = addmod(scalars[0], weight, Bn254.R);
-        scalars[1] = addmod(scalars[1], mulmod(weight, rho, Bn254.R), Bn254.R);
-        scalars[2] = addmod(scalars[2], mulmod(weight, zeta, Bn254.R), Bn254.R);
-        scalars[3] = addmod(scalars[3], mulmod(weight, batch.record.header.h, Bn254.R), Bn254.R);
-        scalars[4] = addmod(scalars[4], mulmod(weight, batch.e, Bn254.R), Bn254.R);
-        scalars[5] = addmod(scalars[5], mulmod(weight, batch.z, Bn254.R), Bn254.R);
-        scalars[6] = addmod(scalars[6], mulmod(weight, batch.delta, Bn254.R), Bn254.R);
-        scalars[7] = addmod(scalars[7], mulmod(weight, batch.record.yDa, Bn254.R), Bn254.R);
-        scalars[8] = addmod(scalars[8], mulmod(weight, batch.record.yOps, Bn254.R), Bn254.R);
+    function accumulate(Scalars memory sums, ILedger.BatchProof calldata batch, uint256 rho, uint256 zeta, uint256 weight) private pure {
+        sums.weight = addmod(sums.weight, weight, Bn254.R);
+        sums.rho = addmod(sums.rho, mulmod(weight, rho, Bn254.R), Bn254.R);
+        sums.zeta = addmod(sums.zeta, mulmod(weight, zeta, Bn254.R), Bn254.R);
+        sums.h = addmod(sums.h, mulmod(weight, batch.record.header.h, Bn254.R), Bn254.R);
+        sums.e = addmod(sums.e, mulmod(weight, batch.e, Bn254.R), Bn254.R);
+        sums.z = addmod(sums.z, mulmod(weight, batch.z, Bn254.R), Bn254.R);
+        sums.delta = addmod(sums.delta, mulmod(weight, batch.delta, Bn254.R), Bn254.R);
+        sums.yDa = addmod(sums.yDa, mulmod(weight, batch.record.yDa, Bn254.R), Bn254.R);
+        sums.yOps = addmod(sums.yOps, mulmod(weight, batch.record.yOps, Bn254.R), Bn254.R);
     }
 
     /// @notice Closes a circuit: adds its inputs to `g2` (the sum paired with the G2 generator), pushes its pair with delta.
     function close(Sum memory sum, Bn254.Pairs memory pairs, Bn254.Sum memory g2, uint256[22] memory key) internal view {
+        Scalars memory scalars = sum.scalars;
+        uint256[9] memory list;
+        assembly ("memory-safe") {
+            // a struct of words lies in memory like an array of them
+            list := scalars
+        }
         // behind the four words of delta
-        Bn254.addMuls(g2, key, 4, sum.scalars);
+        Bn254.addMuls(g2, key, 4, list);
         // the first proof's share of the circuit's weight is what the others leave: sum a_i C_i is all of it times the first C, and the differences
-        Bn254.addMul(sum.c, sum.first[0], sum.first[1], sum.scalars[0]);
+        Bn254.addMul(sum.c, sum.difference.otherX, Bn254.negate(sum.difference.otherY), scalars.weight);
         Bn254.push(pairs, sum.c.x, sum.c.y, key[0], key[1], key[2], key[3]);
     }
 }

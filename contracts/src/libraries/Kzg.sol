@@ -25,9 +25,16 @@ library Kzg {
         /// sum b_i W_i
         Bn254.Sum openings;
         /// weights that the next batch's old commitments carry from the batch before it
-        uint256[3] carried;
+        Carried carried;
         /// sum b_i (E_i + g_i Delta_i)(zeta_i - 1)
         uint256 value;
+    }
+
+    /// @notice Weights of three commitments.
+    struct Carried {
+        uint256 key;
+        uint256 dyn;
+        uint256 owner;
     }
 
     /// @notice The challenges of a batch.
@@ -56,19 +63,20 @@ library Kzg {
 
     /// @dev left = b (1 - g) goes to the commitments before the batch, right = b g to those after it, which the next call adds.
     function addCommitments(Sum memory sum, uint256[6] calldata before, uint256 rho, uint256 left, uint256 right) private view {
-        uint256[3] memory carried = sum.carried;
-        Bn254.addMul(sum.g2, commitment(before, 0), addmod(carried[0], left, Bn254.R));
+        Carried memory carried = sum.carried;
+        Bn254.addMul(sum.g2, commitment(before, 0), addmod(carried.key, left, Bn254.R));
         left = mulmod(left, rho, Bn254.R);
-        Bn254.addMul(sum.g2, commitment(before, 1), addmod(carried[1], left, Bn254.R));
+        Bn254.addMul(sum.g2, commitment(before, 1), addmod(carried.dyn, left, Bn254.R));
         left = mulmod(left, rho, Bn254.R);
-        Bn254.addMul(sum.g2, commitment(before, 2), addmod(carried[2], left, Bn254.R));
-        carried[0] = right;
+        Bn254.addMul(sum.g2, commitment(before, 2), addmod(carried.owner, left, Bn254.R));
+        carried.key = right;
         right = mulmod(right, rho, Bn254.R);
-        carried[1] = right;
-        carried[2] = mulmod(right, rho, Bn254.R);
+        carried.dyn = right;
+        carried.owner = mulmod(right, rho, Bn254.R);
     }
 
-    function commitment(uint256[6] calldata all, uint256 c) private pure returns (uint256[2] calldata point) {
+    /// @notice One of the three.
+    function commitment(uint256[6] calldata all, uint256 c) internal pure returns (uint256[2] calldata point) {
         assembly ("memory-safe") {
             point := add(all, mul(0x40, c))
         }
@@ -76,9 +84,9 @@ library Kzg {
 
     /// @notice Adds what is left: the last batch's new commitments and the value; pushes the pair with [tau]_2. `shared`: see `Keys`.
     function close(Sum memory sum, Bn254.Pairs memory pairs, uint256[6] calldata last, uint256[12] memory shared) internal view {
-        for (uint256 c; c < 3; ++c) {
-            Bn254.addMul(sum.g2, commitment(last, c), sum.carried[c]);
-        }
+        Bn254.addMul(sum.g2, commitment(last, 0), sum.carried.key);
+        Bn254.addMul(sum.g2, commitment(last, 1), sum.carried.dyn);
+        Bn254.addMul(sum.g2, commitment(last, 2), sum.carried.owner);
         Bn254.addMul(sum.g2, shared[10], shared[11], Bn254.R - sum.value);
         Bn254.push(pairs, sum.openings.x, Bn254.negate(sum.openings.y), shared[6], shared[7], shared[8], shared[9]);
     }

@@ -77,7 +77,7 @@ abstract contract Exodus is Ledger {
         uint16 token = uint16(dyn >> TOKEN_SHIFT);
         if (dyn >= DYN_CAP || token == 0) revert DynOutOfRange(dyn);
         if (owner == address(0)) revert OwnerIsZero();
-        requirePoint(0, Point.Opening, opening[0], opening[1]);
+        requirePoint(0, Point.Opening, opening);
         bytes32 root = stateRoot;
         if (Challenges.stateRoot(k, commitments) != root) revert OldCommitmentsMismatch();
         if (!mark(exitedBits, idx)) revert AlreadyExited(idx);

@@ -213,7 +213,8 @@ abstract contract Ledger is ILedger {
         if (!ok) revert TransferFailed(NATIVE);
     }
 
-    function requirePoint(uint256 number, Point point, uint256 x, uint256 y) internal pure {
+    function requirePoint(uint256 number, Point point, uint256[2] calldata coordinates) internal pure {
+        (uint256 x, uint256 y) = Bn254.coordinates(coordinates);
         if (!Bn254.isOnCurve(x, y)) revert PointNotOnCurve(number, point, x, y);
     }
 }

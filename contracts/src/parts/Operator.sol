@@ -5,6 +5,7 @@ import {IRollup} from "../IRollup.sol";
 import {Bn254} from "../libraries/Bn254.sol";
 import {Challenges} from "../libraries/Challenges.sol";
 import {Counters} from "../libraries/Counters.sol";
+import {Kzg} from "../libraries/Kzg.sol";
 import {Operations} from "../libraries/Operations.sol";
 import {Words} from "../libraries/Words.sol";
 import {Ledger} from "./Ledger.sol";
@@ -38,10 +39,10 @@ abstract contract Operator is Ledger, IRollup {
     }
 
     function requirePoints(Commit calldata batch) private pure {
-        requirePoint(batch.number, Point.Key, batch.commitments[0], batch.commitments[1]);
-        requirePoint(batch.number, Point.Dyn, batch.commitments[2], batch.commitments[3]);
-        requirePoint(batch.number, Point.Owner, batch.commitments[4], batch.commitments[5]);
-        requirePoint(batch.number, Point.Quotient, batch.cq[0], batch.cq[1]);
+        requirePoint(batch.number, Point.Key, Kzg.commitment(batch.commitments, 0));
+        requirePoint(batch.number, Point.Dyn, Kzg.commitment(batch.commitments, 1));
+        requirePoint(batch.number, Point.Owner, Kzg.commitment(batch.commitments, 2));
+        requirePoint(batch.number, Point.Quotient, batch.cq);
     }
 
     /// The entries must be the next ones of the queue.

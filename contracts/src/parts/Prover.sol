@@ -19,8 +19,8 @@ abstract contract Prover is Ledger, IRollup {
         Counters.Values at;
         bytes32 root;
         uint256 seed;
-        /// Weight of the first proof.
-        uint256 first;
+        /// 1 less the weights of the proofs so far: the weight of the last one.
+        uint256 left;
         Bn254.Pairs pairs;
         Groth16.Sum[] circuits;
         Kzg.Sum kzg;
@@ -52,13 +52,15 @@ abstract contract Prover is Ledger, IRollup {
         p.root = stateRoot;
         if (Challenges.stateRoot(k, before) != p.root) revert OldCommitmentsMismatch();
         p.seed = Challenges.seed(batches, first);
-        uint256 count = batches.length - first;
-        p.first = Challenges.firstWeight(p.seed, count);
-        p.pairs = Bn254.newPairs(count + circuitCount + 3);
+        p.left = 1;
+        p.pairs = Bn254.newPairs(batches.length - first + circuitCount + 3);
         p.circuits = new Groth16.Sum[](circuitCount);
-        for (; first < batches.length; ++first) {
+        for (uint256 end = batches.length; first < end;) {
             BatchProof calldata batch = batches[first];
-            addBatch(p, before, batch);
+            unchecked {
+                ++first;
+            }
+            addBatch(p, before, batch, first == end);
             before = batch.record.header.commitments;
         }
         if (!holds(p, before)) revert ProofInvalid();
@@ -79,28 +81,31 @@ abstract contract Prover is Ledger, IRollup {
         if (batch.e >= Bn254.R) revert PublicInputOutOfRange(batch.e);
         if (batch.z >= Bn254.R) revert PublicInputOutOfRange(batch.z);
         if (batch.delta >= Bn254.R) revert PublicInputOutOfRange(batch.delta);
-        uint256[8] calldata proof = batch.groth16;
-        requirePoint(number, Point.A, proof[0], proof[1]);
-        requirePoint(number, Point.C, proof[6], proof[7]);
-        requirePoint(number, Point.Opening, batch.opening[0], batch.opening[1]);
+        requirePoint(number, Point.A, Groth16.pointA(batch.groth16));
+        requirePoint(number, Point.C, Groth16.pointC(batch.groth16));
+        requirePoint(number, Point.Opening, batch.opening);
         return header;
     }
 
-    /// The weights (a_i, b_i) of a batch are those of its place, but a_1 is what makes the sum of all a_i 1.
-    function addBatch(Proving memory p, uint256[6] calldata before, BatchProof calldata batch) private {
-        // every batch pushes one pair
-        uint256 i = p.pairs.count;
-        Kzg.Challenge memory challenge = p.challenge;
-        uint256 number = p.at.proven + 1;
-        setChallenge(challenge, checkBatch(p, batch, number, p.at.committed), batch);
-        (uint256 proof, uint256 opening) = Challenges.weights(p.seed, i);
-        Groth16.add(p.circuits[batch.record.header.circuit - 1], p.pairs, batch, challenge.rho, challenge.zeta, i == 0 ? p.first : proof);
-        Kzg.add(p.kzg, before, batch, challenge, opening);
-        p.at.proven = number;
-        p.at.queueProven += batch.record.header.taken;
-        bytes32 root = Challenges.stateRoot(k, batch.record.header.commitments);
-        p.root = root;
-        emit Proven(number, root);
+    /// The weights (a_i, b_i) of a batch are those of its place, but the last a_i is what makes the sum of all of them 1.
+    /// Nothing is checked that cannot overflow: counters have 40 bits, and what a batch took was counted when it was committed.
+    function addBatch(Proving memory p, uint256[6] calldata before, BatchProof calldata batch, bool last) private {
+        unchecked {
+            Kzg.Challenge memory challenge = p.challenge;
+            uint256 number = p.at.proven + 1;
+            setChallenge(challenge, checkBatch(p, batch, number, p.at.committed), batch);
+            // every batch pushes one pair
+            (uint256 proof, uint256 opening) = Challenges.weights(p.seed, p.pairs.count);
+            if (last) proof = p.left;
+            else p.left = addmod(p.left, Bn254.R - proof, Bn254.R);
+            Groth16.add(p.circuits[batch.record.header.circuit - 1], p.pairs, batch, challenge.rho, challenge.zeta, proof);
+            Kzg.add(p.kzg, before, batch, challenge, opening);
+            p.at.proven = number;
+            p.at.queueProven += batch.record.header.taken;
+            bytes32 root = Challenges.stateRoot(k, batch.record.header.commitments);
+            p.root = root;
+            emit Proven(number, root);
+        }
     }
 
     function setChallenge(Kzg.Challenge memory challenge, bytes32 header, BatchProof calldata batch) private view {

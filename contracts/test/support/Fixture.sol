@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import {ILedger, IRollup} from "../../src/IRollup.sol";
 import {Operations} from "../../src/libraries/Operations.sol";
 import {TestToken} from "../../src/TestToken.sol";
+import {Harness} from "./Harness.sol";
 import {Vm} from "./Vm.sol";
 
 /// @title A deployment with the keys of fixtures/batches.json, and the eight batches proven for it
@@ -35,7 +36,8 @@ abstract contract Fixture {
         uint256[2] opening;
     }
 
-    string internal json;
+    /// Name of the file of fixtures.
+    string internal fixtures;
     IRollup internal rollup;
     TestToken internal token;
 
@@ -49,9 +51,9 @@ abstract contract Fixture {
 
     /// @dev The same for another file of fixtures.
     function deployFor(string memory file) internal {
-        json = vm.readFile(string.concat("test/fixtures/", file, ".json"));
-        vm.chainId(vm.parseJsonUint(json, ".chainId"));
-        address target = vm.parseJsonAddress(json, ".contract");
+        fixtures = file;
+        vm.chainId(vm.parseJsonUint(json(), ".chainId"));
+        address target = vm.parseJsonAddress(json(), ".contract");
         construct(target, params());
         rollup = IRollup(target);
         token = new TestToken();
@@ -83,10 +85,24 @@ abstract contract Fixture {
         vm.etch(target, result);
     }
 
+    /// @dev From forge's output too: so a test need not be compiled again when only the libraries behind it change.
+    function newHarness() internal returns (Harness harness) {
+        bytes memory code = vm.getCode("Harness.sol:Harness");
+        assembly ("memory-safe") {
+            harness := create(0, add(code, 0x20), mload(code))
+        }
+        vm.assertTrue(address(harness) != address(0));
+    }
+
     // ---- fixtures ----
 
+    /// @dev Read anew each time: a file is nearer than as many words of storage.
+    function json() internal view returns (string memory) {
+        return vm.readFile(string.concat("test/fixtures/", fixtures, ".json"));
+    }
+
     function params() internal view returns (ILedger.Params memory out) {
-        out.k = vm.parseJsonUint(json, ".params.k");
+        out.k = vm.parseJsonUint(json(), ".params.k");
         out.operator = OPERATOR;
         out.listingFee = LISTING_FEE;
         out.queueFee = QUEUE_FEE;
@@ -95,22 +111,22 @@ abstract contract Fixture {
         copy(out.alpha, ".params.alpha");
         copy(out.beta, ".params.beta");
         copy(out.tau, ".params.tau");
-        uint256[] memory l0 = vm.parseJsonUintArray(json, ".params.l0");
+        uint256[] memory l0 = vm.parseJsonUintArray(json(), ".params.l0");
         for (uint256 i; i < 18; ++i) {
             out.l0[i] = l0[i];
         }
         out.circuits = new ILedger.VerifyingKey[](2);
-        out.circuits[0] = abi.decode(vm.parseJsonBytes(json, ".params.circuits[0]"), (ILedger.VerifyingKey));
-        out.circuits[1] = abi.decode(vm.parseJsonBytes(json, ".params.circuits[1]"), (ILedger.VerifyingKey));
+        out.circuits[0] = abi.decode(vm.parseJsonBytes(json(), ".params.circuits[0]"), (ILedger.VerifyingKey));
+        out.circuits[1] = abi.decode(vm.parseJsonBytes(json(), ".params.circuits[1]"), (ILedger.VerifyingKey));
     }
 
     function copy(uint256[2] memory to, string memory key) private view {
-        uint256[] memory from = vm.parseJsonUintArray(json, key);
+        uint256[] memory from = vm.parseJsonUintArray(json(), key);
         (to[0], to[1]) = (from[0], from[1]);
     }
 
     function copy(uint256[4] memory to, string memory key) private view {
-        uint256[] memory from = vm.parseJsonUintArray(json, key);
+        uint256[] memory from = vm.parseJsonUintArray(json(), key);
         (to[0], to[1], to[2], to[3]) = (from[0], from[1], from[2], from[3]);
     }
 
@@ -119,11 +135,11 @@ abstract contract Fixture {
     }
 
     function commitOf(uint256 number) internal view virtual returns (ILedger.Commit memory) {
-        return abi.decode(vm.parseJsonBytes(json, path(number, "abi.commit")), (ILedger.Commit));
+        return abi.decode(vm.parseJsonBytes(json(), path(number, "abi.commit")), (ILedger.Commit));
     }
 
     function proofOf(uint256 number) internal view virtual returns (ILedger.BatchProof memory) {
-        return abi.decode(vm.parseJsonBytes(json, path(number, "abi.proof")), (ILedger.BatchProof));
+        return abi.decode(vm.parseJsonBytes(json(), path(number, "abi.proof")), (ILedger.BatchProof));
     }
 
     /// @dev Proofs of batches first .. last.
@@ -135,18 +151,18 @@ abstract contract Fixture {
     }
 
     function oldCommitments(uint256 number) internal view virtual returns (uint256[6] memory out) {
-        uint256[] memory from = vm.parseJsonUintArray(json, path(number, "oldCommitments"));
+        uint256[] memory from = vm.parseJsonUintArray(json(), path(number, "oldCommitments"));
         for (uint256 i; i < 6; ++i) {
             out[i] = from[i];
         }
     }
 
     function newRoot(uint256 number) internal view returns (bytes32) {
-        return vm.parseJsonBytes32(json, path(number, "newRoot"));
+        return vm.parseJsonBytes32(json(), path(number, "newRoot"));
     }
 
     function wordsOf(uint256 number) internal view virtual returns (uint256[] memory) {
-        return vm.parseJsonUintArray(json, path(number, "words"));
+        return vm.parseJsonUintArray(json(), path(number, "words"));
     }
 
     function choicesOf(uint256 number) internal view returns (uint256[] memory) {
@@ -155,13 +171,13 @@ abstract contract Fixture {
 
     function entryOf(uint256 index) internal view returns (ILedger.QueueEntry memory entry) {
         string memory at = string.concat(".queue[", vm.toString(index - 1), "]");
-        entry.kind = uint8(vm.parseJsonUint(json, string.concat(at, ".kind")));
-        entry.sender = vm.parseJsonAddress(json, string.concat(at, ".sender"));
-        entry.token = uint16(vm.parseJsonUint(json, string.concat(at, ".token")));
-        entry.amount = uint112(vm.parseJsonUint(json, string.concat(at, ".amount")));
-        entry.idx = uint24(vm.parseJsonUint(json, string.concat(at, ".idx")));
-        entry.owner = vm.parseJsonAddress(json, string.concat(at, ".owner"));
-        entry.key = vm.parseJsonUint(json, string.concat(at, ".key"));
+        entry.kind = uint8(vm.parseJsonUint(json(), string.concat(at, ".kind")));
+        entry.sender = vm.parseJsonAddress(json(), string.concat(at, ".sender"));
+        entry.token = uint16(vm.parseJsonUint(json(), string.concat(at, ".token")));
+        entry.amount = uint112(vm.parseJsonUint(json(), string.concat(at, ".amount")));
+        entry.idx = uint24(vm.parseJsonUint(json(), string.concat(at, ".idx")));
+        entry.owner = vm.parseJsonAddress(json(), string.concat(at, ".owner"));
+        entry.key = vm.parseJsonUint(json(), string.concat(at, ".key"));
     }
 
     /// @dev Occupied slots of the state after a batch: 1 and 2, then 3, then 40,000.
@@ -172,10 +188,10 @@ abstract contract Fixture {
     /// @dev From the state after a batch; places count from 0.
     function exitOf(uint256 number, uint256 place) internal view virtual returns (Exit memory out) {
         string memory at = path(number, string.concat("exits[", vm.toString(place), "]."));
-        out.idx = vm.parseJsonUint(json, string.concat(at, "idx"));
-        out.dyn = vm.parseJsonUint(json, string.concat(at, "dyn"));
-        out.owner = address(uint160(vm.parseJsonUint(json, string.concat(at, "owner"))));
-        uint256[] memory opening = vm.parseJsonUintArray(json, string.concat(at, "opening"));
+        out.idx = vm.parseJsonUint(json(), string.concat(at, "idx"));
+        out.dyn = vm.parseJsonUint(json(), string.concat(at, "dyn"));
+        out.owner = address(uint160(vm.parseJsonUint(json(), string.concat(at, "owner"))));
+        uint256[] memory opening = vm.parseJsonUintArray(json(), string.concat(at, "opening"));
         (out.opening[0], out.opening[1]) = (opening[0], opening[1]);
     }
 

@@ -18,7 +18,7 @@ abstract contract Forger is Fixture {
 
     function setUp() public virtual {
         deployWithQueue();
-        harness = new Harness();
+        harness = newHarness();
     }
 
     /// @dev Everything before the batch proven, once; returns its honest commit.

@@ -86,6 +86,10 @@ contract Harness {
         return (product.x, product.y);
     }
 
+    function negate(uint256 y) external pure returns (uint256) {
+        return Bn254.negate(y);
+    }
+
     /// @dev left + right
     function add(uint256[2] memory left, uint256[2] memory right) external view returns (uint256, uint256) {
         Bn254.Sum memory sum = Bn254.Sum(left[0], left[1], 0, 0, 0);
