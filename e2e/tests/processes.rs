@@ -13,8 +13,6 @@ use tokio::process::{Child, ChildStdout, Command};
 
 /// Longest wait for a line, or for processes to end.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// Pause between two looks at all processes of the machine.
-const POLL: Duration = Duration::from_millis(20);
 /// The last line of a development node that is up.
 const DEV_IS_UP: &str = "Ctrl-C stops everything.";
 const DEMO: [&str; 3] = ["demo", "--shapes", "test"];
@@ -81,7 +79,6 @@ impl Stack {
         let end = Instant::now() + PATIENCE;
         while !self.processes().is_empty() {
             assert!(Instant::now() < end, "left behind: {:?}", self.processes());
-            tokio::time::sleep(POLL).await;
         }
     }
 }

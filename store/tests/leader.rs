@@ -94,5 +94,5 @@ async fn a_change_wakes_who_waits_for_its_table(pool: PgPool) {
 async fn only_tables_that_somebody_waits_for_give_hints(pool: PgPool) {
     let query = "SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgfoid = 'hint()'::regprocedure ORDER BY 1";
     let tables: Vec<String> = sqlx::query_scalar(query).fetch_all(&pool).await.unwrap();
-    assert_eq!(tables, ["batches", "l1_blocks", "proofs"]);
+    assert_eq!(tables, ["batches", "l1_blocks", "proofs", "reverts"]);
 }
