@@ -72,6 +72,14 @@ contract Harness {
         return Challenges.exit(root, idx, dyn, owner);
     }
 
+    function seed(ILedger.BatchProof[] calldata batches, uint256 first) external pure returns (uint256) {
+        return Challenges.seed(batches, first);
+    }
+
+    function weights(uint256 seed_, uint256 index) external pure returns (uint256 proof, uint256 opening) {
+        return Challenges.weights(seed_, index);
+    }
+
     // ---- Kzg ----
 
     function slotPoint(uint256 idx) external pure returns (uint256) {
