@@ -42,6 +42,9 @@ contract DeploymentTest is Fixture {
         p = params();
         p.queueFee = 0.1 ether + 1;
         refuses(p, abi.encodeWithSelector(ILedger.QueueFeeTooHigh.selector, 0.1 ether + 1));
+        p.queueFee = 0.1 ether;
+        this.deploys(p);
+        vm.assertEq(IRollup(ELSEWHERE).queueFee(), 0.1 ether);
         p = params();
         p.forceTimeout = 0;
         refuses(p, abi.encodeWithSelector(ILedger.TimeoutOutOfRange.selector, 0));

@@ -41,6 +41,10 @@ contract Harness {
         return Operations.countOf(choices, length);
     }
 
+    function payout(Operations.Counts memory counts, uint256[] calldata words, uint256 item) external pure returns (address, uint16, uint256) {
+        return Operations.payout(counts, words, item);
+    }
+
     // ---- Challenges ----
 
     function headerHash(ILedger.Record calldata record) external pure returns (bytes32) {
