@@ -69,7 +69,7 @@ contracts: tools ## build and test the contracts, renew their fixtures, the comm
 invariants: tools ## the contracts' invariants at 256 runs x 500 calls, for each chain of fixtures: most of an hour
 	@cd contracts && FOUNDRY_INVARIANT_RUNS=256 FOUNDRY_INVARIANT_DEPTH=500 $(FORGE) test --match-path test/Invariant.t.sol
 
-mutants: tools ## how many small errors in the contracts their tests notice; ARGS='--count 25 --seed 1' for a sample, hours without
+mutants: tools ## how many small errors in the contracts their tests notice; ARGS='--count 100 --seed 1' for a sample, hours without; goes on where it was stopped
 	@exec tools/mutants $(ARGS)
 
 check-deploy: ## Dockerfile, compose, Kubernetes manifests, alerts and dashboard of deploy/, by tools that parse them (PyPI, npm, Debian)

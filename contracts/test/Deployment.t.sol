@@ -42,6 +42,9 @@ contract DeploymentTest is Fixture {
         p = params();
         p.queueFee = 0.1 ether + 1;
         refuses(p, abi.encodeWithSelector(ILedger.QueueFeeTooHigh.selector, 0.1 ether + 1));
+        p.queueFee = 0.1 ether;
+        this.deploys(p);
+        vm.assertEq(IRollup(ELSEWHERE).queueFee(), 0.1 ether);
         p = params();
         p.forceTimeout = 0;
         refuses(p, abi.encodeWithSelector(ILedger.TimeoutOutOfRange.selector, 0));
@@ -141,6 +144,13 @@ contract DeploymentTest is Fixture {
         refuses(p, abi.encodeWithSelector(ILedger.DeltaRepeated.selector, 2));
         p.circuits[1].delta = G2.opposite(p.circuits[0].delta);
         refuses(p, abi.encodeWithSelector(ILedger.DeltaRepeated.selector, 2));
+        // half of the x of another is no repetition, but no point either
+        for (uint256 half; half < 2; ++half) {
+            uint256[4] memory delta = params().circuits[1].delta;
+            delta[half] = p.circuits[0].delta[half];
+            p.circuits[1].delta = delta;
+            refuses(p, abi.encodeWithSelector(ILedger.UnusableG2Point.selector, delta[0], delta[1], delta[2], delta[3]));
+        }
     }
 
     function test_points_of_the_keys() public {

@@ -159,6 +159,10 @@ contract ForgedTest is Forger {
             bump(proofs[1], i, R);
             uint256[3] memory values = [proofs[1].e, proofs[1].z, proofs[1].delta];
             refuses(proofs, abi.encodeWithSelector(ILedger.PublicInputOutOfRange.selector, values[i]));
+            // 0 written otherwise
+            proofs = proofsOf(1, 2);
+            bump(proofs[1], i, 2 * R - values[i]);
+            refuses(proofs, abi.encodeWithSelector(ILedger.PublicInputOutOfRange.selector, R));
         }
     }
 

@@ -78,6 +78,24 @@ contract LibrariesTest is Fixture {
         }
     }
 
+    function test_weights_depend_on_all_that_is_proven_and_on_nothing_before_it() public view {
+        ILedger.BatchProof[] memory proofs = proofsOf(1, 3);
+        for (uint256 first; first < 3; ++first) {
+            bytes memory proven;
+            for (uint256 i = first; i < 3; ++i) {
+                proven = bytes.concat(proven, abi.encode(proofs[i]));
+            }
+            vm.assertEq(bytes32(harness.seed(proofs, first)), keccak256(proven));
+        }
+    }
+
+    function testFuzz_weights(uint256 seed, uint256 place) public view {
+        (uint256 proof, uint256 opening) = harness.weights(seed, place);
+        uint256 hash = uint256(keccak256(abi.encode(seed, place)));
+        vm.assertEq(proof, hash / 2 ** 128 / 2 * 2 + 1);
+        vm.assertEq(opening, hash % 2 ** 128 / 2 * 2 + 1);
+    }
+
     function golden(string memory field) private view returns (bytes32) {
         return vm.parseJsonBytes32(vectors, string.concat(".batch.", field));
     }
@@ -146,6 +164,11 @@ contract LibrariesTest is Fixture {
         vm.assertTrue(harness.isUsableG2(G2.opposite(generator)));
         vm.assertTrue(harness.isUsableG2(G2.double(generator)));
         vm.assertTrue(harness.isGenerator(generator) && harness.isGenerator(G2.opposite(generator)) && !harness.isGenerator(G2.double(generator)));
+        uint256[4] memory half = G2.generator();
+        ++half[1];
+        vm.assertFalse(harness.isGenerator(half));
+        (half[0], half[1]) = (half[0] + 1, half[1] - 1);
+        vm.assertFalse(harness.isGenerator(half));
         generator[0] += P;
         vm.assertFalse(harness.isUsableG2{gas: 1_000_000}(generator));
     }

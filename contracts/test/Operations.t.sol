@@ -74,6 +74,30 @@ contract OperationsTest is Fixture {
         vm.assertEq(abi.encode(harness.countOf(mixed().choices, words.length)), abi.encode(counts));
     }
 
+    function test_withdrawals_then_exits_are_paid_each_from_its_own_words() public view {
+        (uint256[] memory words, Operations.Counts memory counts) = harness.build(mixed(), wide(), 16);
+        address[4] memory receivers = [address(13), address(16), BOB, ALICE];
+        uint256[4] memory tokens = [uint256(11 >> 24), 14 >> 24, 3, 0xffff];
+        uint256[4] memory amounts = [uint256(12), 15, 301, (1 << 112) - 1];
+        for (uint256 item; item < 4; ++item) {
+            (address to, uint16 id, uint256 amount) = harness.payout(counts, words, item);
+            vm.assertEq(to, receivers[item]);
+            vm.assertEq(id, tokens[item]);
+            vm.assertEq(amount, amounts[item]);
+        }
+    }
+
+    function test_one_entry_and_nothing_else() public view {
+        ILedger.Commit memory batch;
+        batch.taken = new ILedger.QueueEntry[](1);
+        batch.taken[0] = ILedger.QueueEntry(1, ALICE, 2, 201, 0, BOB, 202);
+        batch.choices = new uint256[](1);
+        batch.choices[0] = 1 | 7 << 8;
+        (uint256[] memory words, Operations.Counts memory counts) = harness.build(batch, wide(), 16);
+        vm.assertEq(abi.encode(words), abi.encode(abi.decode(abi.encode(0x20, 4, 7 << 16 | 2, 201, BOB, 202), (uint256[]))));
+        vm.assertEq(abi.encode(counts), abi.encode(Operations.Counts(0, 1, 0, 0)));
+    }
+
     function test_a_choice_of_another_kind() public {
         for (uint256 i; i < 6; ++i) {
             for (uint256 kind; kind < 5; ++kind) {

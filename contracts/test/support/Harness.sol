@@ -41,6 +41,10 @@ contract Harness {
         return Operations.countOf(choices, length);
     }
 
+    function payout(Operations.Counts memory counts, uint256[] calldata words, uint256 item) external pure returns (address, uint16, uint256) {
+        return Operations.payout(counts, words, item);
+    }
+
     // ---- Challenges ----
 
     function headerHash(ILedger.Record calldata record) external pure returns (bytes32) {
@@ -70,6 +74,14 @@ contract Harness {
 
     function exitChallenge(bytes32 root, uint256 idx, uint256 dyn, address owner) external pure returns (uint256) {
         return Challenges.exit(root, idx, dyn, owner);
+    }
+
+    function seed(ILedger.BatchProof[] calldata batches, uint256 first) external pure returns (uint256) {
+        return Challenges.seed(batches, first);
+    }
+
+    function weights(uint256 seed_, uint256 index) external pure returns (uint256 proof, uint256 opening) {
+        return Challenges.weights(seed_, index);
     }
 
     // ---- Kzg ----
