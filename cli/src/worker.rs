@@ -115,6 +115,7 @@ pub async fn run(args: ProverArgs) -> anyhow::Result<()> {
 }
 
 async fn work(args: RunArgs) -> anyhow::Result<()> {
+    let stop = stop::on_signals()?;
     let name = args.name.clone().unwrap_or_else(|| format!("worker-{:08x}", rand::random::<u32>()));
     ensure!(is_worker_name(&name), "--name takes up to 64 of A-Z a-z 0-9 . _ -");
     let client = Client::new(&args.gateway, &tokens::token(&args.token_file)?)?;
@@ -125,10 +126,14 @@ async fn work(args: RunArgs) -> anyhow::Result<()> {
         memory::limit_mb(megabytes).with_context(|| format!("--memory-mb {megabytes}: the system does not take it as a limit"))?;
     }
     let memory_mb = args.memory_mb.unwrap_or_else(memory::of_this_machine_mb);
-    let keys = open_keys(&args, memory_mb).await?;
+    let Some(keys) = stop.run_until_cancelled(open_keys(&args, memory_mb)).await else {
+        tracing::info!("worker {name} was told to end before it had opened its keys");
+        // opening them waits for nobody, and leaves nothing half done
+        std::process::exit(0);
+    };
+    let keys = keys?;
     let config = WorkerConfig { name: name.clone(), wait_s: args.wait_s, threads: args.threads, grace_s: args.grace_s, memory_mb };
     let worker = Worker::new(client, keys, config)?;
-    let stop = stop::on_signals()?;
     tracing::info!("worker {name} asks {} for work", without_secrets(&args.gateway));
     let Summary { accepted, failed } = worker.run(&stop).await?;
     tracing::info!("worker {name} ends: {accepted} proofs accepted, {failed} jobs without one");
