@@ -128,7 +128,7 @@ async fn work(args: RunArgs) -> anyhow::Result<()> {
     let memory_mb = args.memory_mb.unwrap_or_else(memory::of_this_machine_mb);
     let Some(keys) = stop.run_until_cancelled(open_keys(&args, memory_mb)).await else {
         tracing::info!("worker {name} was told to end before it had opened its keys");
-        // opening them waits for nobody, and leaves nothing half done
+        // fetching them may take long; files appear whole or not at all
         std::process::exit(0);
     };
     let keys = keys?;

@@ -24,6 +24,12 @@ use sheaf_store::pool::PgPool;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// How long anything may take.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+/// Pause between two looks.
+pub const POLL: Duration = Duration::from_millis(20);
 
 /// A running stack with people in it.
 #[derive(Debug)]
@@ -219,4 +225,19 @@ fn build() -> anyhow::Result<PathBuf> {
     let tests = std::env::current_exe()?;
     let folder = tests.ancestors().find(|folder| folder.join("sheaf").is_file()).context("no sheaf binary near the tests")?;
     Ok(folder.join("sheaf"))
+}
+
+/// Looks again and again until there is what it looks for.
+///
+/// # Panics
+/// If that takes three minutes.
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
+        tokio::time::sleep(POLL).await;
+    }
 }

@@ -11,7 +11,7 @@ use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::keys::Keys;
 use sheaf_circuits::prove::{Prover, proof_words};
 use sheaf_cli::process::Process;
-use sheaf_e2e::{Proxy, Town, Weather, test_keys};
+use sheaf_e2e::{PATIENCE, POLL, Proxy, Town, Weather, test_keys, until};
 use sheaf_protocol::field::{Word, to_hex};
 use sheaf_protocol::shape::by_name;
 use sheaf_prover::wire::fleet::{JobQuery, JobView};
@@ -22,10 +22,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(180);
-/// Pause between two looks.
-const POLL: Duration = Duration::from_millis(20);
 /// Seconds of a lease.
 const LEASE_S: u64 = 2;
 /// Workers at work.
@@ -117,17 +113,6 @@ fn open_prover() -> Prover {
     let circuit = Circuit::new(by_name("test").unwrap().shape, 1).unwrap();
     let keys = Keys::open_insecure_dev(&options.keys_dir, "test", &circuit, &options.seed).unwrap();
     Prover::new(circuit, keys).unwrap()
-}
-
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
-        tokio::time::sleep(POLL).await;
-    }
 }
 
 /// What the gateway says, however long it is away.

@@ -3,31 +3,16 @@
 
 use serde_json::Value;
 use sheaf_cli::keys::KeyOptions;
-use sheaf_e2e::{Moment, Town, sheaf_binary, test_keys};
+use sheaf_e2e::{Moment, Town, sheaf_binary, test_keys, until};
 use sheaf_prover::wire::fleet::JobView;
 use sheaf_prover::wire::{Claim, Failure, FailureReason};
 use sheaf_prover::worker::{Client, KeyCache};
-use std::future::Future;
-use std::time::{Duration, Instant};
 
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Workers that must fail before a job is parked.
 const FAILING: usize = 3;
 
 fn token(file: &std::path::Path) -> String {
     std::fs::read_to_string(file).unwrap().split_whitespace().last().unwrap().to_owned()
-}
-
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// Two circuits of one shape: whatever fits the first fits the second.
