@@ -29,7 +29,7 @@ dev: tools sheaf ## a node with Postgres and Anvil of its own that stays; prints
 test: tools ## contract and workspace tests on real Postgres and Anvil, with a summary
 	@exec tools/test
 
-storm: tools ## 200 reorgs, gas at 100 times its price, sendings without an answer, 42 lying nodes; prints what came of each
+storm: tools ## 200 reorgs, gas at 100 times its price, sendings without an answer, 43 lying nodes; prints what came of each
 	@SHEAF_STORM=full tools/with-postgres $(CARGO) test --workspace --locked --test suite -- --nocapture --test-threads 1 a_storm_passes every_liar
 
 chaos: tools sheaf ## workers, network, Postgres and gateway fail for MINUTES (30 unless told), bad proofs come in; prints what came of each fault

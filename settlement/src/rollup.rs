@@ -199,7 +199,11 @@ impl Rollup {
 
     /// What the contract counts of what its events tell.
     pub(crate) async fn levels(&self) -> Result<Levels, ViewError> {
-        Ok(Levels { queued: self.count(abi::QueueLengthCall).await?, proven: self.count(abi::ProvenCall).await? })
+        Ok(Levels {
+            queued: self.count(abi::QueueLengthCall).await?,
+            committed: self.count(abi::CommittedCall).await?,
+            proven: self.count(abi::ProvenCall).await?,
+        })
     }
 
     /// Since when the first unproven batch has waited, 0 if none does, and how long it may: Unix seconds and seconds.

@@ -122,6 +122,7 @@ impl Status {
         let flag = |on: bool| f64::from(u8::from(on));
         gauge!("sheaf_settlement_leader").set(flag(self.leader));
         gauge!("sheaf_settlement_blocked").set(flag(self.blocked.is_some()));
+        gauge!("sheaf_settlement_taking_back").set(flag(self.taking_back.is_some()));
         gauge!("sheaf_settlement_alarm").set(flag(self.alarm.is_some()));
         gauge!("sheaf_settlement_failing", "loop" => "watcher").set(flag(self.watcher_error.is_some()));
         gauge!("sheaf_settlement_failing", "loop" => "submitter").set(flag(self.submitter_error.is_some()));

@@ -14,7 +14,7 @@
 //! they contradict each other nothing changes. A head below the tip is a node that lags, not a reorg (`rpc/agree.rs`).
 //!
 //! Events are held against the contract's own state after the same block: its queue's digest, how long the queue is, how many batches are
-//! proven. A node whose logs do not fit its state is not believed; where rows that are stored do not fit, the newest are read again, twice as
+//! committed and proven. A node whose logs do not fit its state is not believed; where rows that are stored do not fit, the newest are read again, twice as
 //! many each time.
 
 use crate::events::{EventError, read};
@@ -222,7 +222,7 @@ impl Watcher {
         let mut connection = self.lead.pool().acquire().await.map_err(store)?;
         let before = l1::levels(&mut connection).await.map_err(store)?;
         drop(connection);
-        if after(before, &events) != levels {
+        if after(before, &events) != Some(levels) {
             tracing::warn!(number, ?before, ?levels, "the events that are stored do not make the contract's state; reading the newest again");
             return self.doubt(number).await;
         }
@@ -323,12 +323,14 @@ async fn check_queue(contract: &Rollup, events: &[EventRow]) -> Result<(), Watch
     contract.rpc().refuse(RpcError::malformed("eth_getLogs", detail)).map_err(WatchError::Rpc)
 }
 
-/// The counts after a block's events.
-fn after(before: Levels, events: &[EventRow]) -> Levels {
-    events.iter().fold(before, |levels, row| match row.event {
-        Event::Queued(index, _) if index == levels.queued + 1 => Levels { queued: index, ..levels },
-        Event::Proven(number, _) if number == levels.proven + 1 => Levels { proven: number, ..levels },
-        _ => levels,
+/// The counts after a block's events; `None` if one of them cannot come where it does.
+fn after(before: Levels, events: &[EventRow]) -> Option<Levels> {
+    events.iter().try_fold(before, |levels, row| match row.event {
+        Event::Queued(index, _) => (index == levels.queued + 1).then_some(Levels { queued: index, ..levels }),
+        Event::Committed(number, _) => (number == levels.committed + 1).then_some(Levels { committed: number, ..levels }),
+        Event::Reverted(to, _) => (levels.proven..levels.committed).contains(&to).then_some(Levels { committed: to, ..levels }),
+        Event::Proven(number, _) => (number == levels.proven + 1).then_some(Levels { proven: number, ..levels }),
+        Event::TokenListed(_) | Event::Credited(..) | Event::Refunded(..) | Event::Claimed(_) => Some(levels),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Batches: sealed with their members, computed with everything that L1 and the prover need, read with their derived state.
 
 use crate::queue::{Taken, read_taken};
-use crate::rows::{count, count_or_null, int, rfc3339, slot_or_null, unreadable, word, word_or_null, words};
+use crate::rows::{committed, count, count_or_null, int, rfc3339, slot_or_null, unreadable, word, word_or_null, words};
 use crate::transactions::{L1Facts, read_l1};
 use sheaf_protocol::amount::{SlotId, TokenId};
 use sheaf_protocol::field::Word;
@@ -358,13 +358,15 @@ fn read_status(row: &PgRow) -> Result<Status, sqlx::Error> {
 /// # Errors
 /// [`sqlx::Error`].
 pub async fn marks(connection: &mut PgConnection) -> Result<Marks, sqlx::Error> {
-    let query = "SELECT coalesce((SELECT max(seq) FROM transactions), 0)::bigint AS accepted,
-                        coalesce((SELECT max(number) FROM batches), 0)::bigint AS sealed,
-                        coalesce((SELECT batch_number FROM l1_events WHERE kind IN ('committed', 'reverted')
-                            ORDER BY block_number DESC, log_index DESC LIMIT 1), 0)::bigint AS committed,
-                        coalesce((SELECT max(batch_number) FROM l1_events WHERE kind = 'proven'), 0)::bigint AS proven,
-                        coalesce((SELECT max(batch_number) FROM l1_events WHERE kind = 'proven'
-                            AND block_number <= (SELECT max(number) FROM l1_blocks) + 1 - (SELECT finality_depth FROM deployment)), 0)::bigint AS finalised";
+    let query = concat!(
+        "SELECT coalesce((SELECT max(seq) FROM transactions), 0)::bigint AS accepted,
+                coalesce((SELECT max(number) FROM batches), 0)::bigint AS sealed, ",
+        committed!(),
+        " AS committed,
+                coalesce((SELECT max(batch_number) FROM l1_events WHERE kind = 'proven'), 0)::bigint AS proven,
+                coalesce((SELECT max(batch_number) FROM l1_events WHERE kind = 'proven'
+                    AND block_number <= (SELECT max(number) FROM l1_blocks) + 1 - (SELECT finality_depth FROM deployment)), 0)::bigint AS finalised"
+    );
     let row = sqlx::query(query).fetch_one(connection).await?;
     Ok(Marks {
         accepted: count(&row, "accepted")?,

@@ -9,7 +9,7 @@ mod transactions;
 pub use due::*;
 pub use transactions::*;
 
-use crate::rows::{count, int, word};
+use crate::rows::{committed, count, int, word};
 use serde::{Deserialize, Serialize};
 use sheaf_protocol::amount::{Address, Amount, TokenId};
 use sheaf_protocol::field::Word;
@@ -195,6 +195,8 @@ pub async fn tip(connection: &mut PgConnection) -> Result<Option<BlockRow>, sqlx
 pub struct Levels {
     /// Index of the last queue entry.
     pub queued: u64,
+    /// Number of the last committed batch.
+    pub committed: u64,
     /// Number of the last proven batch.
     pub proven: u64,
 }
@@ -204,10 +206,14 @@ pub struct Levels {
 /// # Errors
 /// [`sqlx::Error`].
 pub async fn levels(connection: &mut PgConnection) -> Result<Levels, sqlx::Error> {
-    let query = "SELECT (SELECT coalesce(max(queue_index), 0) FROM l1_events WHERE kind = 'queued') AS queued,
-                        (SELECT coalesce(max(batch_number), 0) FROM l1_events WHERE kind = 'proven') AS proven";
+    let query = concat!(
+        "SELECT (SELECT coalesce(max(queue_index), 0) FROM l1_events WHERE kind = 'queued') AS queued, ",
+        committed!(),
+        " AS committed,
+                (SELECT coalesce(max(batch_number), 0) FROM l1_events WHERE kind = 'proven') AS proven"
+    );
     let row = sqlx::query(query).fetch_one(connection).await?;
-    Ok(Levels { queued: count(&row, "queued")?, proven: count(&row, "proven")? })
+    Ok(Levels { queued: count(&row, "queued")?, committed: count(&row, "committed")?, proven: count(&row, "proven")? })
 }
 
 /// The highest followed block with a number below `number`.

@@ -13,6 +13,15 @@ macro_rules! rfc3339 {
 }
 pub(crate) use rfc3339;
 
+/// SQL of the number of the last batch that L1 holds, as followed.
+macro_rules! committed {
+    () => {
+        "coalesce((SELECT batch_number FROM l1_events WHERE kind IN ('committed', 'reverted')
+            ORDER BY block_number DESC, log_index DESC LIMIT 1), 0)::bigint"
+    };
+}
+pub(crate) use committed;
+
 /// A 64-bit counter as Postgres stores it; ours are far below the sign bit.
 pub(crate) fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)

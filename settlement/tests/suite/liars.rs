@@ -22,12 +22,14 @@ type Fault = fn(method: &str, call: &Value) -> Fate;
 const NOWHERE: &str = "0x1111111111111111111111111111111111111111111111111111111111111111";
 const STRANGER: &str = "0x1111111111111111111111111111111111111111";
 const ETHER: &str = "0xde0b6b3a7640000";
+/// Topic of `Reverted(uint256,bytes32)`.
+const REVERTED: &str = "0x9731a8078229a92abc3dd4a6ea9dee0b0482e2246a487f481eb3d7c918b051cc";
 /// Selector of `committed()`.
 const COMMITTED: &str = "0x9b6b9664";
 const SEND: &str = "eth_sendRawTransaction";
 
 /// Every fault. A node that lies in everything that it says, and all the time, cannot be told from the truth by itself: these lie in one thing.
-const FAULTS: [(&str, Fault); 42] = [
+const FAULTS: [(&str, Fault); 43] = [
     ("accepts and never answers", |_, _| Fate::Stalls),
     ("breaks off every connection", |_, _| Fate::Lost),
     ("answers what is not JSON", |_, _| Fate::Bytes("HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n<html> no json")),
@@ -57,6 +59,7 @@ const FAULTS: [(&str, Fault); 42] = [
     ("withholds events", |method, _| on(method, "eth_getLogs", Fate::Invented(json!([])))),
     ("invents a deposit", |method, _| on(method, "eth_getLogs", Fate::Bent(another_log))),
     ("enlarges deposits", |method, _| on(method, "eth_getLogs", Fate::Bent(larger_amounts))),
+    ("takes every batch back", |method, _| on(method, "eth_getLogs", Fate::Bent(everything_taken_back))),
     ("gives events of no block on the chain", |method, _| logs(method, |logs| each_log(logs, |log| log["blockHash"] = json!(NOWHERE)))),
     ("gives events of another contract", |method, _| logs(method, |logs| each_log(logs, |log| log["address"] = json!(STRANGER)))),
     ("takes sendings and says they are known already", |method, _| on(method, SEND, Fate::TakenAndRefused(-32_000, "already known"))),
@@ -110,6 +113,15 @@ fn another_log(logs: &mut Value) {
     let next = |word: &Value, width: usize| json!(format!("{:#0width$x}", number(word) + 1));
     let mut invented = last.clone();
     (invented["logIndex"], invented["topics"][1]) = (next(&last["logIndex"], 0), next(&last["topics"][1], 66));
+    logs.as_array_mut().unwrap().push(invented);
+}
+
+/// The contract reverted to batch 0, as far as the last event says.
+fn everything_taken_back(logs: &mut Value) {
+    let Some(last) = logs.as_array().and_then(|logs| logs.last()).cloned() else { return };
+    let mut invented = last.clone();
+    invented["logIndex"] = json!(format!("{:#x}", number(&last["logIndex"]) + 1));
+    (invented["topics"], invented["data"]) = (json!([REVERTED]), json!(format!("0x{:0128x}", 0)));
     logs.as_array_mut().unwrap().push(invented);
 }
 
