@@ -15,6 +15,9 @@ use sheaf_settlement::rpc::{Rpc, RpcOptions};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
+/// Below this many queue entries a batch, `sheaf deploy` says that a flood is cheap: a day of delay for less than 160 million gas.
+const SAFE_QUEUE_RATE: u32 = 100;
+
 /// `sheaf deploy`
 #[derive(Args, Clone, Debug)]
 #[command(
@@ -115,6 +118,13 @@ fn report(deployment: &Deployment, files: &[PathBuf; 2], manifest: &Manifest) ->
         .with_context(|| format!("the contract is deployed but {} could not be written; keep this as deployment.json: {text}", files[0].display()))?;
     println!("contract    {} on chain {}, block {}", deployment.contract, deployment.chain_id, deployment.block);
     println!("manifest    {} ({})", deployment.manifest, manifest.setup.label());
+    let rate = manifest.circuits.iter().map(|circuit| circuit.shape.queue_rate()).max().unwrap_or_default();
+    println!("L1 queue    {rate} entries a batch: behind a flood deadlines move back by an hour for each {rate} that wait");
+    if rate < SAFE_QUEUE_RATE {
+        println!(
+            "            a flood is cheap here, for the operator too; with real money add a circuit for it: `sheaf keys make --shapes small,l1heavy`, or the same of `sheaf ceremony init`"
+        );
+    }
     println!("deployment  {}", files[0].display());
     Ok(())
 }

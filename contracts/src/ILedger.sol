@@ -367,7 +367,8 @@ interface ILedger {
     function openRequest(uint8 kind, uint256 idx, address requester) external view returns (uint256 index);
     /// @notice keccak256(digest before, entry hash) after this entry; 0 for index 0.
     function queueDigest(uint256 index) external view returns (bytes32);
-    /// @notice Time by which this entry must be proven; 0 for an entry that does not exist.
+    /// @notice Time by which this entry must be proven; 0 for an entry that does not exist. It counts once the entry is the first that is not proven: one that
+    /// joined a flood before it may have more time.
     function queueDeadline(uint256 index) external view returns (uint256);
     /// @notice keccak256 of a committed batch's record; kept after its proof.
     function batchHash(uint256 number) external view returns (bytes32);
@@ -395,7 +396,7 @@ interface ILedger {
     function forceTimeout() external view returns (uint256);
     /// @notice Seconds in which a committed batch must be proven.
     function proveTimeout() external view returns (uint256);
-    /// @notice Queue entries whose deadline may fall into one hour: as many as one batch has room for whatever they are. The largest, over the circuits, of the least
+    /// @notice Waiting queue entries whose deadline may fall into one hour: as many as one batch has room for whatever they are. The largest, over the circuits, of the least
     /// of the slots for deposits, exits, rotations and accounts.
     function queueRate() external view returns (uint256);
     /// @notice How many circuits there are.

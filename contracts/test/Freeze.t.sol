@@ -85,6 +85,27 @@ contract FreezeTest is Fixture {
         freezesJustAfter(due, 1, due, 0);
     }
 
+    /// @dev One entry an hour.
+    function test_entries_that_wait_move_deadlines_back() public {
+        uint256 start = block.timestamp + 7 days;
+        queue(1, ENTRIES);
+        commitFixtures(1, 2);
+        proveFixtures(1, 2);
+        rollup.deposit{value: QUEUE_FEE + 1}(9, STRANGER);
+        vm.assertEq(rollup.queueDeadline(ENTRIES + 1), start + 6 hours);
+    }
+
+    function test_entries_that_are_served_move_no_deadline_back() public {
+        uint256 start = block.timestamp + 7 days;
+        queue(1, ENTRIES);
+        commitFixtures(1, 3);
+        proveFixtures(1, 3);
+        rollup.deposit{value: QUEUE_FEE + 1}(9, STRANGER);
+        vm.assertEq(rollup.queueDeadline(ENTRIES + 1), start);
+        rollup.deposit{value: QUEUE_FEE + 1}(9, STRANGER);
+        vm.assertEq(rollup.queueDeadline(ENTRIES + 2), start + 1 hours);
+    }
+
     // ---- proofs ----
 
     function test_batch_that_waits_too_long_for_its_proof() public {

@@ -91,6 +91,11 @@ impl Shape {
         self.rotations_offset() + 3 * self.rotations
     }
 
+    /// Entries of the L1 queue that one batch has room for, whatever they are: the contract's `queueRate` is the largest of its circuits'.
+    pub fn queue_rate(&self) -> u32 {
+        self.deposits.min(self.exits).min(self.rotations).min(self.accounts)
+    }
+
     /// The bound behind the uniqueness of `dyn`: `(D + W + X + F) 2^112 + (T + W + R) 2^87 < 2^127`.
     pub const fn amounts_stay_apart(&self) -> bool {
         let whole = self.deposits as u128 + self.withdrawals as u128 + self.exits as u128 + self.fees as u128;

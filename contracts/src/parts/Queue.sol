@@ -9,7 +9,7 @@ import {Ledger} from "./Ledger.sol";
 abstract contract Queue is Ledger {
     using Counters for Counters.Values;
 
-    /// Deadlines of entries that lie `queueRate` apart differ by at least this.
+    /// Deadlines of entries that wait and lie `queueRate` apart differ by at least this.
     uint256 private constant QUEUE_PERIOD = 1 hours;
 
     function enqueue(QueueEntry memory entry) internal returns (uint256 index) {
@@ -17,14 +17,15 @@ abstract contract Queue is Ledger {
         index = ++at.queued;
         counters = at.pack();
         queueDigest[index] = Challenges.queueDigest(queueDigest[index - 1], Challenges.entryHash(entry));
-        queueDeadline[index] = deadline(index);
+        queueDeadline[index] = deadline(index, at.queueProven);
         emit Queued(index, entry.kind, entry.sender, entry.token, entry.amount, entry.idx, entry.owner, entry.key);
     }
 
-    /// Never so early that one batch an hour could not serve what is queued before it.
-    function deadline(uint256 index) private view returns (uint256 time) {
+    /// Never so early that one batch an hour could not serve what waits before it. What a proven batch took moves nothing back, however much it was.
+    function deadline(uint256 index, uint256 served) private view returns (uint256 time) {
         time = block.timestamp + forceTimeout;
-        uint256 spaced = index > queueRate ? queueDeadline[index - queueRate] + QUEUE_PERIOD : 0;
+        if (index <= served + queueRate) return time;
+        uint256 spaced = queueDeadline[index - queueRate] + QUEUE_PERIOD;
         if (spaced > time) time = spaced;
     }
 }
