@@ -83,7 +83,7 @@ async fn a_proof_of_another_batch_is_refused_and_never_stored(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_corrupted_proof_is_refused_and_never_stored(pool: PgPool) {
-    let server = Server::start(&pool, 1, |config| config.same_worker_pause_ms = 0).await;
+    let server = Server::start(&pool, 2, |config| config.same_worker_pause_ms = 0).await;
     let good = proof(1);
     for word in 0..8 {
         let name = format!("worker-{}", word % 2);
@@ -92,9 +92,11 @@ async fn a_corrupted_proof_is_refused_and_never_stored(pool: PgPool) {
         bad[word][31] ^= 1;
         assert_eq!(code(server.client().submit(1, &submission(&name, job.lease, bad)).await), "proof_invalid", "word {word}");
     }
-    for bad in [[[0; 32]; 8], [[0xff; 32]; 8], good.map(|_| good[0])] {
-        let job = server.claim("worker-0").await.unwrap();
-        assert_eq!(code(server.client().submit(1, &submission("worker-0", job.lease, bad)).await), "proof_invalid");
+    let third = server.claim("worker-2").await.unwrap();
+    assert!(server.client().fail(1, &failure("worker-2", third.lease, FailureReason::Prove)).await.unwrap().parked);
+    for (bad, name) in [[[0; 32]; 8], [[0xff; 32]; 8], good.map(|_| good[0])].into_iter().zip(["worker-0", "worker-1", "worker-0"]) {
+        let job = server.claim(name).await.unwrap();
+        assert_eq!((job.batch, code(server.client().submit(2, &submission(name, job.lease, bad)).await)), (2, "proof_invalid".into()));
     }
     assert!(server.proofs().await.is_empty());
 }
@@ -135,12 +137,28 @@ async fn three_different_workers_fail_and_the_job_is_parked(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
-async fn one_worker_that_fails_again_and_again_parks_nothing(pool: PgPool) {
+async fn a_worker_alone_parks_what_it_failed_ten_times(pool: PgPool) {
     let server = Server::start(&pool, 1, |config| config.same_worker_pause_ms = 0).await;
-    for _ in 0..4 {
+    for round in 1..=10 {
         let job = server.claim("a").await.unwrap();
-        assert!(!server.client().fail(1, &failure("a", job.lease, FailureReason::Witness)).await.unwrap().parked);
+        let released = server.client().fail(1, &failure("a", job.lease, FailureReason::Witness)).await.unwrap();
+        assert_eq!(released.parked, round == 10, "{round}");
     }
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn who_failed_a_job_does_not_get_it_twice_in_a_row_while_another_is_there(pool: PgPool) {
+    let server = Server::start(&pool, 3, |config| config.same_worker_pause_ms = 0).await;
+    let busy = server.claim_now("b").await.unwrap();
+    assert_eq!(busy.batch, 1);
+    for batch in [2, 3] {
+        let job = server.claim_now("a").await.unwrap();
+        assert_eq!(job.batch, batch);
+        assert!(!server.client().fail(batch, &failure("a", job.lease, FailureReason::Prove)).await.unwrap().parked);
+    }
+    assert!(server.claim_now("a").await.is_none(), "b is there, however busy");
+    operators::order(&server, "workers/b/drain", "a test", 200).await;
+    assert_eq!(server.claim_now("a").await.unwrap().batch, 2, "b will not take it");
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]

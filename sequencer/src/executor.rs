@@ -23,6 +23,7 @@ use sheaf_protocol::header::QueueEntry;
 use sheaf_protocol::transition::Rejection;
 use sheaf_store::StoreError;
 use sheaf_store::batches::{self, Member, Seal};
+use sheaf_store::l1;
 use sheaf_store::leader::Lease;
 use sheaf_store::pool::{Held, within};
 use sheaf_store::queue;
@@ -115,6 +116,8 @@ pub(crate) struct Executor {
     pub(crate) asked: mpsc::Receiver<()>,
     /// When each waiting item was accepted.
     pub(crate) arrived: VecDeque<Instant>,
+    /// True while L1 shows the contract frozen.
+    pub(crate) frozen: bool,
     pub(crate) stop: CancellationToken,
 }
 
@@ -181,6 +184,9 @@ impl Executor {
     }
 
     fn accept(&mut self, arrival: &Arrival, key: Fr) -> Result<u64, Refusal> {
+        if self.frozen {
+            return Err(Refusal::Frozen);
+        }
         if self.book.waiting() >= self.config.admission.max_unsealed {
             return Err(Refusal::QueueFull);
         }
@@ -188,21 +194,31 @@ impl Executor {
     }
 
     async fn look_at_l1(&mut self) -> Result<(), Fatal> {
-        let due = self.taken_back();
-        match self.stop.run_until_cancelled(within(self.config.admission.write_timeout, due)).await {
-            Some(Ok(Some(batch))) => return Err(Fatal::TakenBack(batch)),
+        let news = self.news();
+        match self.stop.run_until_cancelled(within(self.config.admission.write_timeout, news)).await {
+            Some(Ok((Some(batch), _))) => return Err(Fatal::TakenBack(batch)),
+            Some(Ok((None, frozen))) => self.heed(frozen),
             Some(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "the L1 events cannot be read"),
-            Some(Ok(None)) | None => {}
+            None => {}
         }
         self.take_entries().await
     }
 
-    /// The batch that is to be sealed again, if one is.
-    async fn taken_back(&self) -> Result<Option<u64>, StoreError> {
+    /// The batch that is to be sealed again, if one is, and whether the contract is frozen.
+    async fn news(&self) -> Result<(Option<u64>, bool), StoreError> {
         let mut connection = Held::take(&self.pool).await?;
         let due = reverts::due(&mut connection).await?;
+        let frozen = l1::frozen_in(&mut connection).await?;
         connection.done();
-        Ok(due.map(|revert| revert.batch))
+        Ok((due.map(|revert| revert.batch), frozen.is_some()))
+    }
+
+    /// A reorg may take the freeze back.
+    fn heed(&mut self, frozen: bool) {
+        if frozen != self.frozen {
+            tracing::error!(frozen, "the contract was frozen, or L1 dropped the block that did it");
+        }
+        self.frozen = frozen;
     }
 
     async fn take_entries(&mut self) -> Result<(), Fatal> {

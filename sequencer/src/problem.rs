@@ -102,6 +102,7 @@ codes! {
     TooManyRecords = "too_many_records", PAYLOAD_TOO_LARGE, "The body holds more transactions than allowed";
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, "The body did not arrive in time";
     UnsupportedContentType = "unsupported_content_type", UNSUPPORTED_MEDIA_TYPE, "The content type is not one of this resource";
+    Frozen = "frozen", GONE, "The rollup has ended: its contract on L1 is frozen";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "This client has used its budget";
     QueueFull = "queue_full", TOO_MANY_REQUESTS, "Too many transactions are waiting";
     TooManyStreams = "too_many_streams", TOO_MANY_REQUESTS, "Too many event streams are open";
@@ -225,6 +226,7 @@ impl From<Refusal> for Problem {
             Refusal::AccountKey => problem(Code::KeyNotOnCurve).field("key").hint("send the public key of the account's wallet"),
             Refusal::ZeroAddress(field) => problem(Code::ZeroAddress).field(field).hint("name the L1 address of whom it belongs to"),
             Refusal::Signature(error) => error.into(),
+            Refusal::Frozen => problem(Code::Frozen).hint("leave from L1: `sheaf restore`, `sheaf exit`, `sheaf wallet claim`; see docs/wallet.md"),
             Refusal::QueueFull => problem(Code::QueueFull).hint("send it again after the time in Retry-After"),
             Refusal::Storage => {
                 problem(Code::StorageUnavailable).hint("send the same transaction again: if it was stored, the answer is its receipt")

@@ -17,6 +17,7 @@ use sheaf_protocol::ledger::Ledger;
 use sheaf_protocol::transition::Rejection;
 use sheaf_store::StoreError;
 use sheaf_store::batches::{self, Marks, Position};
+use sheaf_store::l1;
 use sheaf_store::leader::Lease;
 use sheaf_store::{queue, slots, transactions};
 use sqlx::{PgConnection, PgPool};
@@ -70,6 +71,8 @@ pub(crate) struct Recovered {
     pub(crate) uncomputed: Vec<Sealed>,
     pub(crate) last_batch: u64,
     pub(crate) marks: Marks,
+    /// True if L1 shows the contract frozen.
+    pub(crate) frozen: bool,
 }
 
 /// Reads, checks and replays.
@@ -99,8 +102,9 @@ pub(crate) async fn recover(
         Committed { deployment: Arc::clone(deployment), ledger, vector, queue_digest: position.map_or([0; 32], |position| position.queue_digest) };
     let last_batch = computed + uncomputed.len() as u64;
     let marks = batches::marks(&mut connection).await.map_err(StoreError::from)?;
+    let frozen = l1::frozen_in(&mut connection).await.map_err(StoreError::from)?.is_some();
     tracing::info!(computed, sealed = last_batch, waiting = book.waiting(), "state recovered");
-    Ok(Recovered { committed, book, uncomputed, last_batch, marks })
+    Ok(Recovered { committed, book, uncomputed, last_batch, marks, frozen })
 }
 
 /// The slots as they are stored.

@@ -47,6 +47,9 @@ pub(crate) enum Refusal {
     /// The signature.
     #[error("{0}")]
     Signature(SignatureError),
+    /// Nothing is proven any more.
+    #[error("the contract on L1 is frozen: nothing accepted now could ever be proven")]
+    Frozen,
     /// Too much waits.
     #[error("too many transactions are waiting")]
     QueueFull,

@@ -108,6 +108,7 @@ impl Sequencer {
             lease: lease.clone(),
             config: Arc::clone(&config),
             circuits: deployment.circuits.clone(),
+            frozen: recovered.frozen,
             arrived: VecDeque::from(vec![Instant::now(); recovered.book.waiting()]),
             book: recovered.book,
             last_batch: recovered.last_batch,

@@ -8,7 +8,7 @@ use ethers_core::types::{H160, Log, U256};
 use sheaf_protocol::amount::{Address, Amount, SlotId, TokenId};
 use sheaf_protocol::field::{Word, from_word};
 use sheaf_protocol::header::{QueueEntry, QueueKind};
-use sheaf_store::l1::{Claimed, Committed, Credited, Event, EventRow, Proven, Refunded, Reverted, TokenListed};
+use sheaf_store::l1::{Claimed, Committed, Credited, Event, EventRow, Frozen, Proven, Refunded, Reverted, TokenListed};
 
 /// A log entry that the contract cannot have written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +41,7 @@ pub(crate) fn read(log: Log, contract: H160) -> Result<Option<EventRow>, EventEr
 fn event(decoded: RollupContractEvents) -> Result<Option<Event>, &'static str> {
     use RollupContractEvents as E;
     Ok(Some(match decoded {
-        E::FeesClaimedFilter(_) | E::FrozenFilter(_) | E::ExitedFilter(_) => return Ok(None),
+        E::FeesClaimedFilter(_) | E::ExitedFilter(_) => return Ok(None),
         E::QueuedFilter(e) => Event::Queued(
             number(e.index)?,
             QueueEntry {
@@ -62,6 +62,7 @@ fn event(decoded: RollupContractEvents) -> Result<Option<Event>, &'static str> {
             Event::Credited(number(e.number)?, Credited { to: address(e.to), token: TokenId(e.token), amount: amount(e.amount)? })
         }
         E::RefundedFilter(e) => Event::Refunded(number(e.index)?, Refunded { to: address(e.to), token: TokenId(e.token), amount: amount(e.amount)? }),
+        E::FrozenFilter(e) => Event::Frozen(Frozen { proven: number(e.proven)?, root: e.root }),
         E::ClaimedFilter(e) => {
             Event::Claimed(Claimed { account: address(e.account), token: TokenId(e.token), amount: amount(e.amount)?, to: address(e.to) })
         }

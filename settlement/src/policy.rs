@@ -47,6 +47,8 @@ pub(crate) struct Situation {
     pub(crate) committed: u64,
     /// Batches proven on L1.
     pub(crate) proven: u64,
+    /// True once the contract takes neither commits nor proofs nor reverts, for good.
+    pub(crate) frozen: bool,
     /// Highest batch that can be committed, every one before it too.
     pub(crate) committable: u64,
     /// Highest batch that has a proof, every one before it too.
@@ -90,14 +92,14 @@ impl Situation {
     /// proof call before them, so that ready batches gather in one call. What is due at the same time, and behind nothing, shares one transaction;
     /// neither ever waits for the other.
     pub(crate) fn jobs(&self, limits: &Limits) -> Vec<Job> {
-        let (mut jobs, proof) = (self.commits(limits), self.proof(limits));
+        let (mut jobs, proof) = if self.frozen { (Vec::new(), None) } else { (self.commits(limits), self.proof(limits)) };
         match (jobs.first_mut(), proof) {
             (Some(commit), Some(proof)) if self.may_share(commit) => {
                 *commit = Job { kind: TxKind::CommitAndProve, commits: commit.first, ..proof };
             }
             (_, proof) => jobs.extend(proof),
         }
-        jobs.extend(self.revert());
+        jobs.extend(self.revert().filter(|_| !self.frozen));
         jobs.extend(self.settles(TxKind::Settle, &self.unsettled, limits));
         jobs.extend(self.settles(TxKind::Refund, &self.unrefunded, limits));
         jobs
@@ -166,6 +168,7 @@ mod tests {
             provable: 2,
             unsettled: vec![],
             unrefunded: vec![],
+            frozen: false,
             taking_back: None,
             waiting: vec![],
             cautious: false,
@@ -241,6 +244,15 @@ mod tests {
         assert_eq!(now.jobs(&LIMITS), vec![job(TxKind::Settle, 2, 2)]);
         let now = Situation { unrefunded: vec![1, 2, 4], ..now };
         assert_eq!(now.jobs(&LIMITS), vec![job(TxKind::Settle, 2, 2), job(TxKind::Refund, 1, 1), job(TxKind::Refund, 2, 2)]);
+    }
+
+    #[test]
+    fn a_frozen_contract_pays_what_is_proven_and_takes_nothing_more() {
+        let taking_back = Some(TakingBack { batch: 4, is_sent: false });
+        let now = Situation { frozen: true, committable: 9, provable: 9, unsettled: vec![1], unrefunded: vec![2], ..situation() };
+        let left = vec![job(TxKind::Settle, 1, 1), job(TxKind::Refund, 2, 2)];
+        assert_eq!(now.jobs(&LIMITS), left);
+        assert_eq!(Situation { taking_back, ..now }.jobs(&LIMITS), left);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `sheaf_settlement_leader` | 1 while this process leads |
 //! | `sheaf_settlement_blocked` | 1 while the next step is not taken; why is on the board |
-//! | `sheaf_settlement_alarm` | 1 once something needs a person |
+//! | `sheaf_settlement_alarm` | 1 while something needs a person |
+//! | `sheaf_settlement_taking_back` | 1 while a batch is taken back from L1 |
 //! | `sheaf_settlement_failing`, label `loop` = watcher, submitter | 1 while the last round of the loop failed |
 //! | `sheaf_l1_pending_transactions` | transactions of ours that are not mined |
 //! | `sheaf_l1_head`, `sheaf_l1_batches`, label `state` = committed, proven | where L1 stands |
@@ -49,8 +50,11 @@ pub struct Status {
     pub blocked: Option<String>,
     /// The batch that is being taken back from L1 to be sealed again in another circuit, and why.
     pub taking_back: Option<String>,
-    /// Something that needs a person: it stays until the process restarts.
+    /// Something that needs a person. What happened once stays until the process restarts, what is so goes when it is so no more.
     pub alarm: Option<String>,
+    /// What happened once.
+    #[serde(skip)]
+    pub(crate) happened: Option<String>,
     /// The watcher's last failure, gone with its next success.
     pub watcher_error: Option<String>,
     /// The submitter's last failure, gone with its next success.
@@ -118,6 +122,11 @@ impl Costs {
 }
 
 impl Status {
+    /// An alarm about what happened: it stays.
+    pub(crate) fn raise(&mut self, alarm: String) {
+        (self.alarm, self.happened) = (Some(alarm.clone()), Some(alarm));
+    }
+
     fn publish(&self) {
         let flag = |on: bool| f64::from(u8::from(on));
         gauge!("sheaf_settlement_leader").set(flag(self.leader));

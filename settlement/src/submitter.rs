@@ -150,6 +150,8 @@ pub struct Submitter {
     blocked: Vec<String>,
     /// The same of the round before: these reasons are logged already.
     told: Vec<String>,
+    /// What needs a person in this round.
+    alarms: Vec<String>,
 }
 
 impl Submitter {
@@ -168,6 +170,7 @@ impl Submitter {
             resolved_at: None,
             blocked: Vec::new(),
             told: Vec::new(),
+            alarms: Vec::new(),
         }
     }
 
@@ -205,6 +208,7 @@ impl Submitter {
         }
         let round = self.look().await?;
         self.told = std::mem::take(&mut self.blocked);
+        self.alarms.clear();
         let same_head = self.resolved_at == Some(round.head.hash);
         for transaction in self.live(&round).await? {
             if !(same_head && transaction.mined().is_some()) {
@@ -309,9 +313,13 @@ impl Submitter {
         let settled = self.settled.min(progress.proven);
         let final_block = (round.head.number.as_u64() + 1).saturating_sub(self.options.finality_depth);
         let ready = l1::ready(&mut rows, progress.proven, settled, final_block).await.map_err(store)?;
+        let frozen = l1::frozen_in(&mut rows).await.map_err(store)?;
         let followed = l1::tip(&mut rows).await.map_err(store)?.map_or(0, |tip| tip.number);
         rows.commit().await.map_err(store)?;
         self.settled = ready.settled;
+        if let Some(block) = frozen {
+            self.alarm(frozen_alarm(block));
+        }
         self.board.edit(|status| {
             status.committed = Some(progress.committed);
             status.proven = Some(progress.proven);
@@ -328,6 +336,7 @@ impl Submitter {
         Ok(Situation {
             committed: progress.committed,
             proven: progress.proven,
+            frozen: frozen.is_some(),
             committable: ready.committable,
             provable: ready.provable,
             unsettled: open(ready.unsettled, TxKind::Settle),
@@ -342,6 +351,14 @@ impl Submitter {
     /// The least gas limit to try next, if the newest mined transaction of this kind failed.
     fn is_failing(&self, kind: TxKind) -> Option<u64> {
         self.failing.iter().find(|(failing, _)| *failing == kind).map(|(_, gas)| *gas)
+    }
+
+    /// Notes what needs a person as long as it is so; the log gets it once.
+    fn alarm(&mut self, alarm: String) {
+        if self.board.status().alarm.as_ref() != Some(&alarm) {
+            tracing::error!(alarm, "settlement needs a person");
+        }
+        self.alarms.push(alarm);
     }
 
     /// Notes why something is not done; the log gets it once.
@@ -373,6 +390,7 @@ impl Submitter {
             status.costs = Some(costs);
             status.head = Some(round.head.number.as_u64());
             status.blocked = (!self.blocked.is_empty()).then(|| self.blocked.join("; "));
+            status.alarm = self.alarms.pop().or_else(|| status.happened.clone());
             status.submitter_error = None;
             status.endpoints = self.rollup.rpc().endpoints();
         });
@@ -405,4 +423,11 @@ fn gas_limit(estimate: u64, data: &[u8]) -> u64 {
 
 fn store(error: impl Into<StoreError>) -> SubmitError {
     SubmitError::Store(error.into())
+}
+
+fn frozen_alarm(block: u64) -> String {
+    format!(
+        "the contract was frozen in block {block}: nothing more is committed or proven, and no transaction is accepted. What proven batches left to pay is still paid; \
+         tell users to run `sheaf restore` and `sheaf exit`"
+    )
 }

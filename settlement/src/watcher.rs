@@ -208,7 +208,7 @@ impl Watcher {
         metrics::counter!("sheaf_l1_reorgs_total").increment(1);
         tracing::warn!(fork, depth, "L1 dropped blocks that were followed");
         if depth > self.options.finality_depth {
-            self.board.edit(|status| status.alarm = Some(format!("L1 dropped {depth} blocks, more than the finality depth")));
+            self.board.edit(|status| status.raise(format!("L1 dropped {depth} blocks, more than the finality depth")));
         }
         Ok(Step::Rewound(fork))
     }
@@ -330,7 +330,7 @@ fn after(before: Levels, events: &[EventRow]) -> Option<Levels> {
         Event::Committed(number, _) => (number == levels.committed + 1).then_some(Levels { committed: number, ..levels }),
         Event::Reverted(to, _) => (levels.proven..levels.committed).contains(&to).then_some(Levels { committed: to, ..levels }),
         Event::Proven(number, _) => (number == levels.proven + 1).then_some(Levels { proven: number, ..levels }),
-        Event::TokenListed(_) | Event::Credited(..) | Event::Refunded(..) | Event::Claimed(_) => Some(levels),
+        Event::TokenListed(_) | Event::Credited(..) | Event::Refunded(..) | Event::Claimed(_) | Event::Frozen(_) => Some(levels),
     })
 }
 

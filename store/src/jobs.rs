@@ -31,7 +31,7 @@ pub struct ClaimRules<'a> {
     pub circuits: &'a [u32],
     /// How long the lease lasts without a heartbeat.
     pub lease: Duration,
-    /// A job that this worker failed is not given to it again for so long.
+    /// A job that this worker failed, or of which three of its leases ended without a word, is not given to it again for so long.
     pub same_worker_pause: Duration,
 }
 
@@ -144,7 +144,49 @@ impl Depth {
     }
 }
 
-/// One of the jobs that fulfil a condition, the oldest first, locked. It was not leased since the statement began: a locked row is read anew,
+/// True if the worker was seen in the last minute, is not drained, and offers the circuit of the job's batch.
+macro_rules! present {
+    ($worker:literal, $job:literal) => {
+        concat!(
+            $worker,
+            ".drain_since IS NULL AND ",
+            $worker,
+            ".last_seen > now() - interval '1 minute' AND (SELECT p.circuit = ANY(",
+            $worker,
+            ".circuits) FROM batches p WHERE p.number = ",
+            $job,
+            ".batch_number)"
+        )
+    };
+}
+
+/// True if the job's attempts since it was last sent back to work speak against it: $2 different workers failed, or $3 attempts failed or ended
+/// without a word and whoever is present is among those that tried. So a fleet of one parks what it cannot do, and no bad worker of many parks
+/// what the others would.
+macro_rules! speaks_against {
+    () => {
+        concat!(
+            "(SELECT count(DISTINCT a.worker) FILTER (WHERE a.outcome = 'failed') >= $2 OR (count(*) >= $3 AND NOT EXISTS (
+                 SELECT 1 FROM prover_workers w WHERE ",
+            present!("w", "j"),
+            " AND NOT EXISTS (SELECT 1 FROM proof_attempts t WHERE t.batch_number = j.batch_number AND t.worker = w.name
+                      AND t.outcome IN ('failed', 'expired') AND t.fencing_token > j.forgiven)))
+             FROM proof_attempts a WHERE a.batch_number = j.batch_number AND a.outcome IN ('failed', 'expired') AND a.fencing_token > j.forgiven)"
+        )
+    };
+}
+
+/// When a job has had enough.
+#[derive(Clone, Copy, Debug)]
+pub struct ParkRules {
+    /// So many different workers failed.
+    pub failed_workers: u32,
+    /// So many attempts failed or ended without a word, and nobody is there who has not tried.
+    pub ends: u32,
+}
+
+/// One of the jobs that fulfil a condition, the oldest first, locked. A worker that failed it waits, so does one of which three leases of it ended
+/// without a word; who failed last does not get it while another is there that could. It was not leased since the statement began: a locked row is read anew,
 /// `seen` is not, and an attempt that began meanwhile would not be seen either and would never end.
 ///
 /// `(SELECT ..)` and no joins: the open jobs are walked in their order until one is found, and nothing of those that are proven is read.
@@ -157,8 +199,14 @@ macro_rules! claimable {
             " AND o.available_at <= now()
                AND (SELECT b.circuit = ANY($2) FROM batches b WHERE b.number = o.batch_number AND b.input IS NOT NULL)
                AND NOT EXISTS (SELECT 1 FROM prover_workers w WHERE w.name = $1 AND w.drain_since IS NOT NULL)
-               AND (SELECT count(*) FROM proof_attempts a WHERE a.batch_number = o.batch_number AND a.worker = $1 AND a.fencing_token > o.forgiven
-                    AND a.outcome IN ('failed', 'cancelled') AND a.ended_at > now() - $4::bigint * interval '1 millisecond') = 0
+               AND (SELECT coalesce(sum(CASE a.outcome WHEN 'expired' THEN 1 ELSE 3 END), 0) FROM proof_attempts a
+                    WHERE a.batch_number = o.batch_number AND a.worker = $1 AND a.fencing_token > o.forgiven
+                    AND a.outcome IN ('failed', 'cancelled', 'expired') AND a.ended_at > now() - $4::bigint * interval '1 millisecond') < 3
+               AND NOT (coalesce((SELECT a.worker = $1 AND a.outcome = 'failed' FROM proof_attempts a
+                        WHERE a.batch_number = o.batch_number AND a.fencing_token > o.forgiven ORDER BY a.fencing_token DESC LIMIT 1), false)
+                    AND EXISTS (SELECT 1 FROM prover_workers w WHERE w.name <> $1 AND ",
+            present!("w", "o"),
+            "))
                AND (SELECT seen.fencing_token FROM proof_jobs seen WHERE seen.batch_number = o.batch_number) = o.fencing_token
              ORDER BY o.batch_number LIMIT 1 FOR UPDATE SKIP LOCKED"
         )
@@ -224,15 +272,23 @@ fn read_work(row: &PgRow) -> Result<Work, sqlx::Error> {
     Ok(Work { input: input.to_owned(), statement: read_statement(row)? })
 }
 
-/// How many leases of a job ended without a word since it was last sent back to work.
+/// How many attempts at a job failed or ended without a word since it was last sent back to work, if they speak against it.
 ///
 /// # Errors
 /// Only those of the database.
-pub async fn silent_ends(conn: &mut PgConnection, batch: u64) -> Result<u64, sqlx::Error> {
-    let query = "SELECT count(*) FROM proof_attempts a JOIN proof_jobs j USING (batch_number)
-                 WHERE a.batch_number = $1 AND a.outcome = 'expired' AND a.fencing_token > j.forgiven";
-    let count: i64 = sqlx::query_scalar(query).bind(batch.cast_signed()).fetch_one(conn).await?;
-    Ok(count.cast_unsigned())
+pub async fn spent(conn: &mut PgConnection, batch: u64, rules: ParkRules) -> Result<Option<u64>, sqlx::Error> {
+    let query = concat!(
+        "SELECT (SELECT count(*) FROM proof_attempts e WHERE e.batch_number = $1 AND e.outcome IN ('failed', 'expired') AND e.fencing_token > j.forgiven)
+         FROM proof_jobs j WHERE j.batch_number = $1 AND ",
+        speaks_against!()
+    );
+    let ends: Option<i64> = sqlx::query_scalar(query)
+        .bind(batch.cast_signed())
+        .bind(i64::from(rules.failed_workers))
+        .bind(i64::from(rules.ends))
+        .fetch_optional(conn)
+        .await?;
+    Ok(ends.map(i64::cast_unsigned))
 }
 
 /// A sign of life.
@@ -359,27 +415,27 @@ async fn insert_proof(tx: &mut PgTransaction<'_>, proof: &NewProof) -> Result<()
     .map(drop)
 }
 
-/// Ends a lease without a proof. The job waits again, or is parked if `max_failed_workers` different workers have failed on it since it was
-/// last sent back to work. Returns whether it is parked; `None` if the lease is not the current one, or another worker's.
+/// Ends a lease without a proof. The job waits again, or is parked if its attempts speak against it. Returns whether it is parked; `None` if the
+/// lease is not the current one, or another worker's.
 ///
 /// # Errors
 /// Only those of the database.
-pub async fn fail(tx: &mut PgTransaction<'_>, failure: &NewFailure<'_>, max_failed_workers: u32) -> Result<Option<bool>, sqlx::Error> {
+pub async fn fail(tx: &mut PgTransaction<'_>, failure: &NewFailure<'_>, rules: ParkRules) -> Result<Option<bool>, sqlx::Error> {
     if !end_attempt(tx, failure).await? {
         return Ok(None);
     }
-    sqlx::query_scalar(
-        "UPDATE proof_jobs j SET worker = NULL, lease_expires_at = NULL, state = CASE WHEN (
-             SELECT count(DISTINCT a.worker) FROM proof_attempts a
-             WHERE a.batch_number = $1 AND a.outcome = 'failed' AND a.fencing_token > j.forgiven
-         ) >= $2 THEN 'parked' ELSE 'queued' END
-         WHERE batch_number = $1 RETURNING state = 'parked'",
-    )
-    .bind(failure.batch.cast_signed())
-    .bind(i64::from(max_failed_workers))
-    .fetch_one(&mut **tx)
-    .await
-    .map(Some)
+    let query = concat!(
+        "UPDATE proof_jobs j SET worker = NULL, lease_expires_at = NULL, state = CASE WHEN ",
+        speaks_against!(),
+        " THEN 'parked' ELSE 'queued' END WHERE batch_number = $1 RETURNING state = 'parked'"
+    );
+    let parked = sqlx::query_scalar(query)
+        .bind(failure.batch.cast_signed())
+        .bind(i64::from(rules.failed_workers))
+        .bind(i64::from(rules.ends))
+        .fetch_one(&mut **tx)
+        .await?;
+    Ok(Some(parked))
 }
 
 /// Ends a lease of a job that no worker can do, and parks it at once. False if the lease is not the current one, or another worker's.

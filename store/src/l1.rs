@@ -9,7 +9,7 @@ mod transactions;
 pub use due::*;
 pub use transactions::*;
 
-use crate::rows::{committed, count, int, word};
+use crate::rows::{committed, count, count_or_null, int, word};
 use serde::{Deserialize, Serialize};
 use sheaf_protocol::amount::{Address, Amount, TokenId};
 use sheaf_protocol::field::Word;
@@ -50,6 +50,8 @@ pub enum Event {
     Refunded(u64, Refunded),
     /// Something claimable was paid out.
     Claimed(Claimed),
+    /// Nothing more is committed or proven.
+    Frozen(Frozen),
 }
 
 /// Payload of [`Event::TokenListed`].
@@ -110,6 +112,16 @@ pub struct Refunded {
     pub amount: Amount,
 }
 
+/// Payload of [`Event::Frozen`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// The last batch that was proven.
+    pub proven: u64,
+    /// Root after it, for good.
+    #[serde(with = "sheaf_protocol::field::bytes_hex")]
+    pub root: Word,
+}
+
 /// Payload of [`Event::Claimed`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claimed {
@@ -135,6 +147,7 @@ impl Event {
             Self::Credited(..) => "credited",
             Self::Refunded(..) => "refunded",
             Self::Claimed(_) => "claimed",
+            Self::Frozen(_) => "frozen",
         }
     }
 
@@ -142,7 +155,7 @@ impl Event {
     pub fn batch_number(&self) -> Option<u64> {
         match self {
             Self::Committed(number, _) | Self::Reverted(number, _) | Self::Proven(number, _) | Self::Credited(number, _) => Some(*number),
-            Self::Queued(..) | Self::TokenListed(_) | Self::Refunded(..) | Self::Claimed(_) => None,
+            Self::Queued(..) | Self::TokenListed(_) | Self::Refunded(..) | Self::Claimed(_) | Self::Frozen(_) => None,
         }
     }
 
@@ -164,6 +177,7 @@ impl Event {
             Self::Credited(_, payload) => serde_json::to_value(payload),
             Self::Refunded(_, payload) => serde_json::to_value(payload),
             Self::Claimed(payload) => serde_json::to_value(payload),
+            Self::Frozen(payload) => serde_json::to_value(payload),
         };
         value.map_err(|error| sqlx::Error::Encode(error.into()))
     }
@@ -214,6 +228,15 @@ pub async fn levels(connection: &mut PgConnection) -> Result<Levels, sqlx::Error
     );
     let row = sqlx::query(query).fetch_one(connection).await?;
     Ok(Levels { queued: count(&row, "queued")?, committed: count(&row, "committed")?, proven: count(&row, "proven")? })
+}
+
+/// The block in which the contract was frozen, as followed; `None` if it was not.
+///
+/// # Errors
+/// [`sqlx::Error`].
+pub async fn frozen_in(connection: &mut PgConnection) -> Result<Option<u64>, sqlx::Error> {
+    let query = "SELECT min(block_number) AS block FROM l1_events WHERE kind = 'frozen'";
+    count_or_null(&sqlx::query(query).fetch_one(connection).await?, "block")
 }
 
 /// The highest followed block with a number below `number`.

@@ -50,6 +50,12 @@ pub(super) fn rows(engine: Engine, rounds: usize) -> Vec<Value> {
     assert_eq!(ours, stock, "both sums are the same point");
     drop((bases, packed));
     let transforms = Fft::new(engine, SIZE);
+    let (mut ours, mut stock) = (scalars.clone(), scalars.clone());
+    transforms.forward(&mut ours);
+    assert!(arkworks::forward(&mut stock), "a power of two");
+    // ours leaves them as the prover takes them, in the order of reversed bits
+    let reversed = |i: usize| (i as u64).reverse_bits() as usize >> (64 - SIZE.trailing_zeros());
+    assert!((0..SIZE).all(|i| ours[i] == stock[reversed(i)]), "both transforms have the same values");
     let (mut ours, mut stock) = (scalars.clone(), scalars);
     rows.push(row("fft", engine, rounds, || transforms.forward(&mut ours), || assert!(arkworks::forward(&mut stock), "a power of two")));
     rows

@@ -24,6 +24,7 @@ use sheaf_sequencer::config::{FeeAccount, RateConfig};
 use sheaf_sequencer::{Config, Deployment, Fatal, Front, RecoveryError, RenderMetrics, Sequencer, StartError, serve};
 use sheaf_settlement::anvil::DEV_CHAIN_ID;
 use sheaf_settlement::status::Board;
+use sheaf_settlement::watcher::WatcherOptions;
 use sqlx::PgPool;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -72,7 +73,7 @@ pub struct SequencerOptions {
     /// Milliseconds that the oldest waiting transaction waits for its batch.
     #[arg(long, env = "SHEAF_SEAL_AGE_MS", default_value_t = 2_000)]
     seal_age_ms: u64,
-    /// L1 confirmations before a deposit is credited; default: 12, on the development chain 1.
+    /// L1 confirmations before a deposit is credited; default: 65, one more than the depth taken for final, so that no reorg short of that takes a credited deposit away; on the development chain 1.
     #[arg(long, env = "SHEAF_DEPOSIT_DEPTH")]
     deposit_depth: Option<u64>,
     /// Origins that browsers may call from (https://wallet.example.org), comma-separated; `*` for any.
@@ -87,6 +88,11 @@ pub struct SequencerOptions {
     /// Header with the client's address, set by a proxy in front that overwrites what clients send; for --rate.
     #[arg(long, env = "SHEAF_CLIENT_IP_HEADER")]
     client_ip_header: Option<HeaderName>,
+}
+
+/// One more than the depth at which settlement takes a block for final: a deposit that is credited stays on L1 as long as what is final does.
+fn default_deposit_depth(chain_id: u64) -> u64 {
+    if chain_id == DEV_CHAIN_ID { 1 } else { WatcherOptions::new(chain_id, 0).finality_depth + 1 }
 }
 
 /// `*`, or scheme and host as browsers send them.
@@ -140,7 +146,13 @@ impl SequencerOptions {
 
     fn config(&self, chain_id: u64) -> anyhow::Result<Config> {
         let mut config = Config::default();
-        config.deposits.confirmations = self.deposit_depth.unwrap_or(if chain_id == DEV_CHAIN_ID { 1 } else { 12 });
+        config.deposits.confirmations = self.deposit_depth.unwrap_or_else(|| default_deposit_depth(chain_id));
+        if config.deposits.confirmations < default_deposit_depth(chain_id) {
+            tracing::warn!(
+                depth = config.deposits.confirmations,
+                "--deposit-depth is less than what is taken for final: a reorg that drops or reorders a credited deposit stops settlement until the database is restored"
+            );
+        }
         config.sealing.max_age = Duration::from_millis(self.seal_age_ms);
         config.fees.default_minimum = Amount(self.fee_minimum.into());
         config.fees.account = self.fee_account()?;
@@ -380,6 +392,9 @@ mod tests {
         let again = options(&passed.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
         assert_eq!(format!("{again:?}"), format!("{first:?}"));
         assert_eq!(again.config(1).unwrap().api.client_ip_header.as_deref(), Some("x-real-ip"));
+        assert_eq!(again.config(1).unwrap().deposits.confirmations, 3);
+        assert_eq!(options(&[]).unwrap().config(1).unwrap().deposits.confirmations, 65);
+        assert_eq!(options(&[]).unwrap().config(DEV_CHAIN_ID).unwrap().deposits.confirmations, 1);
     }
 
     #[test]

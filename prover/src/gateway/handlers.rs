@@ -21,14 +21,14 @@ use axum::{Json, Router};
 use sheaf_protocol::field::Word;
 use sheaf_protocol::manifest::HexWord;
 use sheaf_store::fleet;
-use sheaf_store::jobs::{self, Beat, ClaimRules, Claimed, JobStatement, NewFailure, NewProof, Stored, Work};
+use sheaf_store::jobs::{self, Beat, ClaimRules, Claimed, JobStatement, NewFailure, NewProof, ParkRules, Stored, Work};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
-/// A job is parked when so many of its leases ended without a word.
-const MAX_SILENT_ENDS: u64 = 10;
+/// A job is parked when so many of its leases failed or ended without a word, and nobody is there who has not tried it.
+const MAX_ENDS: u32 = 10;
 
 /// The gateway's part of the OpenAPI document.
 #[derive(OpenApi)]
@@ -243,26 +243,30 @@ impl Gateway {
             let mut connection = self.shared.pool.acquire().await?;
             let Some(claimed) = jobs::claim(&mut connection, &rules).await? else { return Ok(None) };
             let (batch, lease) = (claimed.batch, claimed.lease);
-            let silent = if claimed.expired { jobs::silent_ends(&mut connection, batch).await? } else { 0 };
+            let spent = if claimed.expired { jobs::spent(&mut connection, batch, self.park_rules()).await? } else { None };
             drop(connection);
             if claimed.expired {
                 metrics::attempt("expired");
             }
-            let parked = match self.describe(claimed) {
-                Ok(_) if silent >= MAX_SILENT_ENDS => {
-                    (FailureReason::Silent, format!("{silent} leases ended without a word: it seems to end its workers"))
+            let parked = match (self.describe(claimed), spent) {
+                (Ok(_), Some(ends)) => {
+                    (FailureReason::Silent, format!("{ends} leases failed or ended without a word, the last one so: it seems to end its workers"))
                 }
-                Ok(job) => {
+                (Ok(job), None) => {
                     tracing::info!(batch, lease, worker, "job claimed");
                     return Ok(Some(job));
                 }
-                Err(error @ GatewayError::Corrupt(_)) => (FailureReason::Unreadable, error.to_string()),
-                Err(error) => return Err(error),
+                (Err(error @ GatewayError::Corrupt(_)), _) => (FailureReason::Unreadable, error.to_string()),
+                (Err(error), _) => return Err(error),
             };
             // should this not come to pass, the lease ends by itself and the next claim parks the job
             let (reason, detail) = parked;
             self.park(&NewFailure { batch, lease, worker, reason: reason.name(), detail: &detail, counts: true }, reason).await?;
         }
+    }
+
+    fn park_rules(&self) -> ParkRules {
+        ParkRules { failed_workers: self.shared.config.max_failed_workers, ends: MAX_ENDS }
     }
 
     async fn park(&self, failure: &NewFailure<'_>, reason: FailureReason) -> Result<(), GatewayError> {
@@ -335,7 +339,7 @@ impl Gateway {
         let detail = printable(detail);
         let failure = NewFailure { batch, lease: *lease, worker, reason: reason.name(), detail: cut(&detail), counts: reason.counts() };
         let mut transaction = self.shared.pool.begin().await?;
-        let parked = jobs::fail(&mut transaction, &failure, self.shared.config.max_failed_workers).await?;
+        let parked = jobs::fail(&mut transaction, &failure, self.park_rules()).await?;
         transaction.commit().await?;
         if parked.is_some() {
             metrics::failed(*reason);

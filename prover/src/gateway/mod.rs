@@ -7,16 +7,19 @@
 //!    ^                   │  │ <──────────────────┘    ┌──────────────────────────────────────> proven
 //!    │ failure, drained  │  │ no heartbeat            │
 //!    ├───────────────────┘  └──────────> expired ─────┤   (claimable again, as if waiting)
-//!    └── 3 different workers failed, 10 silent ends, or unreadable ──> parked ───────┘
+//!    └── 3 different workers failed, 10 vain leases, or unreadable ──> parked ───────┘
 //! ```
 //!
 //! Rules
 //! 1. No proof is stored that does not verify for the nine public inputs of its batch.
 //! 2. A valid proof is stored if the batch has none, whoever sends it and however late; submitting is idempotent.
 //! 3. The fencing token, with the worker's name, guards the lease alone: a stale worker can neither extend nor release what another holds.
-//! 4. The oldest batch first. A worker that failed a batch does not get it again while another may.
-//! 5. A worker that claims again while it holds a lease lost the answer or its memory: it gets the same batch under a new token.
-//! 6. A batch that cannot be read is parked at once and the next one handed out; so is one of which ten leases ended without a word.
+//! 4. The oldest batch first. A worker that failed a batch pauses with it, and does not get it twice in a row while another that offers the
+//!    circuit is there.
+//! 5. A worker that claims again while it holds a lease lost the answer or its memory: it gets the same batch under a new token. After three leases of
+//!    it that ended without a word it pauses with that batch: it may be what ends the worker.
+//! 6. A batch that cannot be read is parked at once and the next one handed out; so is one of which ten leases failed or ended without a word, once
+//!    nobody is there who has not tried. A fleet of one or two parks so, and no bad worker parks what others would prove.
 //! 7. No worker gets a circuit that does not fit into the memory that it declares. A claim is a write to the database that will take the proof:
 //!    while that takes none, nothing is handed out.
 //! 8. An operator's order (retry, park, cancel, drain, resume) takes effect together with its row in the audit log, or not at all. The worker

@@ -88,7 +88,7 @@ async fn a_parked_job_is_sent_back_to_work_with_a_clean_slate(pool: PgPool) {
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
 async fn a_job_that_ends_every_worker_is_parked_and_the_next_one_handed_out(pool: PgPool) {
-    let server = Server::start(&pool, 2, usual).await;
+    let server = Server::start(&pool, 2, |config| config.same_worker_pause_ms = 0).await;
     for _ in 0..10 {
         // the worker comes back under its name, without a word about what happened
         assert_eq!(server.claim_now("a").await.unwrap().batch, 1);
@@ -99,6 +99,32 @@ async fn a_job_that_ends_every_worker_is_parked_and_the_next_one_handed_out(pool
     assert!(parked.starts_with("silent: 10 leases"), "{parked}");
     order(&server, "jobs/1/retry", "mended", 200).await;
     assert_eq!(server.claim_now("b").await.unwrap().batch, 1);
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_worker_that_ends_again_and_again_takes_no_job_from_those_that_live(pool: PgPool) {
+    let server = Server::start(&pool, 3, short).await;
+    let lives = server.claim_now("lives").await.unwrap();
+    server.client().submit(1, &submission("lives", lives.lease, proof(1))).await.unwrap();
+    for batch in [2, 2, 2, 2, 3, 3, 3, 3] {
+        assert_eq!(server.claim_now("dies").await.unwrap().batch, batch, "three more times after a lost answer, then it pauses with that job");
+    }
+    for batch in [2, 3] {
+        let job = server.claim("lives").await.unwrap();
+        assert_eq!(job.batch, batch);
+        server.client().submit(batch, &submission("lives", job.lease, proof(batch))).await.unwrap();
+    }
+    assert!(server.claim_now("dies").await.is_none());
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn no_bad_worker_parks_what_another_would_prove(pool: PgPool) {
+    let server = Server::start(&pool, 2, |config| config.same_worker_pause_ms = 0).await;
+    assert_eq!(server.claim_now("busy").await.unwrap().batch, 1);
+    for _ in 0..20 {
+        assert_eq!(server.claim_now("dies").await.unwrap().batch, 2);
+    }
+    assert_eq!(server.job_state(2).await, "leased");
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]

@@ -114,7 +114,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         let PathItem { get, post, .. } = item;
         get.iter_mut().for_each(|operation| describe(operation, &codes));
         // the only thing that can be sent
-        post.iter_mut().for_each(|operation| describe(operation, &[&SUBMIT[..], &[Code::QueueFull], &EVERYWHERE].concat()));
+        post.iter_mut().for_each(|operation| describe(operation, &[&SUBMIT[..], &[Code::Frozen, Code::QueueFull], &EVERYWHERE].concat()));
     }
     document
 }

@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sheaf_protocol::amount::{Address, NATIVE, TokenId};
 use sheaf_sequencer::{Front, serve};
-use sheaf_store::l1::{Committed, Event, Proven, TokenListed};
+use sheaf_store::l1::{self, Committed, Event, Frozen, Proven, TokenListed};
 use sqlx::PgPool;
 use std::sync::Arc;
 use std::time::Duration;
@@ -193,6 +193,29 @@ async fn a_waiting_request_is_answered_when_the_state_is_reached(pool: PgPool) {
     assert_eq!(status["final"]["batch"], "1");
     assert_eq!(status["computed"]["root"], status["proven"]["root"]);
     assert_eq!(status["trusted_setup"], "INSECURE-DEV");
+    node.stop().await;
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn nothing_is_accepted_once_the_contract_is_frozen_unless_l1_drops_that_block(pool: PgPool) {
+    let node = Node::with_people(&pool, config(), 1_000).await;
+    let known = node.send(&alice().sign(transfer(2, 3, 0, 10))).await;
+    mine(&pool, |_| vec![Event::Frozen(Frozen { proven: 0, root: [0; 32] })]).await;
+    let next = body(&alice().sign(transfer(2, 3, 1, 10)));
+    node.until("frozen", async || node.post(&body(&alice().sign(transfer(2, 3, 7, 10)))).await.0 == StatusCode::GONE).await;
+    let (status, refused) = node.post(&next).await;
+    assert_eq!((status, &refused["code"]), (StatusCode::GONE, &json!("frozen")));
+    assert!(refused["hint"].as_str().unwrap().contains("sheaf exit"), "{refused}");
+    let (status, again) = node.post(&body(&alice().sign(transfer(2, 3, 0, 10)))).await;
+    assert_eq!((status, &again["hash"]), (StatusCode::OK, &known["hash"]), "what was accepted keeps its receipt");
+    let pool = node.stop().await;
+    let node = Node::start(&pool, config()).await;
+    assert_eq!(node.post(&next).await.0, StatusCode::GONE, "from the start");
+    let mut connection = pool.acquire().await.unwrap();
+    let frozen = l1::frozen_in(&mut connection).await.unwrap().unwrap();
+    l1::rewind(&mut connection, frozen - 1).await.unwrap();
+    drop(connection);
+    node.until("thawed", async || node.post(&next).await.0 == StatusCode::OK).await;
     node.stop().await;
 }
 

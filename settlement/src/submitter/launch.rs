@@ -156,7 +156,7 @@ impl Submitter {
             return Ok(None);
         }
         if revert.as_ref().is_some_and(|revert| revert.name == QUEUE_MISMATCH) {
-            self.board.edit(|status| status.alarm = Some(queue_alarm(first)));
+            self.alarm(queue_alarm(first));
         }
         metrics::counter!("sheaf_l1_refused_total", "kind" => kind.name()).increment(1);
         let reason = revert.map_or_else(|| error.to_string(), |revert| revert.to_string());

@@ -57,7 +57,7 @@ impl Submitter {
         rows.commit().await.map_err(store)?;
         match asked {
             Asked::Yes => tracing::warn!(batch, reason, "a batch is taken back from L1, to be sealed again in another circuit"),
-            Asked::NoCircuitLeft => self.board.edit(|status| status.alarm = Some(no_circuit_alarm(batch))),
+            Asked::NoCircuitLeft => self.alarm(no_circuit_alarm(batch)),
             Asked::NoSuchJob | Asked::NotParked(_) | Asked::NotCommitted(_) | Asked::AnotherIsOpen(_) => {
                 tracing::debug!(batch, ?asked, "not taken back now");
             }

@@ -115,7 +115,7 @@ impl Submitter {
         // one that no node ever took may have had a nonce that was used up before, on the word of a node that lagged
         if transaction.attempts.iter().any(|attempt| attempt.sent) {
             tracing::error!(reason, "lost an L1 transaction");
-            self.board.edit(|status| status.alarm = Some(reason));
+            self.board.edit(|status| status.raise(reason));
         } else {
             tracing::warn!(reason, "giving up an L1 transaction that no node took");
         }

@@ -486,4 +486,10 @@ async fn the_operator_is_gone_and_everybody_leaves(pool: PgPool) {
     world.rollup.claim(&user(), NATIVE, user().address()).await.unwrap();
     // what the watcher sees now holds it up no more than a transfer of coins would
     catch_up(&watcher).await;
+    let nonce = world.operator_nonce().await;
+    world.empty_batches(fixture.batches().len() as u64 + 1..=fixture.batches().len() as u64 + 1).await;
+    submitter.step().await.unwrap();
+    let status = world.status();
+    assert!(status.alarm.unwrap().contains("the contract was frozen in block"));
+    assert_eq!((status.blocked, world.operator_nonce().await), (None, nonce), "nothing is sent that would be refused");
 }

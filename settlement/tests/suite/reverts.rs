@@ -154,6 +154,11 @@ async fn without_another_circuit_a_person_is_told(pool: PgPool) {
     assert_eq!((committed(&world).await, calls(&world).await.len()), (3, 0));
     let alarm = world.status().alarm.unwrap();
     assert!(alarm.contains("batch 1 is parked and no circuit is left") && alarm.contains("sheaf prover retry 1"), "{alarm}");
+    let mut tx = world.pool.begin().await.unwrap();
+    assert_eq!(fleet::order(&mut tx, Order::Retry, 1, OPERATOR).await.unwrap(), Done::Yes { was_leased: false });
+    tx.commit().await.unwrap();
+    rounds(&mut submitter, 1).await;
+    assert_eq!(world.status().alarm, None, "the job went back to work");
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
