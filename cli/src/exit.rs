@@ -5,10 +5,10 @@
 //! ```
 //!
 //! An exit shows L1 what a slot holds, by one opening against the root it has stored, and makes the whole balance claimable by the slot's
-//! owner. Anybody may send it; it needs a restored state of exactly that root, no database and no node of ours.
+//! owner. Anybody may send it; it needs a restored state of exactly that root, no database and no node of ours. What lies in no slot, `sheaf settle` credits.
 
 use crate::restore::ContractOptions;
-use crate::restored::{Place, Restored, StateOptions};
+use crate::restored::{Home, Restored, StateOptions};
 use anyhow::{Context, ensure};
 use clap::Args;
 use serde_json::json;
@@ -47,15 +47,29 @@ pub struct ExitArgs {
     /// Pay out every slot of this owner that holds something.
     #[arg(long, value_parser = |text: &str| parse_address(text).ok_or("expected 0x and 40 hex digits"))]
     owner: Option<Address>,
+    #[command(flatten)]
+    payer: Payer,
+    /// Print one JSON object a slot.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Who sends what anybody may send.
+#[derive(Args, Debug)]
+pub(crate) struct Payer {
     /// File with the L1 key (hex) that pays for the transactions; it need not be the owner's.
     #[arg(long, required_unless_present = "calldata")]
     l1_key_file: Option<PathBuf>,
     /// Print each transaction's calldata instead of sending it.
     #[arg(long, conflicts_with = "l1_key_file")]
     calldata: bool,
-    /// Print one JSON object a slot.
-    #[arg(long)]
-    json: bool,
+}
+
+impl Payer {
+    /// The key, `None` if calldata is asked for.
+    pub(crate) fn key(&self) -> anyhow::Result<Option<L1Key>> {
+        self.l1_key_file.as_deref().map(read_key).transpose()
+    }
 }
 
 /// Freezes the rollup if one of its time-outs has passed.
@@ -64,9 +78,9 @@ pub struct ExitArgs {
 /// If none has, or L1 does not take the transaction.
 pub async fn freeze(args: FreezeArgs) -> anyhow::Result<()> {
     let rollup = args.contract.connect().await?;
-    ensure!(!rollup.is_frozen().await?, "the rollup is frozen already; `sheaf restore` and `sheaf exit` come next");
+    ensure!(!rollup.is_frozen().await?, "the rollup is frozen already; `sheaf restore`, `sheaf exit` and `sheaf settle` come next");
     let receipt = rollup.freeze(&read_key(&args.l1_key_file)?).await?;
-    println!("frozen by L1 transaction {}; `sheaf restore` and `sheaf exit` come next", receipt.hash);
+    println!("frozen by L1 transaction {}; `sheaf restore`, `sheaf exit` and `sheaf settle` come next", receipt.hash);
     Ok(())
 }
 
@@ -76,12 +90,12 @@ pub async fn freeze(args: FreezeArgs) -> anyhow::Result<()> {
 /// If the rollup is not frozen, the state is not L1's, or L1 refuses an exit.
 pub async fn run(args: ExitArgs) -> anyhow::Result<()> {
     let rollup = args.contract.connect().await?;
-    let restored = args.state.open(Place::of(&rollup).await?)?;
+    let restored = args.state.open(&Home::of(&rollup).await?)?;
     let on_l1 = rollup.progress().await?.state_root;
     let root = restored.vector.root();
     ensure!(root == on_l1, "the restored state has root {}, L1 has {}; run `sheaf restore` again", to_hex(&root), to_hex(&on_l1));
     let slots = chosen(&args, &restored)?;
-    let Some(file) = &args.l1_key_file else {
+    let Some(key) = args.payer.key()? else {
         for (id, slot) in slots {
             let calldata = opening(&restored, id, &slot)?.calldata();
             show(&args, id, &slot, json!({ "to": rollup.address(), "calldata": to_hex(&calldata) }));
@@ -89,7 +103,6 @@ pub async fn run(args: ExitArgs) -> anyhow::Result<()> {
         return Ok(());
     };
     ensure!(rollup.is_frozen().await?, "the rollup is not frozen: withdraw through its node, or see `sheaf freeze --help` if the operator is gone");
-    let key = read_key(file)?;
     for (id, slot) in slots {
         if rollup.is_exited(id).await? {
             show(&args, id, &slot, json!({ "exited": "before" }));

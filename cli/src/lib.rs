@@ -26,6 +26,7 @@ pub mod restore;
 mod restored;
 mod root;
 pub mod scenario;
+pub mod settle;
 mod stop;
 mod tokens;
 pub mod wallet;

@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use sheaf_cli::{bench, ceremony, demo, deploy, doctor, exit, guard, keys, node, replay, restore, wallet, worker};
+use sheaf_cli::{bench, ceremony, demo, deploy, doctor, exit, guard, keys, node, replay, restore, settle, wallet, worker};
 use std::io::IsTerminal;
 
 /// Sheaf: a ZK-rollup for payments with real proofs on a laptop.
@@ -53,6 +53,8 @@ enum Command {
     Freeze(exit::FreezeArgs),
     /// Leave a frozen rollup: show L1 what a slot holds, and have it paid out.
     Exit(exit::ExitArgs),
+    /// Have L1 credit what it owes and nobody has credited: withdrawals, forced exits and refunds of proven batches, after a freeze the rest of the queue.
+    Settle(settle::SettleArgs),
     /// Ends the processes that an owner on the other end of standard input leaves behind.
     #[command(hide = true)]
     Guard,
@@ -94,6 +96,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Replay(args) => replay::run(args).await,
         Command::Freeze(args) => exit::freeze(args).await,
         Command::Exit(args) => exit::run(args).await,
+        Command::Settle(args) => settle::run(args).await,
         Command::Guard => guard::run(),
     }
 }

@@ -9,7 +9,7 @@
 //! next run goes on, and what an exit is made from.
 
 use crate::progress::Progress;
-use crate::restored::{Place, Restored, StateOptions};
+use crate::restored::{Home, Restored, StateOptions};
 use anyhow::ensure;
 use clap::Args;
 use serde_json::json;
@@ -31,9 +31,8 @@ const SAVE_EVERY: u64 = 20_000;
 pub struct RestoreArgs {
     #[command(flatten)]
     contract: ContractOptions,
-    /// The block that created the contract; nothing of it lies before.
-    #[arg(long, default_value_t = 0)]
-    from_block: u64,
+    #[command(flatten)]
+    from: FromBlock,
     /// Blocks that must lie above a batch's proof; default: 64, on the development chain 0.
     #[arg(long)]
     depth: Option<u64>,
@@ -42,6 +41,14 @@ pub struct RestoreArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// Where the contract's history begins.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct FromBlock {
+    /// The block that created the contract; nothing of it lies before.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) from_block: u64,
 }
 
 /// The rollup's contract, through any L1 node.
@@ -73,8 +80,12 @@ pub async fn run(args: RestoreArgs) -> anyhow::Result<()> {
     let rollup = args.contract.connect().await?;
     let depth = args.depth.unwrap_or(if rollup.rpc().chain_id() == DEV_CHAIN_ID { 0 } else { 64 });
     let last_block = rollup.rpc().block_number().await?.saturating_sub(depth);
-    ensure!(args.from_block <= last_block + 1, "--from-block {} lies above block {last_block}, the last that is deep enough", args.from_block);
-    let mut restored = args.state.open_or_begin(Place::of(&rollup).await?, args.from_block)?;
+    ensure!(
+        args.from.from_block <= last_block + 1,
+        "--from-block {} lies above block {last_block}, the last that is deep enough",
+        args.from.from_block
+    );
+    let mut restored = args.state.open_or_begin(&Home::of(&rollup).await?, args.from.from_block)?;
     let before = restored.batches;
     read_history(&args, &rollup, &mut restored, last_block).await?;
     restored.save(&args.state)?;
@@ -86,8 +97,8 @@ async fn read_history(args: &RestoreArgs, rollup: &Rollup, restored: &mut Restor
     let mut history = History::new(rollup.clone(), first_block);
     let mut progress = Progress::new("reading L1");
     let mut saved_at = first_block;
-    while let Some(batches) = history.next(restored.batches, last_block).await? {
-        for batch in &batches {
+    while let Some(chapter) = history.next(restored.batches, last_block).await? {
+        for batch in &chapter.batches {
             restored.follow(batch)?;
         }
         restored.next_block = history.resume_at();

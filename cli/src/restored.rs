@@ -8,13 +8,14 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use sheaf_protocol::amount::{Address, SlotId};
 use sheaf_protocol::artifact::Artifact;
-use sheaf_protocol::field::to_hex;
+use sheaf_protocol::field::{g1_words, g2_words, to_hex};
 use sheaf_protocol::follower::follow;
 use sheaf_protocol::kzg::{Srs, StateVector};
 use sheaf_protocol::ledger::{Ledger, Slot};
 use sheaf_protocol::manifest::HexWord;
+use sheaf_settlement::anvil::DEV_CHAIN_ID;
 use sheaf_settlement::history::ProvenBatch;
-use sheaf_settlement::rollup::Rollup;
+use sheaf_settlement::rollup::{OpeningPoints, Rollup};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +26,8 @@ pub(crate) struct StateOptions {
     /// Where the state is kept; a later run goes on from it.
     #[arg(long, default_value = "sheaf-state.json")]
     pub(crate) state: PathBuf,
-    /// The reference string's file; default: the INSECURE development one of --seed in --keys-dir, made if it is missing.
+    /// The reference string's file, which `sheaf keys import --ptau` makes of public powers of tau; default, on chain 31337 only: the INSECURE development
+    /// one of --seed in --keys-dir, made if it is missing.
     #[arg(long)]
     srs: Option<PathBuf>,
     /// Folder of cached keys and reference strings.
@@ -71,13 +73,21 @@ pub(crate) struct Restored {
     pub(crate) next_block: u64,
 }
 
-impl Place {
+/// A contract, with what it checks openings with: no state of another reference string has its roots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Home {
+    place: Place,
+    points: OpeningPoints,
+}
+
+impl Home {
     /// Of a contract, as it says itself.
     ///
     /// # Errors
     /// If L1 does not answer, or there is no such contract.
     pub(crate) async fn of(rollup: &Rollup) -> anyhow::Result<Self> {
-        Ok(Self { chain_id: rollup.rpc().chain_id(), contract: rollup.address(), k: rollup.k().await? })
+        let place = Place { chain_id: rollup.rpc().chain_id(), contract: rollup.address(), k: rollup.k().await? };
+        Ok(Self { place, points: rollup.opening_points().await? })
     }
 }
 
@@ -86,11 +96,11 @@ impl StateOptions {
     ///
     /// # Errors
     /// If the file is another rollup's, or damaged, or there is no reference string.
-    pub(crate) fn open_or_begin(&self, place: Place, first_block: u64) -> anyhow::Result<Restored> {
+    pub(crate) fn open_or_begin(&self, home: &Home, first_block: u64) -> anyhow::Result<Restored> {
         if self.state.exists() {
-            return self.open(place);
+            return self.open(home);
         }
-        let vector = StateVector::new(Arc::new(self.srs(place.k)?), [])?;
+        let (place, vector) = (home.place, StateVector::new(Arc::new(self.srs(home)?), [])?);
         Ok(Restored { place, ledger: Ledger::new(place.k), vector, batches: 0, next_block: first_block })
     }
 
@@ -98,7 +108,8 @@ impl StateOptions {
     ///
     /// # Errors
     /// Also if there is no file.
-    pub(crate) fn open(&self, place: Place) -> anyhow::Result<Restored> {
+    pub(crate) fn open(&self, home: &Home) -> anyhow::Result<Restored> {
+        let place = home.place;
         let name = self.state.display();
         let text =
             std::fs::read(&self.state).with_context(|| format!("cannot read {name}; make it with `sheaf restore`, or name it with --state"))?;
@@ -110,19 +121,34 @@ impl StateOptions {
             ensure!(ledger.contains(*id), "{name} names slot {id}, which is outside the state; delete it and restore again");
             ledger.set(*id, *slot);
         }
-        let vector = StateVector::new(Arc::new(self.srs(place.k)?), file.slots.iter().map(|(id, slot)| (*id, slot.columns())))?;
+        let vector = StateVector::new(Arc::new(self.srs(home)?), file.slots.iter().map(|(id, slot)| (*id, slot.columns())))?;
         ensure!(vector.root() == file.root.0, "the slots in {name} do not give the root it names; delete it and restore again");
         Ok(Restored { place, ledger, vector, batches: file.batches, next_block: file.next_block })
     }
 
-    fn srs(&self, k: u32) -> anyhow::Result<Srs> {
-        if let Some(file) = &self.srs {
-            // whatever it is: a string of another set-up gives another first root
-            let digest = Artifact::at(file).open()?.digest()?;
-            let srs = Srs::load(file, &digest)?;
-            ensure!(srs.k == k, "{} is for 2^{} slots, the contract's state has 2^{k}", file.display(), srs.k);
-            return Ok(srs);
-        }
+    /// The reference string of the contract, and no other.
+    fn srs(&self, home: &Home) -> anyhow::Result<Srs> {
+        let Place { chain_id, contract, k } = home.place;
+        let srs = match &self.srs {
+            Some(file) => Srs::load(file, &Artifact::at(file).open()?.digest()?)?,
+            None => self.development_srs(chain_id, k)?,
+        };
+        let of = self.srs.as_deref().map_or_else(|| format!("the development SRS of --seed {}", self.seed), |file| file.display().to_string());
+        ensure!(srs.k == k, "{of} is for 2^{} slots, the contract's state has 2^{k}; name another file with --srs", srs.k);
+        ensure!(
+            OpeningPoints { tau: g2_words(&srs.tau_g2), l0: g1_words(&srs.lagrange[0]) } == home.points,
+            "{of} is not the reference string of contract {contract}, which keeps other points of it; name the deployment's with --srs: `sheaf keys import --ptau` \
+             makes it of the powers of tau that its ceremony began with"
+        );
+        Ok(srs)
+    }
+
+    fn development_srs(&self, chain_id: u64, k: u32) -> anyhow::Result<Srs> {
+        ensure!(
+            chain_id == DEV_CHAIN_ID,
+            "chain {chain_id} needs --srs, the file of the deployment's reference string: `sheaf keys import --ptau FILE --k {k}` makes it of the powers of tau that \
+             its ceremony began with; without it there is only the INSECURE development one, which no deployment outside chain {DEV_CHAIN_ID} has"
+        );
         let mut progress = Progress::new(format!("making the INSECURE development SRS of 2^{k} slots"));
         Ok(Srs::insecure_dev_in(&self.keys_dir, k, &self.seed, |done, all| progress.step(done, all))?.0)
     }
@@ -173,4 +199,40 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn options(folder: &Path, srs: Option<PathBuf>) -> StateOptions {
+        StateOptions { state: folder.join("state.json"), srs, keys_dir: folder.to_owned(), seed: "another".to_owned() }
+    }
+
+    fn home(chain_id: u64, points: OpeningPoints) -> Home {
+        Home { place: Place { chain_id, contract: Address([7; 20]), k: 16 }, points }
+    }
+
+    #[test]
+    fn a_chain_with_money_on_it_needs_the_deployments_reference_string() {
+        let folder = tempfile::tempdir().unwrap();
+        let points = OpeningPoints { tau: [[0; 32]; 4], l0: [[0; 32]; 2] };
+        let refused = options(folder.path(), None).open_or_begin(&home(1, points), 0).err().unwrap().to_string();
+        assert!(refused.contains("--srs") && refused.contains("sheaf keys import --ptau"), "{refused}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is made");
+    }
+
+    #[test]
+    fn another_reference_string_than_the_contracts_is_refused_before_anything_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (srs, _) = Srs::insecure_dev_in(folder.path(), 16, "another", |_, _| {}).unwrap();
+        let points = OpeningPoints { tau: g2_words(&srs.tau_g2), l0: g1_words(&srs.lagrange[0]) };
+        assert!(options(folder.path(), None).open_or_begin(&home(DEV_CHAIN_ID, points), 0).is_ok());
+        for other in [OpeningPoints { tau: [[1; 32]; 4], ..points }, OpeningPoints { l0: [[1; 32]; 2], ..points }] {
+            let file = Srs::insecure_dev_path(folder.path(), 16, "another");
+            let refused = options(folder.path(), Some(file)).open_or_begin(&home(1, other), 0).err().unwrap().to_string();
+            assert!(refused.contains("is not the reference string of contract") && refused.contains("--srs"), "{refused}");
+        }
+    }
 }

@@ -24,7 +24,7 @@ use sheaf_protocol::ledger::Triple;
 use sheaf_protocol::ops::{Op, SignedOp, Transfer, Withdraw};
 use sheaf_protocol::schnorr;
 use sheaf_settlement::rollup::Rollup;
-use sheaf_settlement::rpc::{Rpc, RpcOptions};
+use sheaf_settlement::rpc::{Rpc, RpcOptions, sites};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
@@ -35,6 +35,8 @@ const NODE_PATIENCE: Duration = Duration::from_secs(10);
 const STATE_PATIENCE: Duration = Duration::from_secs(1_800);
 /// How long a deposit may take to arrive.
 const DEPOSIT_PATIENCE: Duration = Duration::from_secs(600);
+/// Entries of the L1 queue looked at, from the newest on: a deposit is among them until the node takes it.
+const QUEUE_PAGE: u32 = 200;
 /// Pause between two looks at a slot.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
@@ -64,7 +66,7 @@ struct Common {
     /// The L1 node, for deposits and claims.
     #[arg(long, global = true, env = "SHEAF_L1_URL", hide_env_values = true)]
     l1_url: Option<String>,
-    /// The rollup's contract; default: what the node says.
+    /// The rollup's contract; default: what the node says. With it, what goes to L1 alone (deposit, claim, force-exit and rotate-key of a --slot) needs no node.
     #[arg(long, global = true, env = "SHEAF_CONTRACT", value_parser = address)]
     contract: Option<Address>,
     /// Print JSON.
@@ -87,7 +89,9 @@ enum Verb {
         l1_key_file: Option<PathBuf>,
     },
     /// Pay into the rollup from the wallet's L1 account.
-    #[command(after_help = "Examples:\n  sheaf wallet deposit --amount 0.5ether\n  sheaf wallet deposit --token 2 --amount 1000000 --no-wait")]
+    #[command(
+        after_help = "Examples:\n  sheaf wallet deposit --amount 0.5ether\n  sheaf wallet deposit --token 2 --amount 1000000 --no-wait\nWith --contract it is sent before the node is asked anything, and stays sent if the node does not answer."
+    )]
     Deposit {
         /// Token number; 1 is the native coin.
         #[arg(long, default_value = "1", value_parser = token)]
@@ -141,7 +145,9 @@ enum Verb {
         wait: State,
     },
     /// Have L1 pay out everything withdrawn to the wallet's L1 address.
-    #[command(after_help = "Examples:\n  sheaf wallet claim --wait\n  sheaf wallet claim --token 2 --to 0x..")]
+    #[command(
+        after_help = "Examples:\n  sheaf wallet claim --wait\n  sheaf wallet claim --token 2 --to 0x..\n  sheaf wallet claim --contract 0x.. --l1-url ..    without the node; `sheaf settle` credits what nobody has credited"
+    )]
     Claim {
         /// Token number; 1 is the native coin.
         #[arg(long, default_value = "1", value_parser = token)]
@@ -179,7 +185,7 @@ enum Verb {
     },
     /// Ask L1 to pay out everything in an account, whatever its key or the operator do. If nobody serves it in time, anybody may freeze the rollup.
     #[command(
-        after_help = "Examples:\n  sheaf wallet force-exit\n  sheaf wallet force-exit --slot 7    the key is lost, the owner's L1 key is not\nThen:  sheaf wallet claim --wait"
+        after_help = "Examples:\n  sheaf wallet force-exit\n  sheaf wallet force-exit --slot 7    the key is lost, the owner's L1 key is not\n  sheaf wallet force-exit --slot 7 --contract 0x.. --l1-url ..    without the node\nThen:  sheaf wallet claim --wait\nWithout the node nobody looks whose the slot is: a request by anybody but its owner on L1 is proved to do nothing, and costs the queue's fee all the same."
     )]
     ForceExit {
         #[command(flatten)]
@@ -187,7 +193,7 @@ enum Verb {
     },
     /// Ask L1 to replace an account's key, for instance one that somebody else has seen.
     #[command(
-        after_help = "Example:\n  sheaf wallet keygen --keystore new.json --l1-key-file l1.txt    the same owner, a fresh key\n  sheaf wallet rotate-key --new-key 0x.."
+        after_help = "Example:\n  sheaf wallet keygen --keystore new.json --l1-key-file l1.txt    the same owner, a fresh key\n  sheaf wallet rotate-key --new-key 0x..\n  sheaf wallet rotate-key --slot 7 --new-key 0x.. --contract 0x.. --l1-url ..    without the node\nWithout the node nobody looks whose the slot is: a request by anybody but its owner on L1 is proved to do nothing, and costs the queue's fee all the same."
     )]
     RotateKey {
         #[command(flatten)]
@@ -302,7 +308,11 @@ impl Session {
     async fn deposit(&self, token: TokenId, amount: Amount, wait: bool) -> anyhow::Result<()> {
         let (wallet, rollup) = (self.open()?, self.rollup().await?);
         let Identity { key, owner } = wallet.identity();
-        let before = if wait { self.account(&wallet.identity(), token).await?.map_or(Amount(0), |account| account.balance) } else { Amount(0) };
+        let alone = self.common.contract.is_some();
+        let before = match wait && !alone {
+            true => self.account(&wallet.identity(), token).await?.map_or(Amount(0), |account| account.balance),
+            false => Amount(0),
+        };
         let receipt = match token {
             NATIVE => rollup.deposit(&wallet.l1, amount, to_word(key.0), owner).await?,
             _ => rollup.deposit_token(&wallet.l1, token, amount, to_word(key.0), owner).await?,
@@ -311,12 +321,26 @@ impl Session {
         if wait {
             tell(&format!("deposited in block {} of L1; waiting until the node credits it", receipt.block));
         }
-        let account = if wait { Some(self.wait_for_balance(&wallet.identity(), token, before.0.saturating_add(amount.0)).await?) } else { None };
+        let account = match (wait, alone) {
+            (false, _) => None,
+            (true, false) => Some(self.wait_for_balance(&wallet.identity(), token, before.0.saturating_add(amount.0)).await?),
+            // on L1 it is, whatever the node says or does not say: a failure here would have people and scripts send it again
+            (true, true) => match self.wait_for_credit(&wallet.identity(), token, &hash).await {
+                Ok(account) => Some(account),
+                Err(error) => {
+                    tell(&format!(
+                        "the deposit is on L1, transaction {hash}: do not send it again. Whether a node credits it is not known: {error:#}. `sheaf wallet balance` shows it once \
+                         one does; if none does in time, `sheaf freeze` and `sheaf settle` give it back"
+                    ));
+                    None
+                }
+            },
+        };
         self.print(
             json!({ "l1_hash": hash, "block": receipt.block.to_string(), "slot": account.map(|a| a.slot.to_string()), "balance": account.map(|a| a.balance.to_string()) }),
             match account {
                 Some(account) => format!("deposited {amount} of token {token}: slot {} holds {}\nL1 transaction {hash}", account.slot, account.balance),
-                None => format!("deposited {amount} of token {token}; the node credits it soon\nL1 transaction {hash}"),
+                None => format!("deposited {amount} of token {token}; it waits on L1 until a node credits it\nL1 transaction {hash}"),
             },
         )
     }
@@ -328,6 +352,23 @@ impl Session {
                 Some(account) if account.balance.0 >= wanted => return Ok(account),
                 _ => ensure!(Instant::now() < end, "the deposit is on L1, but the node has not credited it after {} s", DEPOSIT_PATIENCE.as_secs()),
             }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+    }
+
+    /// As the node shows the entry of the queue that this L1 transaction made; what the account held before is not known.
+    async fn wait_for_credit(&self, identity: &Identity, token: TokenId, l1_hash: &str) -> anyhow::Result<Account> {
+        self.deployment().await?;
+        let end = Instant::now() + DEPOSIT_PATIENCE;
+        loop {
+            let page: Value = self.client.get(&format!("/v1/queue?limit={QUEUE_PAGE}")).await?;
+            let entry = page["items"].as_array().into_iter().flatten().find(|entry| entry["l1_tx"] == l1_hash);
+            match entry.map(|entry| (entry["state"].as_str().unwrap_or("queued"), entry["slot"].is_string())) {
+                None | Some(("queued", _)) => {}
+                Some((_, false)) => anyhow::bail!("the node gives it back; `sheaf wallet claim` collects it once settlement has credited it"),
+                Some((_, true)) => return self.own_account(identity, token).await,
+            }
+            ensure!(Instant::now() < end, "the node has not credited it after {} s", DEPOSIT_PATIENCE.as_secs());
             tokio::time::sleep(LOOK_PAUSE).await;
         }
     }
@@ -390,7 +431,8 @@ impl Session {
             }
             ensure!(
                 wait && Instant::now() < end,
-                "nothing of token {token} to claim yet; a withdrawal is claimable once its batch is proven and credited on L1 (--wait waits for it)"
+                "nothing of token {token} to claim yet; a withdrawal is claimable once its batch is proven and credited on L1 (--wait waits for it); if the operator is gone, \
+                 `sheaf settle` credits it"
             );
             if !std::mem::replace(&mut told, true) {
                 tell("waiting until a withdrawal is credited on L1");
@@ -443,10 +485,18 @@ impl Session {
             .l1_url
             .as_deref()
             .context("this needs L1: name its node with --l1-url or SHEAF_L1_URL; for a running `make dev`: . .sheaf/dev/env")?;
-        let contract = self.deployment().await?;
-        let rpc = Rpc::connect(url, RpcOptions::default()).await?;
-        ensure!(rpc.chain_id() == contract.chain_id, "the node is on chain {}, --l1-url on chain {}", contract.chain_id, rpc.chain_id());
-        Ok(Rollup::at(rpc, contract.contract))
+        let Some(contract) = self.common.contract else {
+            let found = self.deployment().await?;
+            let rpc = Rpc::connect(url, RpcOptions::default()).await?;
+            ensure!(rpc.chain_id() == found.chain_id, "the node is on chain {}, --l1-url on chain {}", found.chain_id, rpc.chain_id());
+            return Ok(Rollup::at(rpc, found.contract));
+        };
+        // no node is asked: the contract computed its domain from its chain and its own address, and so shows what it is
+        let rollup = Rollup::at(Rpc::connect(url, RpcOptions::default()).await?, contract);
+        let domain = rollup.domain().await.with_context(|| format!("--contract {contract} with --l1-url {}", sites(url)))?;
+        let chain_id = rollup.rpc().chain_id();
+        ensure!(domain == header::domain(chain_id, &contract), "--contract {contract} is no rollup's on chain {chain_id}; check it and --l1-url");
+        Ok(rollup)
     }
 
     /// The deployment that the node names; a contract given by the user must be the same one.

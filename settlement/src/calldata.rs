@@ -1,4 +1,4 @@
-//! Calls to the contract, rebuilt from the store: the same rows always give the same bytes.
+//! Calls to the contract, rebuilt from the store or from L1's history: the same rows always give the same bytes.
 
 use crate::abi;
 use ethers_core::abi::AbiEncode;
@@ -57,20 +57,20 @@ pub(crate) fn prove(old_commitments: &[Word; 6], inputs: &[ProofInput]) -> Bytes
     abi::ProveCall { old_commitments: old_commitments.map(U256::from), batches }.encode().into()
 }
 
-/// `settle(record, choices, words, 0, every withdrawal)`.
-pub(crate) fn settle(input: &SettleInput) -> Bytes {
+/// `settle(record, choices, words, first, count)`.
+pub(crate) fn settle(input: &SettleInput, first: u64, count: u64) -> Bytes {
     let call = abi::SettleCall {
         record: record(&input.record),
         choices: input.choices.iter().map(U256::from).collect(),
         words: input.words.iter().map(U256::from).collect(),
-        first: U256::zero(),
-        count: input.items.into(),
+        first: first.into(),
+        count: count.into(),
     };
     call.encode().into()
 }
 
 /// `settleRefunds(record, choices, words, last entry, first, entries)`.
-pub(crate) fn refund(input: &RefundInput) -> Bytes {
+pub(crate) fn settle_refunds(input: &RefundInput) -> Bytes {
     let call = abi::SettleRefundsCall {
         record: record(&input.record),
         choices: input.choices.iter().map(U256::from).collect(),
@@ -80,6 +80,11 @@ pub(crate) fn refund(input: &RefundInput) -> Bytes {
         entries: input.entries.iter().map(entry).collect(),
     };
     call.encode().into()
+}
+
+/// `refund(first, entries)`.
+pub(crate) fn refund(first: u64, entries: &[QueueEntry]) -> Bytes {
+    abi::RefundCall { first: first.into(), entries: entries.iter().map(entry).collect() }.encode().into()
 }
 
 /// `revertTo(to, record, last entry)`.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! logs of the contract, block range after block range ── Committed ─> its transaction ─> calldata ─┐
-//!                                                     └─ Proven ──────────────────────────────────┴─> ProvenBatch
+//!                                                     ├─ Proven ──────────────────────────────────┴─> ProvenBatch
+//!                                                     └─ Queued, Credited, Refunded ────────────────> as they are
 //! ```
 //!
 //! The operator commits from an account of its own and in no inner call, so the calldata of a commit is that of its transaction. A batch that
@@ -18,7 +19,7 @@ use sheaf_protocol::amount::{Address, Amount, SlotId, TokenId};
 use sheaf_protocol::field::{Word, from_word};
 use sheaf_protocol::follower::PublishedBatch;
 use sheaf_protocol::header::{Choice, QueueEntry, QueueKind};
-use sheaf_store::l1::Event;
+use sheaf_store::l1::{Event, RecordWords};
 use std::collections::BTreeMap;
 
 /// Blocks asked for at once; fewer where a node gives fewer.
@@ -57,6 +58,21 @@ pub struct ProvenBatch {
     pub root: Word,
     /// What its commit left on L1.
     pub published: PublishedBatch,
+    /// The words of its record that its commit names; 0 are those that the contract computed: the two hashes of what it was given, the two evaluations.
+    pub(crate) named: RecordWords,
+}
+
+/// What a range of blocks tells, each kind in order.
+#[derive(Clone, Debug, Default)]
+pub struct Chapter {
+    /// Batches proven in it.
+    pub batches: Vec<ProvenBatch>,
+    /// Entries that joined the queue, with their indices.
+    pub(crate) queued: Vec<(u64, QueueEntry)>,
+    /// The batch of each item that was credited.
+    pub(crate) credited: Vec<u64>,
+    /// Indices of the queue entries that were given back.
+    pub(crate) refunded: Vec<u64>,
 }
 
 /// Reads a contract's history from a block on.
@@ -75,39 +91,46 @@ impl History {
         Self { rollup, next_block: first_block, range_blocks: RANGE_BLOCKS, open: BTreeMap::new() }
     }
 
+    /// The block that is read next.
+    pub fn next_block(&self) -> u64 {
+        self.next_block
+    }
+
     /// The block to start at again: none of the batches still to come was committed before it.
     pub fn resume_at(&self) -> u64 {
         self.open.values().map(|(_, block)| *block).min().unwrap_or(self.next_block)
     }
 
-    /// The batches above `above` that were proven in the next range of blocks up to `last`, in order; `None` at its end.
+    /// What the next range of blocks up to `last` tells, with the batches above `above` only; `None` at its end.
     ///
     /// # Errors
     /// [`HistoryError`]; the same range is read again next time.
-    pub async fn next(&mut self, above: u64, last: u64) -> Result<Option<Vec<ProvenBatch>>, HistoryError> {
+    pub async fn next(&mut self, above: u64, last: u64) -> Result<Option<Chapter>, HistoryError> {
         if self.next_block > last {
             return Ok(None);
         }
         let (to, logs) = self.range(last).await?;
-        let mut proven = Vec::new();
+        let (mut chapter, mut proven) = (Chapter::default(), Vec::new());
         for log in logs {
             let Some(row) = read(log, self.rollup.h160())? else { continue };
             match row.event {
                 Event::Committed(number, _) => drop(self.open.insert(number, (TxHash(row.tx_hash), row.block))),
                 Event::Proven(number, done) if number > above => proven.push((number, done.root)),
+                Event::Queued(index, entry) => chapter.queued.push((index, entry)),
+                Event::Credited(number, _) => chapter.credited.push(number),
+                Event::Refunded(index, _) => chapter.refunded.push(index),
                 _ => {}
             }
         }
-        let mut batches = Vec::with_capacity(proven.len());
         for (number, root) in proven {
             let (hash, _) = *self.open.get(&number).ok_or(HistoryError::CommitMissing(number))?;
-            batches.push(ProvenBatch { number, root, published: self.published(number, hash).await? });
+            chapter.batches.push(self.batch(number, root, hash).await?);
         }
-        if let Some(newest) = batches.last() {
+        if let Some(newest) = chapter.batches.last() {
             self.open.retain(|number, _| *number > newest.number);
         }
         self.next_block = to + 1;
-        Ok(Some(batches))
+        Ok(Some(chapter))
     }
 
     /// Logs of the next range and its last block; half as many blocks whenever the node refuses.
@@ -125,14 +148,14 @@ impl History {
         }
     }
 
-    async fn published(&self, number: u64, hash: TxHash) -> Result<PublishedBatch, HistoryError> {
+    async fn batch(&self, number: u64, root: Word, hash: TxHash) -> Result<ProvenBatch, HistoryError> {
         let wrong = |detail| HistoryError::Commit { number, hash, detail };
         let input = self.rollup.rpc().transaction_input(hash.0.into()).await?.ok_or_else(|| wrong("is not known to the L1 node"))?;
         let batch = committed(&input).ok_or_else(|| wrong("is not a commit"))?;
         if batch.number != U256::from(number) {
             return Err(wrong("commits another batch"));
         }
-        Ok(PublishedBatch {
+        let published = PublishedBatch {
             data: batch.data.to_vec(),
             withdrawals: batch.withdrawals.iter().map(|w| [w.w_0, w.amount, w.recipient].map(Word::from)).collect(),
             taken: batch.taken.iter().map(entry).collect::<Option<_>>().ok_or_else(|| wrong("takes a queue entry out of range"))?,
@@ -142,8 +165,18 @@ impl History {
                 .map(|word| Choice::from_word(&Word::from(*word)))
                 .collect::<Option<_>>()
                 .ok_or_else(|| wrong("holds an unknown choice"))?,
-        })
+        };
+        Ok(ProvenBatch { number, root, published, named: named(&batch) })
     }
+}
+
+fn named(batch: &abi::Commit) -> RecordWords {
+    let mut words = [[0; 32]; 18];
+    (words[0], words[1], words[2]) = (batch.number.into(), batch.circuit.into(), batch.old_root);
+    words[3..9].copy_from_slice(&batch.commitments.map(Word::from));
+    (words[9], words[10], words[11]) = (batch.h.into(), batch.queue_digest, U256::from(batch.taken.len()).into());
+    words[14..16].copy_from_slice(&batch.cq.map(Word::from));
+    words
 }
 
 /// What a call commits, alone or beside proofs of earlier batches.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `provenance` shows that a contract was made of a manifest. `deploy` and `rollup` serve people and tools: one transaction, waited for. `anvil` starts a development chain. `history` reads
-//! what L1 keeps of every batch. `status` is what the loops know of themselves. `ethers` types stay inside.
+//! what L1 keeps of every batch, and `owed` what of it nobody has credited yet. `status` is what the loops know of themselves. `ethers` types stay inside.
 
 mod abi;
 pub mod anvil;
@@ -19,8 +19,10 @@ pub mod gas;
 pub mod history;
 pub mod key;
 pub mod lead;
+pub mod owed;
 mod policy;
 pub mod provenance;
+mod record;
 pub mod revert;
 pub mod rollup;
 pub mod rpc;

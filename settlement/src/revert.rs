@@ -26,7 +26,15 @@ const REASON: [u8; 4] = [0x08, 0xc3, 0x79, 0xa0];
 /// Selector of Solidity's `Panic(uint256)`.
 const PANIC: [u8; 4] = [0x4e, 0x48, 0x7b, 0x71];
 
+/// The contract's errors for what nothing is left to do of.
+const DONE_ALREADY: [&str; 3] = ["NothingToProve", "NothingToSettle", "NothingToRefund"];
+
 impl Revert {
+    /// True if somebody did it before.
+    pub fn is_done_already(&self) -> bool {
+        DONE_ALREADY.contains(&self.name.as_str())
+    }
+
     /// Reads revert data.
     pub fn decode(data: &[u8]) -> Self {
         let Some((selector, arguments)) = data.split_first_chunk::<4>() else {

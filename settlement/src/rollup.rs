@@ -3,7 +3,7 @@
 //! The operator's own stream of commits and proofs does not go through here: see `submitter`.
 
 use crate::abi;
-use crate::calldata::entry;
+use crate::calldata;
 use crate::fees::suggest;
 use crate::gas::{Gas, floor_gas};
 use crate::key::{Draft, KeyError, L1Key};
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sheaf_protocol::amount::{Address, Amount, SlotId, TokenId};
 use sheaf_protocol::field::{Fr, G1Affine, Word, from_word, g1_words, to_word};
 use sheaf_protocol::header::QueueEntry;
+use sheaf_protocol::kzg::MIN_K;
 use sheaf_store::l1::Levels;
 use std::time::Duration;
 
@@ -134,6 +135,25 @@ impl Exit {
             commitments: [key[0], key[1], dyns[0], dyns[1], owners[0], owners[1]].map(U256::from),
             opening: g1_words(&self.opening).map(U256::from),
         }
+    }
+}
+
+/// What the contract keeps of the reference string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpeningPoints {
+    /// `[tau]_2`.
+    pub tau: [Word; 4],
+    /// `L_0` of the state's size.
+    pub l0: [Word; 2],
+}
+
+impl OpeningPoints {
+    /// From the code that holds the keys: a byte, then words, of which alpha and beta are the first six; `place` counts the sizes from the smallest.
+    fn read(code: &[u8], place: usize) -> Option<Self> {
+        let words = code.get(1..)?.as_chunks::<32>().0;
+        let tau = words.get(6..10)?.try_into().ok()?;
+        let l0 = words.get(10 + 2 * place..12 + 2 * place)?.try_into().ok()?;
+        Some(Self { tau, l0 })
     }
 }
 
@@ -376,6 +396,33 @@ impl Rollup {
         self.view(abi::ExitedCall { idx: slot.0.into() }).await
     }
 
+    /// True if an item of a proven batch was credited.
+    pub(crate) async fn is_settled(&self, batch: u64, item: u64) -> Result<bool, ViewError> {
+        self.view(abi::SettledCall { number: batch.into(), item: item.into() }).await
+    }
+
+    /// True if a queue entry went back to who sent it.
+    pub(crate) async fn is_refunded(&self, index: u64) -> Result<bool, ViewError> {
+        self.view(abi::RefundedCall { index: index.into() }).await
+    }
+
+    /// Queue entries in proven batches.
+    pub(crate) async fn queue_proven(&self) -> Result<u64, ViewError> {
+        self.count(abi::QueueProvenCall).await
+    }
+
+    /// The points that every opening of the state is checked with, as the contract keeps them: they follow from the reference string.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub async fn opening_points(&self) -> Result<OpeningPoints, ViewError> {
+        let k = self.k().await?;
+        let keys: H160 = self.view(abi::KeysCall).await?;
+        let code = self.rpc.code(keys, self.block).await.map_err(ViewError::Rpc)?;
+        let found = k.checked_sub(MIN_K).and_then(|place| OpeningPoints::read(&code, place as usize));
+        found.ok_or_else(|| ViewError::NotOurs { contract: self.address, call: "keys".into() })
+    }
+
     /// Makes what a slot of the frozen state holds claimable by its owner.
     ///
     /// # Errors
@@ -390,8 +437,12 @@ impl Rollup {
     /// # Errors
     /// [`SendError`].
     pub async fn refund(&self, from: &L1Key, first: u64, entries: &[QueueEntry]) -> Result<TxReceipt, SendError> {
-        let call = abi::RefundCall { first: first.into(), entries: entries.iter().map(entry).collect() };
-        self.transact(from, call, U256::zero()).await
+        self.send(from, calldata::refund(first, entries)).await
+    }
+
+    /// Sends a call with this calldata and no coins.
+    pub(crate) async fn send(&self, from: &L1Key, data: Bytes) -> Result<TxReceipt, SendError> {
+        send_data(&self.rpc, from, self.address, data, U256::zero()).await
     }
 
     /// Lists an ERC-20 and returns its number, the known one if it is listed already.
@@ -441,7 +492,10 @@ async fn view_at<C: EthCall, R: AbiDecode>(rpc: &Rpc, contract: Address, call: C
 }
 
 async fn send_call<C: EthCall>(rpc: &Rpc, from: &L1Key, to: Address, call: C, value: U256) -> Result<TxReceipt, SendError> {
-    let data: Bytes = call.encode().into();
+    send_data(rpc, from, to, call.encode().into(), value).await
+}
+
+async fn send_data(rpc: &Rpc, from: &L1Key, to: Address, data: Bytes, value: U256) -> Result<TxReceipt, SendError> {
     let (hash, receipt) = send(rpc, from, Some(H160(to.0)), value, data.clone()).await?;
     let used = receipt.gas_used.low_u64();
     Ok(TxReceipt { hash, block: receipt.block_number.as_u64(), gas: Gas::split(used, &data) })

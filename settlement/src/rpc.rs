@@ -367,6 +367,11 @@ impl Rpc {
         Ok(self.read::<U64>("eth_getTransactionCount", vec![json(&account), json("pending")]).await?.as_u64())
     }
 
+    /// Code of a contract after a block, or the newest one.
+    pub(crate) async fn code(&self, contract: H160, block: Option<H256>) -> Result<Bytes, RpcError> {
+        self.read("eth_getCode", vec![json(&contract), at(block)]).await
+    }
+
     /// A call on top of a block, or of the newest one.
     pub(crate) async fn call(&self, request: &CallRequest, block: Option<H256>) -> Result<Bytes, RpcError> {
         self.read("eth_call", vec![json(request), at(block)]).await

@@ -16,7 +16,7 @@ pub(super) struct Asked {
     /// Token of the wallet's account; 1 is the native coin.
     #[arg(long, default_value = "1", value_parser = super::token, conflicts_with = "slot")]
     token: TokenId,
-    /// Slot number, for an account whose key is lost: being its owner on L1 is enough.
+    /// Slot number, for an account whose key is lost: being its owner on L1 is enough. With --contract no node is asked, and nobody looks whose the slot is.
     #[arg(long, value_parser = super::slot)]
     slot: Option<SlotId>,
 }
@@ -56,7 +56,17 @@ impl Session {
 
     async fn asked(&self, asked: &Asked) -> anyhow::Result<SlotId> {
         let identity = crate::keystore::identity(&self.common.keystore)?;
-        let Some(slot) = asked.slot else { return Ok(self.own_account(&identity, asked.token).await?.slot) };
+        let Some(slot) = asked.slot else {
+            let found = self.own_account(&identity, asked.token).await;
+            return Ok(found.context("the node tells the account's slot; without it name the slot by --slot, and the contract by --contract")?.slot);
+        };
+        if self.common.contract.is_some() {
+            tell(&format!(
+                "no node is asked: if {} is not the owner of slot {slot} on L1, the request does nothing and costs the queue's fee",
+                identity.owner
+            ));
+            return Ok(slot);
+        }
         let found: serde_json::Value = self.client.get(&format!("/v1/slots/{slot}")).await?;
         let owner = found["owner"].as_str().context("the node shows no owner of the slot")?;
         ensure!(owner.eq_ignore_ascii_case(&identity.owner.to_string()), "slot {slot} belongs to {owner}: a request of this wallet would do nothing");

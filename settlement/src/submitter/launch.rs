@@ -15,9 +15,6 @@ use std::collections::VecDeque;
 /// The contract's error for a batch whose queue entries are not those of L1.
 const QUEUE_MISMATCH: &str = "QueueMismatch";
 
-/// The contract's errors for what nothing is left to do of.
-const DONE_ALREADY: [&str; 3] = ["NothingToProve", "NothingToSettle", "NothingToRefund"];
-
 /// What is ready to be signed.
 struct Call {
     data: Bytes,
@@ -125,8 +122,8 @@ impl Submitter {
                 let commit = l1::commit_input(&mut rows, job.commits).await.map_err(store)?;
                 Ok(commit.zip(proofs).map(|(i, (old, proofs))| (calldata::commit_and_prove(&i, &old, &proofs), calldata::commit_gas(&i))))
             }
-            TxKind::Settle => l1::settle_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::settle(&i), 0))),
-            TxKind::Refund => l1::refund_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::refund(&i), 0))),
+            TxKind::Settle => l1::settle_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::settle(&i, 0, i.items), 0))),
+            TxKind::Refund => l1::refund_input(&mut rows, job.first).await.map(|input| input.map(|i| (calldata::settle_refunds(&i), 0))),
             TxKind::Revert => l1::revert_input(&mut rows, job.first - 1).await.map(|input| input.map(|i| (calldata::revert(&i), 0))),
             TxKind::Cancel => Ok(None),
         };
@@ -151,7 +148,7 @@ impl Submitter {
             tracing::debug!(first, last, commits = job.commits, %error, "not together; each for itself will tell why");
             return Ok(None);
         }
-        if revert.as_ref().is_some_and(|revert| DONE_ALREADY.contains(&revert.name.as_str())) {
+        if revert.as_ref().is_some_and(Revert::is_done_already) {
             tracing::debug!(kind = kind.name(), first, last, "done already; its events are not followed yet");
             return Ok(None);
         }

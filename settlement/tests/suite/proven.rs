@@ -13,6 +13,7 @@ use sheaf_protocol::manifest::{CircuitEntry, HexWord, Manifest, Setup, SrsEntry}
 use sheaf_protocol::shape::by_name;
 use sheaf_settlement::anvil::AnvilOptions;
 use sheaf_settlement::deploy::{DeployOptions, Deployment, contract_digest, creation_code, deploy_test_token};
+use sheaf_settlement::owed::{Call, Entry, Owed};
 use sheaf_settlement::rollup::{Exit, Rollup, SendError, TxReceipt, mint_test_token};
 use sheaf_store::batches::{self, Computed, Seal};
 use sheaf_store::jobs::{ClaimRules, NewProof, claim, store_proof};
@@ -428,6 +429,73 @@ async fn a_reorg_takes_everything_back_and_it_is_done_again(pool: PgPool) {
     assert_eq!(world.rollup.progress().await.unwrap().state_root, fixture.last_root());
     assert_eq!(world.rollup.claimable(NATIVE, Address([0xa1; 20])).await.unwrap().0, 250_000_000_000_000_000);
     assert_eq!(world.status().alarm, None);
+}
+
+/// Everything owed by what L1 tells up to now.
+async fn owed(world: &World) -> Owed {
+    let (mut owed, last) = (Owed::new(world.rollup.clone(), 0), world.rpc.block_number().await.unwrap());
+    while owed.read(last).await.unwrap().is_some() {}
+    owed
+}
+
+/// The entry points called, after each of them was sent by somebody who owns nothing here.
+async fn credit(world: &World) -> Vec<Entry> {
+    let calls = owed(world).await.due(None).await.unwrap().calls;
+    for call in &calls {
+        let before: Vec<u128> = claimables(world, call).await;
+        assert!(call.send(&world.rollup, &user()).await.unwrap().is_some());
+        assert!(claimables(world, call).await.into_iter().zip(before).all(|(now, before)| now > before));
+        assert!(call.send(&world.rollup, &user()).await.unwrap().is_none(), "{:?} was done already", call.entry);
+    }
+    calls.iter().map(|call| call.entry).collect()
+}
+
+async fn claimables(world: &World, call: &Call) -> Vec<u128> {
+    let mut found = Vec::new();
+    for credit in &call.credits {
+        found.push(world.rollup.claimable(credit.token, credit.to).await.unwrap().0);
+    }
+    found
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn what_the_operator_left_uncredited_is_credited_by_anybody_from_l1_alone(pool: PgPool) {
+    let (world, fixture) = fixture_world(pool).await;
+    let mut submitter = world.submitter(|_| {});
+    world.anvil("evm_setAutomine", vec![json!(false)]).await;
+    assert_eq!(owed(&world).await.due(None).await.unwrap().calls, []);
+    for _ in ["commits", "proof"] {
+        submitter.step().await.unwrap();
+        world.mine(1).await;
+    }
+    world.anvil("evm_setAutomine", vec![json!(true)]).await;
+    assert_eq!(world.rollup.progress().await.unwrap().state_root, fixture.last_root());
+
+    let somebody = Address([0xa3; 20]);
+    let due = owed(&world).await.due(Some(somebody)).await.unwrap();
+    assert!(!due.calls.is_empty() && due.calls.iter().flat_map(|call| &call.credits).all(|credit| credit.to == somebody), "{due:?}");
+    let mut entries = credit(&world).await;
+    entries.sort_by_key(|entry| entry.name());
+    // as many as the submitter sends, and to the same effect
+    assert_eq!(entries, [Entry::Settle, Entry::Settle, Entry::SettleRefunds]);
+    assert_eq!(world.rollup.claimable(NATIVE, Address([0xa1; 20])).await.unwrap().0, 250_000_000_000_000_000);
+    assert_eq!(world.rollup.claimable(NATIVE, somebody).await.unwrap().0, 2_000_000_000_000_000_000);
+    assert_eq!(credit(&world).await, []);
+
+    world.deposit(77).await;
+    world.deposit(78).await;
+    let due = owed(&world).await.due(None).await.unwrap();
+    assert_eq!((due.calls, due.waiting), (vec![], 2));
+    world.anvil("evm_increaseTime", vec![json!(8 * 86_400)]).await;
+    world.mine(1).await;
+    world.rollup.freeze(&user()).await.unwrap();
+    let due = owed(&world).await.due(None).await.unwrap();
+    assert_eq!((due.calls.len(), due.calls[0].credits.len(), due.calls[0].fee, due.waiting), (1, 2, world.rollup.queue_fee().await.unwrap(), 0));
+    assert_eq!(credit(&world).await, [Entry::Refund]);
+    assert_eq!(credit(&world).await, []);
+    let mut late = Owed::new(world.rollup.clone(), world.rpc.block_number().await.unwrap());
+    while late.read(world.rpc.block_number().await.unwrap()).await.unwrap().is_some() {}
+    assert!(late.due(None).await.unwrap_err().to_string().contains("the frozen contract counts"), "history from its middle on is not enough");
 }
 
 /// Sends what anybody may send, from an account that has nothing to do with any slot.
