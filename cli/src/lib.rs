@@ -10,6 +10,7 @@ pub mod deploy;
 pub mod dev;
 pub mod dev_node;
 pub mod doctor;
+pub mod environment;
 pub mod exit;
 mod fleet;
 pub mod folder;

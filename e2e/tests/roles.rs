@@ -76,6 +76,7 @@ impl Site {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(sheaf_binary().unwrap());
         command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        command.envs(left_out_of_compose().map(|name| (name, "")));
         command.env("DATABASE_URL", self.cluster.url()).env("SHEAF_L1_URL", &self.l1_url).env("SHEAF_KEYS", test_keys().keys_dir);
         command.env("SHEAF_OPERATOR_KEY", DEV_KEYS[0]).env("SHEAF_DEPLOYER_KEY", DEV_KEYS[1]).env("SHEAF_PASSWORD", "a password");
         command.env("SHEAF_NODE", format!("http://{}", self.sequencer)).env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
@@ -187,6 +188,12 @@ fn read(file: &Path) -> String {
     std::fs::read_to_string(file).unwrap_or_default()
 }
 
+/// What compose sets to nothing for a role unless whoever starts it says something else: `NAME: ${NAME:-}`.
+fn left_out_of_compose() -> impl Iterator<Item = &'static str> {
+    let lines = include_str!("../../deploy/compose.yaml").lines();
+    lines.filter_map(|line| line.trim().split_once(": ")).filter(|(_, value)| value.starts_with("${") && value.ends_with(":-}")).map(|(name, _)| name)
+}
+
 /// One that nobody listens on now.
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
@@ -276,6 +283,32 @@ async fn settlement_waits_for_an_l1_that_is_not_up_yet() {
     settlement.says("settlement starts again").await;
     site.start_anvil(Some(port)).await;
     until(site.status, "/status", |_, status| status["head"].is_u64()).await;
+}
+
+#[test]
+fn a_variable_that_is_set_to_nothing_is_not_set() {
+    assert_eq!(left_out_of_compose().collect::<Vec<_>>(), ["SHEAF_FEE_KEY", "SHEAF_FEE_OWNER"]);
+    // every variable that an option names: the help tells of those that are read
+    let variables = |help: Vec<u8>| -> Vec<String> {
+        String::from_utf8(help).unwrap().split("[env: ").skip(1).map(|rest| rest.split(['=', ']']).next().unwrap().to_owned()).collect()
+    };
+    for role in [&["sequencer"][..], &["settlement"], &["node"], &["prover", "run"], &["prover", "status"], &["wallet"], &["doctor"]] {
+        let read = |empty: &[String]| {
+            let mut command = std::process::Command::new(sheaf_binary().unwrap());
+            command.args(role).arg("--help").env_clear().envs(empty.iter().map(|name| (name, "")));
+            variables(command.output().unwrap().stdout)
+        };
+        let names = read(&[]);
+        assert!(!names.is_empty(), "{role:?} names no variable");
+        assert!(read(&names).is_empty(), "{role:?} reads variables that are empty: {names:?}");
+    }
+    let mut worker = std::process::Command::new(sheaf_binary().unwrap());
+    worker.args(["prover", "run", "--gateway", "http://127.0.0.1:1", "--token-file", "/nowhere/token"]).env_clear();
+    for name in ["SHEAF_WORKER_NAME", "SHEAF_PROVER_THREADS", "SHEAF_PROVER_MEMORY_MB", "SHEAF_MANIFEST", "SHEAF_KEY_STORE", "SHEAF_LOG_JSON"] {
+        worker.env(name, "");
+    }
+    let said = String::from_utf8(worker.output().unwrap().stderr).unwrap();
+    assert!(said.contains("/nowhere/token"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
