@@ -27,7 +27,7 @@ pub mod restore;
 mod restored;
 mod root;
 pub mod scenario;
-mod stop;
+pub mod stop;
 mod tokens;
 pub mod wallet;
 pub mod worker;

@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use sheaf_cli::{bench, ceremony, demo, deploy, doctor, environment, exit, guard, keys, node, replay, restore, wallet, worker};
+use sheaf_cli::{bench, ceremony, demo, deploy, doctor, environment, exit, guard, keys, node, replay, restore, stop, wallet, worker};
 use std::io::IsTerminal;
 
 /// Sheaf: a ZK-rollup for payments with real proofs on a laptop.
@@ -68,7 +68,7 @@ fn main() -> std::process::ExitCode {
             return std::process::ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(cli.command)) {
+    match stop::run(runtime, run(cli.command)) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
