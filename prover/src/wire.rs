@@ -25,6 +25,8 @@ pub mod fleet;
 
 /// Path under which the gateway is mounted.
 pub const PREFIX: &str = "/prover/v1";
+/// Path of the OpenAPI document of what is mounted there.
+pub const DOCUMENT: &str = "/prover/v1/openapi.json";
 /// The longest a claim may wait for a job, in seconds.
 pub const MAX_WAIT_S: u32 = 30;
 /// The longest name of a worker, in bytes.

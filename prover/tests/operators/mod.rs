@@ -56,11 +56,18 @@ async fn anybody_sees_workers_leases_progress_and_faults(pool: PgPool) {
     assert_eq!((batches(&page), &page["next"]), (vec![3, 2], &json!(2)));
     let page = get(&server, "jobs?limit=2&before=2").await;
     assert_eq!((batches(&page), &page["next"]), (vec![1], &Value::Null));
+    let page = get(&server, "jobs?state=open&after=0&limit=2").await;
+    assert_eq!((batches(&page), &page["next"]), (vec![1, 2], &json!(2)));
+    assert_eq!(batches(&get(&server, "jobs?after=2").await), [3]);
     let detail = get(&server, "jobs/2").await;
     assert_eq!((&detail["job"]["last_error"], &detail["attempts"][0]["outcome"]), (&json!("prove: a test"), &json!("failed")));
-    for (route, code) in
-        [("jobs/9", "unknown_job"), ("jobs?state=lost", "invalid_field"), ("jobs?limit=0", "invalid_field"), ("jobs?x=1", "invalid_field")]
-    {
+    for (route, code) in [
+        ("jobs/9", "unknown_job"),
+        ("jobs?state=lost", "invalid_field"),
+        ("jobs?limit=0", "invalid_field"),
+        ("jobs?before=2&after=1", "invalid_field"),
+        ("jobs?x=1", "invalid_field"),
+    ] {
         let problem = get(&server, route).await;
         assert!(problem["code"] == code && problem["hint"].is_string() && problem["field"].is_string(), "{route}: {problem}");
     }
