@@ -174,7 +174,7 @@ pub async fn present(conn: &mut PgConnection) -> Result<(u64, u64), sqlx::Error>
 /// # Errors
 /// Only those of the database.
 pub async fn forget(conn: &mut PgConnection) -> Result<u64, sqlx::Error> {
-    let query = "DELETE FROM prover_workers WHERE drain_since IS NULL AND last_seen < now() - $1::text::interval";
+    let query = "DELETE FROM prover_workers WHERE last_seen < now() - $1::text::interval";
     Ok(sqlx::query(query).bind(FORGET_AFTER).execute(conn).await?.rows_affected())
 }
 
