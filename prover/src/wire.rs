@@ -300,6 +300,10 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
+    /// Every reason.
+    pub const ALL: [Self; 9] =
+        [Self::Key, Self::LayOut, Self::Witness, Self::Prove, Self::SelfCheck, Self::Drained, Self::ProofInvalid, Self::Unreadable, Self::Silent];
+
     /// Name in JSON, metrics and the database.
     pub fn name(self) -> &'static str {
         match self {
