@@ -1,4 +1,5 @@
-"""What no schema knows of deploy/: every metric exists, the scaler aims at something, a worker has time for its proof, no secret is in plain text.
+"""What no schema knows of deploy/: every metric exists, the scaler aims at something, a worker has time for its proof, keys get into
+their volume, an image is not asked for where it is, no secret is in plain text.
 
 Prints every expression of dashboard and scaler as recording rules, for promtool. Its argument is the folder with the built overlays.
 """
@@ -25,6 +26,11 @@ def documents(path):
     return [document for document in yaml.load_all(path.read_text()) if document]
 
 
+def check_image(where, pod):
+    for container in pod["containers"]:
+        check(container.get("imagePullPolicy") == "IfNotPresent", f"{where}: {container['name']} asks a registry for an image that the node may hold")
+
+
 def panels(dashboard):
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
@@ -32,6 +38,11 @@ def panels(dashboard):
 dashboard = json.loads((root / "deploy/grafana/dashboard.json").read_text())
 check(len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"]), "dashboard: two panels of one id")
 expressions = [target["expr"] for panel in panels(dashboard) for target in panel["targets"]]
+
+loader = documents(root / "deploy/kubernetes/keys-loader.yaml")[0]["spec"]
+check_image("keys-loader", loader)
+claim = loader["volumes"][0]["persistentVolumeClaim"]
+check(not claim.get("readOnly") and not loader["containers"][0]["volumeMounts"][0].get("readOnly"), "keys-loader: it cannot write to the volume")
 
 scalers = 0
 for path in sorted((root / "deploy/kubernetes/overlays").iterdir()):
@@ -45,7 +56,11 @@ for path in sorted((root / "deploy/kubernetes/overlays").iterdir()):
         expressions += [trigger["metadata"]["query"] for trigger in scaler["spec"]["triggers"]]
     pod = named["Deployment", "prover"]["spec"]["template"]["spec"]
     check(pod["terminationGracePeriodSeconds"] > 600, f"{path.name}: a worker is killed before its --grace-s is over")
+    modes = named["PersistentVolumeClaim", claim["claimName"]]["spec"]["accessModes"]
+    check({"ReadWriteOnce", "ReadWriteMany"} & set(modes), f"{path.name}: nothing can be put into the volume {claim['claimName']}")
     for o in objects:
+        if o["kind"] == "Deployment":
+            check_image(path.name, o["spec"]["template"]["spec"])
         check(o["kind"] != "Secret", f"{path.name}: a secret in plain text")
         if o["kind"] == "Service":
             wanted = o["spec"]["selector"].items()

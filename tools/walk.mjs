@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 // Walks every page of a running node in a real Chromium, as people with a mouse, a keyboard and a phone would, and complains about whatever is wrong:
 //
-//   tools/walk.mjs URL [--transfer FILE] [--operator FILE --worker NAME --waiting FILE] [--shots FOLDER] [--all]
+//   tools/walk.mjs URL [--transfer FILE] [--operator FILE --worker NAME --waiting FILE [--claim FILE --token FILE]] [--l1-explorer URL] [--shots FOLDER] [--all]
 //
 // --transfer   signed transfer to post: it must appear on the open overview by itself
 // --operator   file with the operator's token: the only worker, NAME, is drained with it; then the transfer in the other file waits for a proof, and
-//              its job is parked and sent back to work
+//              its job is parked and sent back to work; sealing it again is refused, with a hint
+// --claim      what a worker asks for work with, under the token in the file: it gets that job, and the operator takes it away again
+// --l1-explorer  where the node was told that the pages link L1 hashes to
 // --shots      keeps a picture of each page there
 // --all        both themes at both sizes; without it the light one on a desk and the dark one on a phone
 //
@@ -155,11 +157,33 @@ async function walkByKeyboard(browser, size) {
   await context.close();
 }
 
+// L1 hashes are links to the explorer that the node names, and open a window that knows nothing of this one.
+async function walkToL1(browser, pages) {
+  const { context, page, wrong } = await open(browser, "desk", "light");
+  const begin = `${option("--l1-explorer")}/tx/`;
+  for (const [name, address] of pages.filter(([name]) => ["batch", "transaction"].includes(name))) {
+    await page.goto(url + address);
+    await settled(page);
+    const links = await page.locator("main a[target=_blank]").evaluateAll((found) => found.map((a) => [a.getAttribute("href"), a.title, a.rel]));
+    check(`L1 links, ${name}:`, links.length > 0, "are missing");
+    for (const [href, hash, rel] of links) check(`L1 links, ${name}:`, href === begin + hash && /^0x[0-9a-f]{64}$/.test(hash) && rel === "noreferrer noopener", `${href} (${rel}) for ${hash}`);
+  }
+  check("L1 links:", wrong.length === 0, wrong.join("; "));
+  await context.close();
+}
+
 async function send(file) {
   const answer = await fetch(`${url}/v1/transactions`, { method: "POST", headers: { "content-type": "application/json" }, body: readFileSync(file) });
   const receipt = await answer.json();
   check("transfer:", answer.ok, `is refused: ${JSON.stringify(receipt)}`);
   return receipt;
+}
+
+// A worker that is given a job and never proves it.
+async function claim(file) {
+  const token = readFileSync(option("--token"), "utf8").trim();
+  const answer = await fetch(`${url}/prover/v1/claim`, { method: "POST", headers: { "content-type": "application/json", authorization: `Bearer ${token}` }, body: readFileSync(file) });
+  check("claim:", answer.status === 200, `is answered ${answer.status}`);
 }
 
 // An operator at work; a stranger's token is refused first.
@@ -200,8 +224,20 @@ async function operate(browser) {
     await order(name);
     await page.getByRole("table", { name: "Parked jobs" }).waitFor();
     if (shots) await page.screenshot({ path: path.join(shots, "fleet-operator.png"), fullPage: true });
+    wrong.expected = true;
+    await order(name.replace("park", "reseal"));
+    await page.getByRole("alert").filter({ hasText: "Hint: " }).waitFor();
+    await page.getByRole("button", { name: "Leave it" }).click();
+    wrong.expected = false;
     await order(name.replace("park", "retry"));
     await waiting.waitFor();
+    if (option("--claim")) {
+      await claim(option("--claim"));
+      await page.getByRole("table", { name: "Leases" }).getByRole("button", { name: "cancel" }).waitFor();
+      await order(name.replace("park", "cancel"));
+      await waiting.getByRole("button", { name, exact: true }).waitFor();
+      check("orders:", (await page.getByRole("table", { name: "Orders" }).getByRole("row").filter({ hasText: "cancel" }).count()) === 1, "do not tell of the cancelled job");
+    }
   }
   check("orders:", await page.getByRole("table", { name: "Orders" }).getByText("walked in a test").first().isVisible(), "are not in the log");
   check("orders:", wrong.length === 0, wrong.join("; "));
@@ -271,6 +307,7 @@ try {
   for (const [size, theme] of views) await walkAll(browser, size, theme, pages);
   for (const size of Object.keys(SIZES)) await walkByKeyboard(browser, size);
   await use(browser, pages);
+  if (option("--l1-explorer")) await walkToL1(browser, pages);
   if (option("--operator")) await operate(browser);
 } finally {
   await browser.close();

@@ -2,6 +2,7 @@
 //!
 //! The contract has no owner and no upgrade: whatever is deployed stays so. The manifest is checked against the reference string first.
 
+use crate::environment::variable;
 use crate::node::{DEFAULT_L1_URL, read_json};
 use crate::wallet::parse::address;
 use anyhow::{Context, ensure};
@@ -79,9 +80,7 @@ impl DeployArgs {
     fn payer(&self) -> anyhow::Result<L1Key> {
         let text = match &self.deployer_key_file {
             Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?,
-            None => {
-                std::env::var("SHEAF_DEPLOYER_KEY").context("no key to pay with: set SHEAF_DEPLOYER_KEY or name a file with --deployer-key-file")?
-            }
+            None => variable("SHEAF_DEPLOYER_KEY").context("no key to pay with: set SHEAF_DEPLOYER_KEY or name a file with --deployer-key-file")?,
         };
         L1Key::from_hex(Zeroizing::new(text).trim()).context("the deployer's key is not 32 bytes of hex")
     }

@@ -124,7 +124,7 @@ pub(crate) async fn jobs(args: &JobsArgs) -> anyhow::Result<()> {
     if let Some(batch) = args.batch {
         return args.reading.show(&client.job(batch).await?, detail);
     }
-    let query = JobQuery { state: Some(args.state.clone()), before: None, limit: Some(args.limit) };
+    let query = JobQuery { state: Some(args.state.clone()), before: None, after: None, limit: Some(args.limit) };
     args.reading.show(&client.jobs(&query).await?, |list| {
         let more = list.next.map(|_| "more of them: --limit\n").unwrap_or_default();
         format!("{}{more}", job_lines(&list.jobs))

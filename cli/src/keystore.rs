@@ -8,6 +8,7 @@
 //!
 //! The file is written once, readable by its owner only, and never overwritten. A wrong password and a changed file are refused alike.
 
+use crate::environment::variable;
 use anyhow::{Context, bail, ensure};
 use eth_keystore::{EthKeystore, KdfparamsType};
 use rand::RngCore;
@@ -148,7 +149,7 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
 pub(crate) fn password(file: Option<&PathBuf>, new: bool) -> anyhow::Result<Zeroizing<String>> {
     let given = match file {
         Some(path) => Some(fs::read_to_string(path).with_context(|| format!("cannot read the password in {}", path.display()))?),
-        None => std::env::var("SHEAF_PASSWORD").ok(),
+        None => variable("SHEAF_PASSWORD"),
     };
     let password = match given {
         Some(text) => Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()),

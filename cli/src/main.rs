@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use sheaf_cli::{bench, ceremony, demo, deploy, doctor, exit, guard, keys, node, replay, restore, settle, wallet, worker};
+use sheaf_cli::{bench, ceremony, demo, deploy, doctor, environment, exit, guard, keys, node, replay, restore, settle, stop, wallet, worker};
 use std::io::IsTerminal;
 
 /// Sheaf: a ZK-rollup for payments with real proofs on a laptop.
@@ -70,7 +70,7 @@ fn main() -> std::process::ExitCode {
             return std::process::ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(cli.command)) {
+    match stop::run(runtime, run(cli.command)) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -103,7 +103,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
 
 /// The command line; what clap cannot say of it is checked here.
 fn parse() -> Cli {
-    let matches = Cli::command().get_matches();
+    let matches = environment::without_empty(Cli::command()).get_matches();
     if let Some(option) = refused(&matches) {
         let text = format!("{option} cannot be used with --dev, which makes its own");
         Cli::command().error(ErrorKind::ArgumentConflict, text).exit();
@@ -126,7 +126,8 @@ impl Command {
 fn start_logs(json: bool, role: bool) {
     // our targets are the names of our crates, which all begin with sheaf
     let default = if role { "warn,sheaf=info" } else { "warn" };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SHEAF_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let told = environment::variable("SHEAF_LOG").and_then(|text| tracing_subscriber::EnvFilter::try_new(text).ok());
+    let filter = told.unwrap_or_else(|| tracing_subscriber::EnvFilter::new(default));
     let colours = std::io::stderr().is_terminal();
     // a log that cannot be written is no reason to stop working
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).log_internal_errors(false);

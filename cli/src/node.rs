@@ -35,6 +35,11 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 /// The longest such pause.
 const MAX_RESTART_PAUSE: Duration = Duration::from_secs(30);
 
+/// What a sequencer counts.
+const SEQUENCER_COUNTS: [fn(); 2] = [sheaf_sequencer::count_from_zero, sheaf_prover::metrics::count_gateway_from_zero];
+/// What settlement counts.
+const SETTLEMENT_COUNTS: [fn(); 1] = [sheaf_settlement::status::count_from_zero];
+
 /// Options that name what `--dev` makes by itself.
 const NOT_WITH_DEV: [&str; 13] = [
     "database_url",
@@ -113,7 +118,7 @@ pub fn refused_with_dev(node: &ArgMatches) -> Option<String> {
 pub async fn run_sequencer(args: SequencerArgs) -> anyhow::Result<()> {
     let (stop, files) = (stop::on_signals()?, files::read(&args.role)?);
     let pool = files::open_database(&args.role, &files).await?;
-    Sequencing::prepare(&args.options, pool, &files, metrics()?, None).await?.run(stop).await
+    Sequencing::prepare(&args.options, pool, &files, metrics(&SEQUENCER_COUNTS)?, None).await?.run(stop).await
 }
 
 /// Runs watcher and submitter.
@@ -123,7 +128,7 @@ pub async fn run_sequencer(args: SequencerArgs) -> anyhow::Result<()> {
 pub async fn run_settlement(args: SettlementArgs) -> anyhow::Result<()> {
     let (stop, files, board) = (stop::on_signals()?, files::read(&args.role)?, Board::default());
     if let Some(address) = args.status_listen {
-        settlement::serve_status(address, board.clone(), metrics()?, stop.clone()).await?;
+        settlement::serve_status(address, board.clone(), metrics(&SETTLEMENT_COUNTS)?, stop.clone()).await?;
     }
     let pool = files::open_database(&args.role, &files).await?;
     settlement::run(&args.options, pool, &files, board, stop).await
@@ -141,14 +146,15 @@ pub async fn run_node(args: NodeArgs) -> anyhow::Result<()> {
     }
     let (stop, files, board) = (stop::on_signals()?, files::read(&args.role)?, Board::default());
     let pool = files::open_database(&args.role, &files).await?;
-    let sequencing = Sequencing::prepare(&args.sequencer, pool.clone(), &files, metrics()?, Some(board.clone())).await?;
+    let metrics = metrics(&[&SEQUENCER_COUNTS[..], &SETTLEMENT_COUNTS].concat())?;
+    let sequencing = Sequencing::prepare(&args.sequencer, pool.clone(), &files, metrics, Some(board.clone())).await?;
     let _ends = stop.clone().drop_guard();
     let (sequenced, settled) = tokio::join!(sequencing.run(stop.clone()), settlement::run(&args.settlement, pool, &files, board, stop.clone()));
     sequenced.and(settled)
 }
 
-fn metrics() -> anyhow::Result<RenderMetrics> {
-    let handle = crate::metrics::collect()?;
+fn metrics(from_zero: &[fn()]) -> anyhow::Result<RenderMetrics> {
+    let handle = crate::metrics::collect(from_zero)?;
     Ok(Arc::new(move || handle.render()))
 }
 

@@ -194,7 +194,7 @@ fn without_secrets(gateway: &str) -> String {
 }
 
 async fn serve_metrics(address: SocketAddr) -> anyhow::Result<()> {
-    let handle = crate::metrics::collect()?;
+    let handle = crate::metrics::collect(&[sheaf_prover::metrics::count_worker_from_zero])?;
     let router = axum::Router::new().route("/metrics", axum::routing::get(async move || handle.render()));
     let listener = tokio::net::TcpListener::bind(address).await.with_context(|| format!("cannot serve metrics on {address}"))?;
     tokio::spawn(async move { axum::serve(listener, router).await });

@@ -5,10 +5,12 @@ use serde_json::Value;
 use sheaf_cli::folder::RunFolder;
 use sheaf_cli::guard::Guard;
 use sheaf_cli::keys::prepare;
-use sheaf_e2e::{sheaf_binary, test_keys};
+use sheaf_cli::process::{Signal, send};
+use sheaf_e2e::{repository, sheaf_binary, test_keys};
 use sheaf_settlement::anvil::{Anvil, AnvilOptions, DEV_KEYS};
 use sheaf_settlement::key::L1Key;
 use sheaf_store::embedded::{Cluster, ClusterOptions, Durability};
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -76,6 +78,7 @@ impl Site {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(sheaf_binary().unwrap());
         command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        command.envs(left_out_of_compose().map(|name| (name, "")));
         command.env("DATABASE_URL", self.cluster.url()).env("SHEAF_L1_URL", &self.l1_url).env("SHEAF_KEYS", test_keys().keys_dir);
         command.env("SHEAF_OPERATOR_KEY", DEV_KEYS[0]).env("SHEAF_DEPLOYER_KEY", DEV_KEYS[1]).env("SHEAF_PASSWORD", "a password");
         command.env("SHEAF_NODE", format!("http://{}", self.sequencer)).env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
@@ -156,11 +159,15 @@ impl Site {
     }
 
     fn prover(&self) -> Role {
-        let (gateway, token) = (format!("http://{}", self.sequencer), self.text("worker-token"));
-        self.start(
-            "prover",
-            &["prover", "run", "--gateway", &gateway, "--token-file", &token, "--shapes", "test", "--threads", "1", "--memory-mb", "88"],
-        )
+        self.prover_that_shows(free_address())
+    }
+
+    /// A worker that serves its metrics there.
+    fn prover_that_shows(&self, metrics: SocketAddr) -> Role {
+        let (gateway, token, metrics) = (format!("http://{}", self.sequencer), self.text("worker-token"), metrics.to_string());
+        let shape = ["--shapes", "test", "--threads", "1", "--memory-mb", "88"];
+        let arguments = ["prover", "run", "--gateway", &gateway, "--token-file", &token, "--metrics-listen", &metrics];
+        self.start("prover", &[&arguments[..], &shape].concat())
     }
 }
 
@@ -172,6 +179,10 @@ struct Role {
 impl Role {
     async fn kill(mut self) {
         self.child.kill().await.unwrap();
+    }
+
+    fn pid(&self) -> i32 {
+        self.child.id().unwrap().cast_signed()
     }
 
     async fn says(&self, words: &str) {
@@ -187,6 +198,12 @@ fn read(file: &Path) -> String {
     std::fs::read_to_string(file).unwrap_or_default()
 }
 
+/// What compose sets to nothing for a role unless whoever starts it says something else: `NAME: ${NAME:-}`.
+fn left_out_of_compose() -> impl Iterator<Item = &'static str> {
+    let lines = include_str!("../../deploy/compose.yaml").lines();
+    lines.filter_map(|line| line.trim().split_once(": ")).filter(|(_, value)| value.starts_with("${") && value.ends_with(":-}")).map(|(name, _)| name)
+}
+
 /// One that nobody listens on now.
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
@@ -197,6 +214,11 @@ async fn get(address: SocketAddr, path: &str) -> Option<(u16, Value)> {
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
     let answer = client.get(format!("http://{address}{path}")).send().await.ok()?;
     Some((answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null)))
+}
+
+async fn text(address: SocketAddr, path: &str) -> String {
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
+    client.get(format!("http://{address}{path}")).send().await.unwrap().text().await.unwrap()
 }
 
 /// The answer as soon as it is a good one.
@@ -267,6 +289,79 @@ async fn a_standby_lives_refuses_and_takes_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_api_and_the_gateway_are_both_described() {
+    let site = Site::deployed().await;
+    let _sequencer = site.sequencer();
+    until(site.sequencer, "/ready", |status, _| status == 200).await;
+    let offered = text(site.sequencer, "/docs/swagger-initializer.js").await;
+    for (address, route) in [("/openapi.json", "/v1/transactions"), ("/prover/v1/openapi.json", "/prover/v1/claim")] {
+        assert!(offered.contains(&format!("\"{address}\"")), "{address} is not in {offered}");
+        assert!(until(site.sequencer, address, |status, _| status == 200).await["paths"][route].is_object(), "{route}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_was_overtaken_does_not_show_itself_as_leader() {
+    let site = Site::deployed().await;
+    let (leader, other) = (site.sequencer(), free_address());
+    let leads = async |address| text(address, "/metrics").await.lines().any(|line| line == "sheaf_sequencer_leader 1");
+    until(site.sequencer, "/ready", |status, _| status == 200).await;
+    let standby = site.sequencer_at("standby", other);
+    until(other, "/health", |status, _| status == 200).await;
+    assert!(leads(site.sequencer).await && !leads(other).await);
+    send(leader.pid(), Signal::STOP).unwrap();
+    until(other, "/ready", |status, _| status == 200).await;
+    send(leader.pid(), Signal::CONT).unwrap();
+    until(site.sequencer, "/ready", |status, _| status == 503).await;
+    assert!(!leads(site.sequencer).await && leads(other).await);
+    drop(standby);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_counter_is_there_before_its_first_event() {
+    let site = Site::deployed().await;
+    let worker_metrics = free_address();
+    let (_sequencer, _settlement) = (site.sequencer(), site.settlement());
+    let _worker = site.prover_that_shows(worker_metrics);
+    until(site.sequencer, "/ready", |status, _| status == 200).await;
+    until(site.status, "/status", |_, status| status["head"].is_u64()).await;
+    let mut shown = String::new();
+    for address in [site.sequencer, site.status, worker_metrics] {
+        until(address, "/metrics", |status, _| status == 200).await;
+        shown += &text(address, "/metrics").await;
+    }
+    let counters: BTreeSet<&str> = shown.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    assert_eq!(counters, counted_in_sources(), "counters begin at 0 in `counts.rs`, `metrics.rs` and `status.rs`");
+    // an alert on growth of one kind needs that kind
+    for exact in [
+        r#"sheaf_prover_submissions_total{outcome="invalid"} 0"#,
+        r#"sheaf_prover_failures_total{reason="self_check"} 0"#,
+        "sheaf_batches_resealed_total 0",
+        "sheaf_l1_doubts_total 0",
+    ] {
+        assert!(shown.lines().any(|line| line == exact), "{exact} is not in\n{shown}");
+    }
+}
+
+/// Every name that our sources count under.
+fn counted_in_sources() -> BTreeSet<&'static str> {
+    let mut found = BTreeSet::new();
+    let mut folders: Vec<PathBuf> = ["sequencer", "prover", "settlement"].iter().map(|name| repository().join(name).join("src")).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text: &'static str = std::fs::read_to_string(path).unwrap().leak();
+                found.extend(text.split("counter!(\"").skip(1).map(|rest| rest.split('"').next().unwrap()));
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn settlement_waits_for_an_l1_that_is_not_up_yet() {
     let mut site = Site::deployed().await;
     let anvil = site.anvil.take().unwrap();
@@ -276,6 +371,32 @@ async fn settlement_waits_for_an_l1_that_is_not_up_yet() {
     settlement.says("settlement starts again").await;
     site.start_anvil(Some(port)).await;
     until(site.status, "/status", |_, status| status["head"].is_u64()).await;
+}
+
+#[test]
+fn a_variable_that_is_set_to_nothing_is_not_set() {
+    assert_eq!(left_out_of_compose().collect::<Vec<_>>(), ["SHEAF_FEE_KEY", "SHEAF_FEE_OWNER"]);
+    // every variable that an option names: the help tells of those that are read
+    let variables = |help: Vec<u8>| -> Vec<String> {
+        String::from_utf8(help).unwrap().split("[env: ").skip(1).map(|rest| rest.split(['=', ']']).next().unwrap().to_owned()).collect()
+    };
+    for role in [&["sequencer"][..], &["settlement"], &["node"], &["prover", "run"], &["prover", "status"], &["wallet"], &["doctor"]] {
+        let read = |empty: &[String]| {
+            let mut command = std::process::Command::new(sheaf_binary().unwrap());
+            command.args(role).arg("--help").env_clear().envs(empty.iter().map(|name| (name, "")));
+            variables(command.output().unwrap().stdout)
+        };
+        let names = read(&[]);
+        assert!(!names.is_empty(), "{role:?} names no variable");
+        assert!(read(&names).is_empty(), "{role:?} reads variables that are empty: {names:?}");
+    }
+    let mut worker = std::process::Command::new(sheaf_binary().unwrap());
+    worker.args(["prover", "run", "--gateway", "http://127.0.0.1:1", "--token-file", "/nowhere/token"]).env_clear();
+    for name in ["SHEAF_WORKER_NAME", "SHEAF_PROVER_THREADS", "SHEAF_PROVER_MEMORY_MB", "SHEAF_MANIFEST", "SHEAF_KEY_STORE", "SHEAF_LOG_JSON"] {
+        worker.env(name, "");
+    }
+    let said = String::from_utf8(worker.output().unwrap().stderr).unwrap();
+    assert!(said.contains("/nowhere/token"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

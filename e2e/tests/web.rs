@@ -4,16 +4,20 @@
 
 use sheaf_cli::client::to_json;
 use sheaf_e2e::{Moment, Town, repository};
+use sheaf_prover::wire::Claim;
+use sheaf_prover::worker::KeyCache;
 use std::time::Duration;
 use tokio::process::Command;
 
 /// Longest wait for the walk.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// Where the pages link L1 hashes to.
+const L1_EXPLORER: &str = "https://explorer.example.org";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_walked_in_chromium() {
     let shots = std::env::var("SHEAF_SCREENSHOTS").ok();
-    let mut town = Town::found(4).await.unwrap();
+    let mut town = Town::found_with(4, &["--l1-explorer", L1_EXPLORER]).await.unwrap();
     let rounds = if shots.is_some() { 24 } else { 1 };
     for _ in 0..rounds {
         town.people.send_transfers(12).await.unwrap();
@@ -30,9 +34,15 @@ async fn every_page_is_walked_in_chromium() {
         file
     });
 
+    // a worker that does not exist
+    let circuits = KeyCache::of(town.provers().to_vec()).offers();
+    let (claim, asked) = (folder.path().join("claim"), Claim { worker: "walker".to_owned(), circuits, memory_mb: 4_096, wait_s: 20 });
+    std::fs::write(&claim, serde_json::to_vec(&asked).unwrap()).unwrap();
+
     let mut walk = Command::new("node");
     walk.arg(repository().join("tools/walk.mjs")).arg(town.url()).arg("--transfer").arg(&transfers[0]);
     walk.arg("--operator").arg(town.launcher.operator_file()).args(["--worker", "worker-1"]).arg("--waiting").arg(&transfers[1]);
+    walk.args(["--l1-explorer", L1_EXPLORER]).arg("--claim").arg(&claim).arg("--token").arg(town.launcher.token_file());
     if let Some(folder) = shots {
         walk.arg("--all").arg("--shots").arg(repository().join(folder));
     }

@@ -4,8 +4,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sheaf_protocol::shape::Shape;
 use std::{fs, io};
 
-/// Bytes for each element of the FFT domain, key included: `small` (2^18) peaks at 254 MB in a proof on two threads (docs/performance.md), 1,016 bytes
-/// an element, and half as much again for what is kept of the worker's other circuits.
+/// Bytes for each element of the FFT domain, key included: `small` (2^18) peaks at 276 MB in a proof on two threads (docs/performance.md), 1,104 bytes
+/// an element, and four tenths more for what is kept of the worker's other circuits.
 const BYTES_AN_ELEMENT: u64 = 1_536;
 /// Taken for granted where the system does not say.
 const UNKNOWN_MB: u64 = 4_096;

@@ -7,18 +7,48 @@
 //! | `sheaf_prover_claims_total` | counter | `outcome` = job, empty | answered claims |
 //! | `sheaf_prover_workers` | gauge | `state` = seen, drained | workers that asked for work in the last minute, and of these those that get none |
 //! | `sheaf_prover_attempts_total` | counter | `outcome` = proven, failed, released, expired, cancelled | ended leases |
-//! | `sheaf_prover_orders_total` | counter | `action` = retry, park, cancel, drain, resume | orders of operators |
+//! | `sheaf_prover_orders_total` | counter | `action` = retry, park, cancel, reseal, drain, resume | orders of operators |
 //! | `sheaf_prover_submissions_total` | counter | `outcome` = stored, stored_late, already_proven, invalid | judged proofs |
 //! | `sheaf_prover_failures_total` | counter | `reason` | jobs given up or refused |
 //! | `sheaf_prover_parked_total` | counter | | jobs parked |
 //! | `sheaf_prover_phase_seconds` | histogram | `phase` = witness, prove, verify | as reported with accepted proofs |
 //! | `sheaf_worker_jobs_total` | counter | `outcome` = proven, already_proven, failed, refused, lost, cancelled | jobs of this worker |
 //! | `sheaf_worker_phase_seconds` | histogram | `phase` = lay_out, witness, prove, verify, submit | measured by this worker |
+//!
+//! Counters begin at 0 when the process does: an alert on growth misses the first event of a counter that appears with it. Gauges are what the gateway
+//! sees now: one that ends shows 0.
 
 use crate::wire::{FailureReason, Outcome, Phase, Timings};
 use metrics::{counter, gauge, histogram};
 use sheaf_store::jobs::Depth;
 use std::time::Duration;
+
+/// Shows every counter of the gateway at 0. Once, after metrics are collected.
+pub fn count_gateway_from_zero() {
+    counter!("sheaf_prover_parked_total").increment(0);
+    for outcome in ["job", "empty"] {
+        counter!("sheaf_prover_claims_total", "outcome" => outcome).increment(0);
+    }
+    for outcome in ["proven", "failed", "released", "expired", "cancelled"] {
+        counter!("sheaf_prover_attempts_total", "outcome" => outcome).increment(0);
+    }
+    for action in ["retry", "park", "cancel", "reseal", "drain", "resume"] {
+        counter!("sheaf_prover_orders_total", "action" => action).increment(0);
+    }
+    for outcome in ["stored", "stored_late", "already_proven", "invalid"] {
+        counter!("sheaf_prover_submissions_total", "outcome" => outcome).increment(0);
+    }
+    for reason in FailureReason::ALL {
+        counter!("sheaf_prover_failures_total", "reason" => reason.name()).increment(0);
+    }
+}
+
+/// Shows every counter of a worker at 0. Once, after metrics are collected.
+pub fn count_worker_from_zero() {
+    for outcome in ["proven", "already_proven", "failed", "refused", "lost", "cancelled"] {
+        counter!("sheaf_worker_jobs_total", "outcome" => outcome).increment(0);
+    }
+}
 
 /// Publishes the queue as it stands, zeros included.
 pub(crate) fn queue(circuits: &[u32], depths: &[Depth]) {

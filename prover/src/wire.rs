@@ -25,6 +25,8 @@ pub mod fleet;
 
 /// Path under which the gateway is mounted.
 pub const PREFIX: &str = "/prover/v1";
+/// Path of the OpenAPI document of what is mounted there.
+pub const DOCUMENT: &str = "/prover/v1/openapi.json";
 /// The longest a claim may wait for a job, in seconds.
 pub const MAX_WAIT_S: u32 = 30;
 /// The longest name of a worker, in bytes.
@@ -298,6 +300,10 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
+    /// Every reason.
+    pub const ALL: [Self; 9] =
+        [Self::Key, Self::LayOut, Self::Witness, Self::Prove, Self::SelfCheck, Self::Drained, Self::ProofInvalid, Self::Unreadable, Self::Silent];
+
     /// Name in JSON, metrics and the database.
     pub fn name(self) -> &'static str {
         match self {

@@ -156,6 +156,8 @@ pub struct ApiConfig {
     pub cors_origins: Vec<String>,
     /// Base URL of a block explorer for L1, to which the pages link: `{l1_explorer}/tx/0x..`.
     pub l1_explorer: Option<String>,
+    /// Descriptions of what is served beside this API, by name and address; /docs offers them too.
+    pub documents: Vec<(&'static str, &'static str)>,
     /// Dollars for one ether, to show L1 costs in dollars too.
     pub eth_usd: Option<f64>,
     /// Budget of one client, `None` for no limit.
@@ -204,6 +206,7 @@ impl Default for ApiConfig {
             max_records: 4_096,
             cors_origins: vec!["*".to_owned()],
             l1_explorer: None,
+            documents: Vec::new(),
             eth_usd: None,
             rate: Some(RateConfig { per_second: 2_000, burst: 8_192 }),
             client_ip_header: None,

@@ -7,6 +7,7 @@
 
 use crate::api::{RenderMetrics, cors, pages, render};
 use crate::config::ApiConfig;
+use crate::counts;
 use crate::problem::{Code, Problem};
 use axum::Router;
 use axum::extract::Request;
@@ -42,14 +43,20 @@ impl Front {
         })
     }
 
-    /// Shows `router` from now on.
+    /// Leads: shows `router` from now on.
     pub fn open(&self, router: Router) {
-        *self.present.write().unwrap_or_else(PoisonError::into_inner) = router;
+        self.show(router);
+        counts::leads();
     }
 
-    /// Stands by again.
+    /// Stands by again; /metrics tells nothing of the time before as if it were so now.
     pub fn close(&self) {
-        self.open(self.standby.clone());
+        self.show(self.standby.clone());
+        counts::stands_by();
+    }
+
+    fn show(&self, router: Router) {
+        *self.present.write().unwrap_or_else(PoisonError::into_inner) = router;
     }
 }
 

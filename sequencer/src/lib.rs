@@ -15,6 +15,7 @@ mod book;
 mod client;
 mod committer;
 pub mod config;
+mod counts;
 mod executor;
 mod feed;
 mod front;
@@ -34,6 +35,7 @@ pub mod wire;
 
 pub use api::{RenderMetrics, document};
 pub use config::{Config, Deployment};
+pub use counts::count_from_zero;
 pub use executor::Fatal;
 pub use front::Front;
 pub use problem::{Code, Problem};

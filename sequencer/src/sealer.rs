@@ -88,6 +88,9 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// Every reason.
+    pub(crate) const ALL: [Self; 4] = [Self::Size, Self::Age, Self::Cost, Self::Asked];
+
     /// Its name in the database.
     pub(crate) fn name(self) -> &'static str {
         match self {

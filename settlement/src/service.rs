@@ -6,7 +6,7 @@ use crate::lead::Lead;
 use crate::provenance::{self, ProvenanceError};
 use crate::rollup::{Rollup, ViewError};
 use crate::rpc::{Rpc, RpcError, RpcOptions, sites};
-use crate::status::Board;
+use crate::status::{Board, Status};
 use crate::submitter::{Submitter, SubmitterOptions};
 use crate::watcher::{Watcher, WatcherOptions};
 use sheaf_protocol::amount::Address;
@@ -112,6 +112,8 @@ impl Service {
     /// [`StartError`].
     pub async fn start(pool: PgPool, key: L1Key, options: ServiceOptions, board: Board) -> Result<Self, StartError> {
         let deployment = &options.deployment;
+        // of a role that ended and starts again
+        board.edit(Status::stand_by);
         let rpc = Rpc::connect_to(&options.l1_url, deployment.chain_id, options.rpc).await.map_err(StartError::Rpc)?;
         let rollup = Rollup::at(rpc.clone(), deployment.contract);
         let expected = rollup.operator().await.map_err(StartError::View)?;

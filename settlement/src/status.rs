@@ -16,12 +16,29 @@
 //! | `sheaf_operator_batches_affordable`, `sheaf_operator_balance_low` | for how many batches that lasts, and 1 if for few |
 
 use crate::rpc::EndpointStatus;
-use metrics::gauge;
+use metrics::{counter, gauge};
 use serde::Serialize;
 use sheaf_store::costs::usd;
-use sheaf_store::l1::GasTotal;
+use sheaf_store::l1::{GasTotal, TxKind};
 use std::sync::Arc;
 use tokio::sync::watch;
+
+/// Shows every counter of settlement at 0, since an alert on growth misses the first event of a counter that appears with it, and a board on which nothing
+/// is written yet. Once, after metrics are collected; the counters of an L1 node follow as soon as it is named.
+pub fn count_from_zero() {
+    let looking = ["sheaf_l1_watch_errors_total", "sheaf_l1_reorgs_total", "sheaf_l1_doubts_total", "sheaf_l1_contradictions_total"];
+    for name in looking.into_iter().chain(["sheaf_l1_submit_errors_total", "sheaf_l1_replacements_total"]) {
+        counter!(name).increment(0);
+    }
+    for kind in TxKind::ALL.map(TxKind::name) {
+        counter!("sheaf_l1_refused_total", "kind" => kind).increment(0);
+        counter!("sheaf_l1_gas_used_total", "kind" => kind).increment(0);
+        for succeeded in ["true", "false"] {
+            counter!("sheaf_l1_transactions_total", "kind" => kind, "succeeded" => succeeded).increment(0);
+        }
+    }
+    Status::default().publish();
+}
 
 /// A snapshot. Everything is as of the last successful look.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -127,6 +144,12 @@ impl Status {
         (self.alarm, self.happened) = (Some(alarm.clone()), Some(alarm));
     }
 
+    /// Another process leads, and knows what is due, what fails and what it costs; this one asks nobody. How far L1 was stays, and so does an alarm about what happened here.
+    pub(crate) fn stand_by(&mut self) {
+        let Self { head, committed, proven, happened, .. } = std::mem::take(self);
+        *self = Self { head, committed, proven, alarm: happened.clone(), happened, ..Self::default() };
+    }
+
     fn publish(&self) {
         let flag = |on: bool| f64::from(u8::from(on));
         gauge!("sheaf_settlement_leader").set(flag(self.leader));
@@ -137,9 +160,8 @@ impl Status {
         gauge!("sheaf_settlement_failing", "loop" => "submitter").set(flag(self.submitter_error.is_some()));
         gauge!("sheaf_l1_pending_transactions").set(self.pending_transactions as f64);
         gauge!("sheaf_operator_balance_low").set(flag(self.balance_low));
-        if let Some(batches) = self.batches_affordable {
-            gauge!("sheaf_operator_batches_affordable").set(batches as f64);
-        }
+        // not known is neither few nor many
+        gauge!("sheaf_operator_batches_affordable").set(self.batches_affordable.map_or(f64::NAN, |batches| batches as f64));
         self.costs.iter().for_each(Costs::publish);
         let levels = [("committed", self.committed), ("proven", self.proven)];
         for (state, number) in levels.into_iter().filter_map(|(state, number)| Some((state, number?))) {
@@ -194,7 +216,6 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sheaf_store::l1::TxKind;
 
     #[test]
     fn the_balance_is_told_in_batches() {

@@ -202,8 +202,9 @@ impl Submitter {
     /// # Errors
     /// [`SubmitError`].
     pub async fn step(&mut self) -> Result<(), SubmitError> {
-        self.board.edit(|status| status.leader = self.lead.is_held());
-        if !self.lead.is_held() {
+        let leads = self.lead.is_held();
+        self.board.edit(|status| if leads { status.leader = true } else { status.stand_by() });
+        if !leads {
             return Ok(());
         }
         let round = self.look().await?;

@@ -169,12 +169,12 @@ pub async fn present(conn: &mut PgConnection) -> Result<(u64, u64), sqlx::Error>
     Ok((count(&row, "seen")?, count(&row, "drained")?))
 }
 
-/// Forgets workers that have been gone for long.
+/// Forgets workers that have been gone for long, drained ones too: one that comes back after so long is a new one.
 ///
 /// # Errors
 /// Only those of the database.
 pub async fn forget(conn: &mut PgConnection) -> Result<u64, sqlx::Error> {
-    let query = "DELETE FROM prover_workers WHERE drain_since IS NULL AND last_seen < now() - $1::text::interval";
+    let query = "DELETE FROM prover_workers WHERE last_seen < now() - $1::text::interval";
     Ok(sqlx::query(query).bind(FORGET_AFTER).execute(conn).await?.rows_affected())
 }
 
@@ -233,6 +233,8 @@ pub struct JobFilter<'a> {
     pub state: Option<&'a str>,
     /// Only batches below this one.
     pub before: Option<u64>,
+    /// Only batches above this one, and the oldest of them first.
+    pub after: Option<u64>,
     /// Only this batch.
     pub batch: Option<u64>,
     /// At most so many.
@@ -241,7 +243,7 @@ pub struct JobFilter<'a> {
 
 /// Jobs that fulfil a condition, of those that a [`JobFilter`] asks for.
 macro_rules! jobs_query {
-    ($which:literal) => {
+    ($which:literal, $order:literal) => {
         concat!(
             "SELECT s.*, a.phase, a.percent, ",
             rfc3339!("a.heartbeat_at"),
@@ -264,12 +266,14 @@ macro_rules! jobs_query {
              LEFT JOIN proofs p ON p.batch_number = s.batch_number
              LEFT JOIN proof_attempts v ON v.batch_number = p.batch_number AND v.fencing_token = p.fencing_token
              WHERE $1::text IS NULL OR s.state = $1 OR ($1 = 'open' AND s.state <> 'proven')
-             ORDER BY s.batch_number DESC LIMIT $4"
+             ORDER BY s.batch_number ",
+            $order,
+            " LIMIT $4"
         )
     };
 }
 
-/// The newest jobs first.
+/// The newest jobs first, unless those after a batch are asked for.
 ///
 /// # Errors
 /// Only those of the database.
@@ -277,12 +281,14 @@ pub async fn jobs(conn: &mut PgConnection, filter: &JobFilter<'_>) -> Result<Vec
     // bounds that are always there: with `$2 IS NULL OR` a plan kept for many calls looks at every job
     let (after, before) = match filter.batch.map(u64::cast_signed) {
         Some(batch) => (batch - 1, batch.saturating_add(1)),
-        None => (-1, filter.before.map_or(i64::MAX, u64::cast_signed)),
+        None => (filter.after.map_or(-1, u64::cast_signed), filter.before.map_or(i64::MAX, u64::cast_signed)),
     };
     // of the many that are proven nothing is looked at where none is asked for
-    let query = match filter.state {
-        None | Some("proven") => jobs_query!("true"),
-        Some(_) => jobs_query!("j.state <> 'proven'"),
+    let query = match (filter.state, filter.after) {
+        (None | Some("proven"), None) => jobs_query!("true", "DESC"),
+        (None | Some("proven"), Some(_)) => jobs_query!("true", "ASC"),
+        (Some(_), None) => jobs_query!("j.state <> 'proven'", "DESC"),
+        (Some(_), Some(_)) => jobs_query!("j.state <> 'proven'", "ASC"),
     };
     let rows = sqlx::query(query).bind(filter.state).bind(before).bind(after).bind(i64::from(filter.limit.min(MAX_JOBS))).fetch_all(conn).await?;
     rows.iter().map(read_job).collect()

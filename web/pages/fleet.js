@@ -6,7 +6,7 @@ import { number, plural, span } from "../format.js";
 import { batchLink, card, chip, empty, heading, say, table, tiles, when } from "../parts.js";
 
 const SILENT_S = 75; // an idle worker asks every half a minute
-const WAITING = 20; // jobs shown that nobody has
+const WAITING = 20; // jobs shown that nobody has, the oldest, which hold up settlement
 let token = ""; // of the operator, until the page is left
 
 const ORDERS = {
@@ -34,7 +34,8 @@ function order(verb, path, what, { refresh, redraw }) {
       refresh();
     } catch (error) {
       if (error instanceof Refused && error.status === 401) token = "";
-      wrong.textContent = error instanceof Refused ? error.message : "The node did not answer: look whether it was done.";
+      if (error instanceof Refused) wrong.replaceChildren(error.message, ...(error.hint ? [h("br"), `Hint: ${error.hint}.`] : []));
+      else wrong.textContent = "The node did not answer: look whether it was done.";
       wrong.hidden = false;
       send.disabled = false;
     }
@@ -108,7 +109,7 @@ function leaseTable(fleet, names, context) {
     { name: "Lease ends", right: true, cell: (job) => (job.lease_ms < 0 ? `${span(-job.lease_ms)} ago` : `in ${span(job.lease_ms)}`) },
     token && { name: "Orders", right: true, cell: (job) => orders(["cancel", "park"], `jobs/${job.batch}`, `batch ${job.batch}`, context) },
   ];
-  return table("Leases", columns.filter(Boolean), fleet.leases, (job) => `lease-${job.batch}`);
+  return table("Leases", columns.filter(Boolean), oldestFirst(fleet.leases), (job) => `lease-${job.batch}`);
 }
 
 function parkedTable(fleet, names, context) {
@@ -121,7 +122,7 @@ function parkedTable(fleet, names, context) {
     { name: "Made", right: true, cell: (job) => when(job.created_at) },
     token && { name: "Orders", right: true, cell: (job) => orders(["retry", "reseal"], `jobs/${job.batch}`, `batch ${job.batch}`, context) },
   ];
-  return table("Parked jobs", columns.filter(Boolean), fleet.parked, (job) => `parked-${job.batch}`);
+  return table("Parked jobs", columns.filter(Boolean), oldestFirst(fleet.parked), (job) => `parked-${job.batch}`);
 }
 
 function waitingTable(waiting, names, context) {
@@ -197,6 +198,8 @@ export function actionTable(actions) {
   return table("Orders", columns, actions, (action) => `${action.at}-${action.action}-${action.batch ?? action.worker}`);
 }
 
+const oldestFirst = (jobs) => jobs.toSorted((a, b) => a.batch - b.batch);
+
 function view({ fleet, waiting }, context) {
   if (!fleet) return [heading("Fleet"), card(null, empty("No gateway here", "This node has no prover gateway beside its API, or does not lead."))];
   const names = (id) => fleet.circuits.find((circuit) => circuit.circuit === id)?.name ?? `circuit ${id}`;
@@ -216,7 +219,7 @@ function view({ fleet, waiting }, context) {
     ]),
     fleet.parked.length > 0 && card("Parked", parkedTable(fleet, names, context)),
     card("At work", fleet.leases.length ? leaseTable(fleet, names, context) : empty("Nobody is proving", "A job appears here as soon as a worker has it.")),
-    waiting.length > 0 && card(waiting.length === WAITING ? `Waiting, the newest ${WAITING}` : "Waiting", waitingTable(waiting, names, context)),
+    waiting.length > 0 && card(waiting.length === WAITING ? `Waiting, the oldest ${WAITING}` : "Waiting", waitingTable(waiting, names, context)),
     card("Workers", fleet.workers.length ? workerTable(fleet, names, context) : empty("No worker yet", "Start one: sheaf prover run")),
     card("Queues", queueTable(fleet)),
     card("Attempts that failed", fleet.faults.length ? attemptTable(fleet.faults) : empty("None lately")),
@@ -228,7 +231,7 @@ export const page = {
   title: () => "Fleet",
   every: 2_000,
   load: async (_id, _fields, signal) => {
-    const [fleet, waiting] = await Promise.all([find("/prover/v1/status", signal), find(`/prover/v1/jobs?state=waiting&limit=${WAITING}`, signal)]);
+    const [fleet, waiting] = await Promise.all([find("/prover/v1/status", signal), find(`/prover/v1/jobs?state=waiting&after=0&limit=${WAITING}`, signal)]);
     return { fleet, waiting: waiting?.jobs ?? [] };
   },
   view,

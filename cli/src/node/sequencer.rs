@@ -239,6 +239,7 @@ impl Sequencing {
         let (chain_id, contract) = (deployment.deployment.chain_id, deployment.deployment.contract);
         let (mut config, gateway) = (options.config(chain_id)?, options.gateway()?);
         config.api.eth_usd = *eth_usd;
+        config.api.documents = vec![("Prover gateway", sheaf_prover::wire::DOCUMENT)];
         Verifier::new(manifest)?;
         let listener = listen(options.listen.unwrap_or(DEFAULT_LISTEN)).await?;
         let address = listener.local_addr()?;

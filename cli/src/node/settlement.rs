@@ -2,6 +2,7 @@
 
 use super::files::Files;
 use super::restart_pause;
+use crate::environment::variable;
 use anyhow::{Context, anyhow};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -49,7 +50,7 @@ impl SettlementOptions {
     pub(crate) fn operator_key(&self) -> anyhow::Result<Option<L1Key>> {
         let text = match &self.operator_key_file {
             Some(file) => Some(std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?),
-            None => std::env::var("SHEAF_OPERATOR_KEY").ok(),
+            None => variable("SHEAF_OPERATOR_KEY"),
         };
         let Some(text) = text.map(Zeroizing::new) else { return Ok(None) };
         L1Key::from_hex(text.trim()).map(Some).context("the operator key is not 32 bytes of hex")

@@ -75,6 +75,8 @@ impl GatewayConfig {
     }
 }
 
+/// Between two looks for workers that have been away for so long that they are forgotten.
+const FORGET_PAUSE: Duration = Duration::from_secs(3_600);
 /// Connections of the database for what anybody may read.
 const READERS: usize = 2;
 
@@ -123,15 +125,12 @@ impl Gateway {
         handlers::router(self.clone())
     }
 
-    /// Rings the doorbell for waiting claims and publishes the queue's metrics until shut down. A database that does not answer is
-    /// logged once and asked again.
+    /// Rings the doorbell for waiting claims, publishes the queue's metrics and forgets workers of long ago until shut down; then this process sees
+    /// no queue, and shows none. A database that does not answer is logged once and asked again.
     pub async fn watch(&self) {
         let mut ticker = tokio::time::interval(Duration::from_millis(self.shared.config.poll_ms));
         ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut reachable = true;
-        if let Ok(mut connection) = self.shared.pool.acquire().await {
-            let _ = sheaf_store::fleet::forget(&mut connection).await;
-        }
+        let (mut reachable, mut forget_at) = (true, Instant::now());
         while self.shared.shutdown.run_until_cancelled(ticker.tick()).await.is_some() {
             let looked = self.look().await;
             match &looked {
@@ -140,6 +139,21 @@ impl Gateway {
                 _ => {}
             }
             reachable = looked.is_ok();
+            if reachable && Instant::now() >= forget_at {
+                forget_at = Instant::now() + FORGET_PAUSE;
+                self.forget().await;
+            }
+        }
+        metrics::queue(&self.shared.circuits, &[]);
+        metrics::workers(0, 0);
+    }
+
+    async fn forget(&self) {
+        let forget = async { sheaf_store::fleet::forget(&mut *self.shared.pool.acquire().await?).await };
+        match forget.await {
+            Ok(0) => {}
+            Ok(workers) => tracing::info!(workers, "forgot workers that were away for long"),
+            Err(error) => tracing::warn!(%error, "cannot forget workers that were away for long; trying again in an hour"),
         }
     }
 

@@ -65,13 +65,13 @@ async fn status(State(gateway): State<Gateway>) -> Result<Json<Arc<FleetStatus>>
     Ok(Json(status))
 }
 
-/// Jobs, the newest first.
+/// Jobs, the newest first; with `after` the oldest first, which hold up settlement.
 #[utoipa::path(get, path = "/prover/v1/jobs", tag = "operator", security(()), params(JobQuery), responses(
     (status = 200, description = "A page of jobs", body = JobList),
     (status = 422, description = "`invalid_field`", body = ProblemBody),
 ))]
 async fn list(State(gateway): State<Gateway>, query: Result<Query<JobQuery>, QueryRejection>) -> Result<Json<JobList>, GatewayError> {
-    let Query(query) = query.map_err(|error| GatewayError::invalid("query", error.body_text(), "use state, before and limit"))?;
+    let Query(query) = query.map_err(|error| GatewayError::invalid("query", error.body_text(), "use state, before, after and limit"))?;
     let limit = query.limit.unwrap_or(DEFAULT_JOBS);
     if !(1..=MAX_JOBS).contains(&limit) {
         return Err(GatewayError::invalid("limit", format!("{limit} is out of range"), format!("ask for 1 to {MAX_JOBS}")));
@@ -80,7 +80,11 @@ async fn list(State(gateway): State<Gateway>, query: Result<Query<JobQuery>, Que
     if let Some(state) = query.state.as_deref().filter(|state| !states.contains(state)) {
         return Err(GatewayError::invalid("state", format!("no job is ever {}", printable(state)), format!("one of {}", states.join(", "))));
     }
-    let filter = JobFilter { state: query.state.as_deref(), before: query.before.map(|batch| batch.min(i64::MAX as u64)), batch: None, limit };
+    if query.before.is_some() && query.after.is_some() {
+        return Err(GatewayError::invalid("after", "it lists the oldest first, `before` the newest", "name one of before and after"));
+    }
+    let [before, after] = [query.before, query.after].map(|batch| batch.map(|batch| batch.min(i64::MAX as u64)));
+    let filter = JobFilter { state: query.state.as_deref(), before, after, batch: None, limit };
     let _place = gateway.shared.readers.acquire().await;
     let mut connection = gateway.shared.pool.acquire().await?;
     let rows = fleet::jobs(&mut connection, &filter).await?;
@@ -161,7 +165,7 @@ impl Gateway {
         let _place = self.shared.readers.acquire().await;
         let mut connection = self.shared.pool.acquire().await?;
         let depths = jobs::depths(&mut connection).await?;
-        let in_state = |state| JobFilter { state: Some(state), before: None, batch: None, limit: MAX_JOBS };
+        let in_state = |state| JobFilter { state: Some(state), before: None, after: None, batch: None, limit: MAX_JOBS };
         let mut leases = fleet::jobs(&mut connection, &in_state("leased")).await?;
         leases.extend(fleet::jobs(&mut connection, &in_state("expired")).await?);
         Ok(FleetStatus {
@@ -246,7 +250,7 @@ impl Gateway {
 }
 
 async fn detail_of(connection: &mut PgConnection, batch: u64) -> Result<JobDetail, GatewayError> {
-    let filter = JobFilter { state: None, before: None, batch: Some(batch), limit: 1 };
+    let filter = JobFilter { state: None, before: None, after: None, batch: Some(batch), limit: 1 };
     let job = fleet::jobs(connection, &filter).await?.pop().ok_or(GatewayError::UnknownJob(batch))?;
     let attempts = fleet::attempts(connection, batch).await?.into_iter().map(Into::into).collect();
     let actions = fleet::actions(connection, Some(batch)).await?.into_iter().map(Into::into).collect();

@@ -61,6 +61,8 @@ pub struct JobQuery {
     pub state: Option<String>,
     /// Only batches below this number: the last one of the page before.
     pub before: Option<u64>,
+    /// Only batches above this number, the oldest first; not together with `before`.
+    pub after: Option<u64>,
     /// At most so many, 1 to 500; 50 unless told.
     pub limit: Option<u32>,
 }
@@ -202,12 +204,12 @@ pub struct JobView {
     pub taken_back: bool,
 }
 
-/// Jobs, the newest first.
+/// Jobs, the newest first, or the oldest first if `after` was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobList {
     /// The jobs.
     pub jobs: Vec<JobView>,
-    /// `before` of the next page; absent on the last.
+    /// `before`, or `after`, of the next page; absent on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
 }

@@ -131,7 +131,7 @@ impl KeyStore {
         let prefix = Name::parse(prefix.trim_end_matches('/')).map_err(|_| wrong())?;
         let retry = RetryConfig { max_retries: 2, retry_timeout: Duration::from_secs(30), ..RetryConfig::default() };
         let known = |(name, value): (String, String)| {
-            let key = name.starts_with("AWS_").then(|| name.to_lowercase())?;
+            let key = (name.starts_with("AWS_") && !value.is_empty()).then(|| name.to_lowercase())?;
             Some((key.parse::<AmazonS3ConfigKey>().ok()?, value))
         };
         let settings = variables.into_iter().filter_map(known);

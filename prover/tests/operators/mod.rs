@@ -56,11 +56,18 @@ async fn anybody_sees_workers_leases_progress_and_faults(pool: PgPool) {
     assert_eq!((batches(&page), &page["next"]), (vec![3, 2], &json!(2)));
     let page = get(&server, "jobs?limit=2&before=2").await;
     assert_eq!((batches(&page), &page["next"]), (vec![1], &Value::Null));
+    let page = get(&server, "jobs?state=open&after=0&limit=2").await;
+    assert_eq!((batches(&page), &page["next"]), (vec![1, 2], &json!(2)));
+    assert_eq!(batches(&get(&server, "jobs?after=2").await), [3]);
     let detail = get(&server, "jobs/2").await;
     assert_eq!((&detail["job"]["last_error"], &detail["attempts"][0]["outcome"]), (&json!("prove: a test"), &json!("failed")));
-    for (route, code) in
-        [("jobs/9", "unknown_job"), ("jobs?state=lost", "invalid_field"), ("jobs?limit=0", "invalid_field"), ("jobs?x=1", "invalid_field")]
-    {
+    for (route, code) in [
+        ("jobs/9", "unknown_job"),
+        ("jobs?state=lost", "invalid_field"),
+        ("jobs?limit=0", "invalid_field"),
+        ("jobs?before=2&after=1", "invalid_field"),
+        ("jobs?x=1", "invalid_field"),
+    ] {
         let problem = get(&server, route).await;
         assert!(problem["code"] == code && problem["hint"].is_string() && problem["field"].is_string(), "{route}: {problem}");
     }
@@ -205,4 +212,32 @@ async fn only_what_can_be_taken_back_is_sealed_again(pool: PgPool) {
     sqlx::raw_sql(committed).execute(&pool).await.unwrap();
     refused("every circuit of the deployment was tried").await;
     assert_eq!(audit(&pool).await, [("alice".to_owned(), "prover.park".to_owned())]);
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_gateway_that_has_ended_shows_no_queue(pool: PgPool) {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let _collects = metrics::set_default_local_recorder(&recorder);
+    let shown = recorder.handle();
+    let shows = |lines: [&str; 2]| lines.iter().all(|line| shown.render().lines().any(|found| found == *line));
+    let server = Server::start(&pool, 2, usual).await;
+    server.claim("a").await.unwrap();
+    let busy = [r#"sheaf_prover_jobs{circuit="1",state="leased"} 1"#, r#"sheaf_prover_workers{state="seen"} 1"#];
+    until("the queue is shown", || async { shows(busy) }).await;
+    assert!(!shows([r#"sheaf_prover_oldest_job_seconds{circuit="1"} 0"#; 2]));
+    drop(server);
+    let idle = [r#"sheaf_prover_jobs{circuit="1",state="leased"} 0"#, r#"sheaf_prover_workers{state="seen"} 0"#];
+    until("nothing is shown", || async { shows(idle) }).await;
+    assert!(shows([r#"sheaf_prover_jobs{circuit="1",state="waiting"} 0"#, r#"sheaf_prover_oldest_job_seconds{circuit="1"} 0"#]));
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn workers_that_were_away_for_long_are_forgotten_drained_ones_too(pool: PgPool) {
+    let known = "INSERT INTO prover_workers (name, memory_mb, circuits, last_seen, drain_since) VALUES
+        ('old', 1, '{1}', now() - interval '8 days', NULL), ('drained', 1, '{1}', now() - interval '8 days', now() - interval '9 days'),
+        ('away', 1, '{1}', now() - interval '6 days', now() - interval '9 days')";
+    sqlx::raw_sql(known).execute(&pool).await.unwrap();
+    let server = Server::start(&pool, 0, usual).await;
+    let names = async || -> Vec<String> { sqlx::query_scalar("SELECT name FROM prover_workers").fetch_all(&server.pool).await.unwrap() };
+    until("old workers are forgotten", || async { names().await == ["away"] }).await;
 }

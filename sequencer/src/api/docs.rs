@@ -12,7 +12,7 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{ContentBuilder, Ref, Response};
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi, Url};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -43,6 +43,8 @@ use utoipa_swagger_ui::SwaggerUi;
 )]
 struct Document;
 
+/// Where our document is.
+const OWN_ADDRESS: &str = "/openapi.json";
 /// What any request for data may be answered with.
 const EVERYWHERE: [Code; 6] = [Code::InvalidParameter, Code::RateLimited, Code::StorageUnavailable, Code::Standby, Code::Stopping, Code::Internal];
 /// What a submission may be answered with.
@@ -141,8 +143,10 @@ fn retry_after() -> Header {
     header
 }
 
-pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    SwaggerUi::new("/docs").url("/openapi.json", document()).into()
+/// The document at /openapi.json; /docs shows it, and `others` by name and address.
+pub(super) fn router<S: Clone + Send + Sync + 'static>(others: &[(&'static str, &'static str)]) -> Router<S> {
+    let shown = [("Sequencer", OWN_ADDRESS)].into_iter().chain(others.iter().copied()).map(|(name, address)| Url::new(name, address));
+    SwaggerUi::new("/docs").url(OWN_ADDRESS, document()).config(Config::new(shown)).into()
 }
 
 #[cfg(test)]

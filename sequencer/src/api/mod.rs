@@ -101,7 +101,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/ready", get(info::ready))
         .route("/metrics", get(info::metrics))
         .with_state(app)
-        .merge(docs::router())
+        .merge(docs::router(&api.documents))
         .merge(web::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)

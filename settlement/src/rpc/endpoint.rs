@@ -58,7 +58,9 @@ impl Endpoint {
             .request_timeout(Duration::from_millis(options.request_timeout_ms))
             .build(url)
             .map_err(|_| RpcError::Url { site: site(url) })?;
-        Ok(Self { client, site: site(url), state: Mutex::default() })
+        let site = site(url);
+        metrics::counter!("sheaf_l1_endpoint_failures_total", "site" => site.clone()).increment(0);
+        Ok(Self { client, site, state: Mutex::default() })
     }
 
     pub(super) fn site(&self) -> &str {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use sheaf_settlement::anvil::{Anvil, AnvilOptions};
 use sheaf_settlement::lead::Lead;
 use sheaf_settlement::service::{Service, ServiceOptions};
+use sheaf_settlement::status::Status;
 use sheaf_settlement::submitter::{SubmitError, Submitter, SubmitterOptions};
 use sheaf_store::StoreError;
 use sheaf_store::l1::Transaction;
@@ -182,6 +183,21 @@ async fn a_process_that_lost_the_lead_writes_nothing(pool: PgPool) {
     let mut frozen = frozen;
     frozen.step().await.unwrap();
     assert_eq!((world.live().await.len(), world.status().leader), (0, false));
+}
+
+#[sqlx::test(migrator = "sheaf_store::MIGRATOR")]
+async fn a_process_that_lost_the_lead_shows_nothing_of_its_time_as_leader(pool: PgPool) {
+    let world = World::new(pool).await;
+    // a batch that L1 refuses
+    world.batch(1, &[], [7; 32]).await;
+    let mut submitter = world.submitter(|options| options.low_balance_batches = u64::MAX);
+    submitter.step().await.unwrap();
+    let leading = world.status();
+    assert!(leading.leader && leading.blocked.is_some() && leading.costs.is_some() && !leading.endpoints.is_empty(), "{leading:?}");
+    world.lead.release().await;
+    submitter.step().await.unwrap();
+    let Status { head, committed, proven, alarm, .. } = leading;
+    assert_eq!(world.status(), Status { head, committed, proven, alarm, ..Status::default() });
 }
 
 #[sqlx::test(migrator = "sheaf_store::MIGRATOR")]

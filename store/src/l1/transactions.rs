@@ -33,6 +33,9 @@ pub enum TxKind {
 }
 
 impl TxKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [Self::Commit, Self::Prove, Self::CommitAndProve, Self::Settle, Self::Refund, Self::Revert, Self::Cancel];
+
     /// Its name in the database, logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -47,10 +50,7 @@ impl TxKind {
     }
 
     fn parse(name: &str) -> Result<Self, sqlx::Error> {
-        [Self::Commit, Self::Prove, Self::CommitAndProve, Self::Settle, Self::Refund, Self::Revert, Self::Cancel]
-            .into_iter()
-            .find(|kind| kind.name() == name)
-            .ok_or_else(|| unreadable("kind"))
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| unreadable("kind"))
     }
 }
 
