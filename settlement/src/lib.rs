@@ -7,11 +7,12 @@
 //! ```
 //!
 //! `provenance` shows that a contract was made of a manifest. `deploy` and `rollup` serve people and tools: one transaction, waited for. `anvil` starts a development chain. `history` reads
-//! what L1 keeps of every batch. `status` is what the loops know of themselves. `ethers` types stay inside.
+//! what L1 keeps of every batch, `posted` all that it holds of one. `status` is what the loops know of themselves. `ethers` types stay inside.
 
 mod abi;
 pub mod anvil;
 mod calldata;
+mod calls;
 pub mod deploy;
 mod events;
 mod fees;
@@ -20,6 +21,7 @@ pub mod history;
 pub mod key;
 pub mod lead;
 mod policy;
+pub mod posted;
 pub mod provenance;
 pub mod revert;
 pub mod rollup;
