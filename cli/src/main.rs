@@ -47,7 +47,7 @@ enum Command {
     Prover(worker::ProverArgs),
     /// The whole state from L1 alone, every root compared with the proven one.
     Restore(restore::RestoreArgs),
-    /// A batch derived again from what was accepted, compared with what was stored.
+    /// A batch derived again from the database or from L1, compared with what was stored and posted.
     Replay(replay::ReplayArgs),
     /// End the rollup for good, once a time-out of its operator has passed.
     Freeze(exit::FreezeArgs),

@@ -8,7 +8,8 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use sheaf_protocol::amount::{Address, SlotId};
 use sheaf_protocol::artifact::Artifact;
-use sheaf_protocol::field::{g1_words, g2_words, to_hex};
+use sheaf_protocol::derive::queue_digest;
+use sheaf_protocol::field::{Word, g1_words, g2_words, to_hex};
 use sheaf_protocol::follower::follow;
 use sheaf_protocol::kzg::{Srs, StateVector};
 use sheaf_protocol::ledger::{Ledger, Slot};
@@ -32,7 +33,7 @@ pub(crate) struct StateOptions {
     srs: Option<PathBuf>,
     /// Folder of cached keys and reference strings.
     #[arg(long, env = "SHEAF_KEYS", default_value = ".sheaf/keys")]
-    keys_dir: PathBuf,
+    pub(crate) keys_dir: PathBuf,
     /// Public seed of the INSECURE development set-up.
     #[arg(long, env = "SHEAF_SEED", default_value = "sheaf")]
     seed: String,
@@ -55,6 +56,9 @@ struct File {
     batches: u64,
     /// Root after the last of them.
     root: HexWord,
+    /// Queue digest after the last of them; files of older versions lack it.
+    #[serde(default)]
+    queue_digest: Option<HexWord>,
     /// Where reading goes on.
     next_block: u64,
     slots: Vec<(SlotId, Slot)>,
@@ -69,6 +73,8 @@ pub(crate) struct Restored {
     pub(crate) vector: StateVector,
     /// Batches followed.
     pub(crate) batches: u64,
+    /// Queue digest after them, unless the file they come from lacks it.
+    pub(crate) queue_digest: Option<Word>,
     /// Where reading goes on.
     pub(crate) next_block: u64,
 }
@@ -100,8 +106,16 @@ impl StateOptions {
         if self.state.exists() {
             return self.open(home);
         }
+        self.begin(home, first_block)
+    }
+
+    /// The empty state, to be read from `first_block` on.
+    ///
+    /// # Errors
+    /// If there is no reference string.
+    pub(crate) fn begin(&self, home: &Home, first_block: u64) -> anyhow::Result<Restored> {
         let (place, vector) = (home.place, StateVector::new(Arc::new(self.srs(home)?), [])?);
-        Ok(Restored { place, ledger: Ledger::new(place.k), vector, batches: 0, next_block: first_block })
+        Ok(Restored { place, ledger: Ledger::new(place.k), vector, batches: 0, queue_digest: Some([0; 32]), next_block: first_block })
     }
 
     /// The state in the file.
@@ -123,7 +137,8 @@ impl StateOptions {
         }
         let vector = StateVector::new(Arc::new(self.srs(home)?), file.slots.iter().map(|(id, slot)| (*id, slot.columns())))?;
         ensure!(vector.root() == file.root.0, "the slots in {name} do not give the root it names; delete it and restore again");
-        Ok(Restored { place, ledger, vector, batches: file.batches, next_block: file.next_block })
+        let queue_digest = file.queue_digest.map(|digest| digest.0);
+        Ok(Restored { place, ledger, vector, batches: file.batches, queue_digest, next_block: file.next_block })
     }
 
     /// The reference string of the contract, and no other.
@@ -177,6 +192,7 @@ impl Restored {
             to_hex(&batch.root)
         );
         self.batches = number;
+        self.queue_digest = self.queue_digest.map(|digest| queue_digest(digest, &batch.published.taken));
         Ok(())
     }
 
@@ -186,15 +202,19 @@ impl Restored {
     /// If it cannot be written; the old one stays.
     pub(crate) fn save(&self, options: &StateOptions) -> anyhow::Result<()> {
         let slots = self.ledger.occupied().map(|(id, slot)| (id, *slot)).collect();
-        let file = File { place: self.place, batches: self.batches, root: HexWord(self.vector.root()), next_block: self.next_block, slots };
+        let (root, queue_digest) = (HexWord(self.vector.root()), self.queue_digest.map(HexWord));
+        let file = File { place: self.place, batches: self.batches, root, queue_digest, next_block: self.next_block, slots };
         write_whole(&options.state, &serde_json::to_vec(&file)?).with_context(|| format!("cannot write {}", options.state.display()))
     }
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// The old file or the new one, never a part.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder_of(path))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path)?;

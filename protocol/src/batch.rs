@@ -25,6 +25,7 @@ use ark_ff::Zero;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+pub(crate) use assemble::spare_slots;
 pub use assemble::{Operations, Request};
 
 /// Signed operations of one slot and batch are below `2^12`.

@@ -13,6 +13,7 @@
 pub mod amount;
 pub mod artifact;
 pub mod batch;
+pub mod derive;
 pub mod field;
 pub mod follower;
 pub mod header;

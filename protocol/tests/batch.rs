@@ -5,14 +5,17 @@ use proptest::prelude::*;
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId, TokenId};
 use sheaf_protocol::batch::{AccountSlot, Batch, BatchError, Deposit, Found, Operations, Registered, Request, Signed};
+use sheaf_protocol::derive::{DeriveError, Given, derive};
 use sheaf_protocol::field::{Fr, to_word};
 use sheaf_protocol::follower::{FollowError, PublishedBatch, follow};
-use sheaf_protocol::header::{Choice, QueueEntry, QueueKind};
+use sheaf_protocol::header::{Choice, QueueEntry, QueueKind, ops_hash};
+use sheaf_protocol::kzg::{Srs, StateVector};
 use sheaf_protocol::ledger::{Ledger, Slot, Triple};
 use sheaf_protocol::ops::{Op, OpTag, Register, Transfer, Withdraw};
 use sheaf_protocol::schnorr::{self, SecretKey};
 use sheaf_protocol::shape::{self, Shape};
 use sheaf_protocol::transition::{self, apply};
+use std::sync::Arc;
 
 const FEE_SLOT: SlotId = SlotId(6);
 
@@ -160,6 +163,33 @@ fn a_follower_reaches_the_state_that_is_proven() {
     assert_followed(&honest());
     assert_followed(&assemble(vec![], vec![], vec![]).unwrap());
     assert_followed(&assemble_all(requests()).unwrap());
+}
+
+/// From what is posted, the transcript and the state before comes everything that the batch shows L1.
+#[test]
+fn a_batch_is_derived_from_what_it_left_on_l1() {
+    let (before, shape) = (ledger(), test_shape());
+    let vector =
+        StateVector::new(Arc::new(Srs::insecure_dev(4, "derive").unwrap()), before.occupied().map(|(id, slot)| (id, slot.columns()))).unwrap();
+    for batch in [honest(), assemble(vec![], vec![], vec![]).unwrap(), assemble_all(requests()).unwrap()] {
+        let given = Given { number: 5, circuit: 1, shape, domain: domain(), h: batch.transcript(), queue_digest: [4; 32] };
+        let posted = published(&batch);
+        let derived = derive(&before, &vector, &posted, &given).unwrap();
+        let (opened, step) = (&derived.opened, vector.prepare(&batch.touched_slots()).unwrap());
+        assert_eq!(opened.public_inputs(domain()), batch.public_inputs(&opened.challenges));
+        assert_eq!(derived.ops_words, batch.used_ops_words());
+        let header = &opened.record.header;
+        assert_eq!((header.commitments, header.taken as usize), (*step.after(), posted.taken.len()));
+        assert_eq!(header.queue_digest, posted.taken.iter().fold([4; 32], |digest, entry| entry.digest_after(&digest)));
+        assert_eq!(header.ops_hash, ops_hash(&posted.choices, &batch.used_ops_words()));
+        let narrow = Given { shape: Shape { accounts: 0, ..shape }, ..given };
+        assert_eq!(
+            derive(&before, &vector, &posted, &narrow).err(),
+            (!posted.data.iter().all(|byte| *byte == 0)).then_some(DeriveError::Capacity("accounts"))
+        );
+        let other = Given { h: given.h + Fr::from(1u64), ..given };
+        assert_ne!(derive(&before, &vector, &posted, &other).unwrap().opened.challenges, opened.challenges);
+    }
 }
 
 #[test]

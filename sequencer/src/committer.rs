@@ -12,9 +12,10 @@ use crate::config::Deployment;
 use crate::executor::Fatal;
 use crate::feed::Feed;
 use sheaf_protocol::amount::{SlotId, TokenId};
-use sheaf_protocol::batch::{Batch, BatchError, Challenges, Deposit, Operations, ProverInput, Registered, Request, Signed, evaluate};
-use sheaf_protocol::field::{Fr, G1Affine, Word, g1_words, to_word};
-use sheaf_protocol::header::{self, Choice, Header, QueueEntry, QueueKind, Record};
+use sheaf_protocol::batch::{Batch, BatchError, Deposit, Operations, ProverInput, Registered, Request, Signed};
+use sheaf_protocol::derive::Opened;
+use sheaf_protocol::field::{Fr, Word, g1_words, to_word};
+use sheaf_protocol::header::{self, Choice, Header, QueueEntry, QueueKind};
 use sheaf_protocol::kzg::{OpenError, PrepareError, StateVector, Step};
 use sheaf_protocol::ledger::{Ledger, Slot};
 use sheaf_protocol::ops::{Op, SignedOp};
@@ -110,18 +111,18 @@ impl Committed {
             ops_hash: header::ops_hash(&choices, &used),
             data_hash: header::data_hash(&posted_data),
         };
-        let proofs = self.prove_opening(&batch, &step, header)?;
+        let opened = Opened::of(&self.vector, &step, header, self.deployment.domain, [&batch.da_words(), &batch.ops_words()])?;
         let computed = Computed {
             number: sealed.number,
-            record: proofs.record.words(),
+            record: opened.record.words(),
             new_root: header::state_root(self.vector.k(), step.after()),
-            opening: g1_words(&proofs.opening),
-            claims: proofs.claims.map(to_word),
+            opening: g1_words(&opened.opening),
+            claims: opened.claims.to_array().map(to_word),
             posted_data,
             choices: choices.iter().map(Choice::word).collect(),
             ops_words: used.iter().map(|word| to_word(*word)).collect(),
             slots: changed(&batch),
-            input: serde_json::to_value(ProverInput { batch, challenges: proofs.challenges })?,
+            input: serde_json::to_value(ProverInput { batch, challenges: opened.challenges })?,
         };
         Ok(Next { computed, step, queue_digest })
     }
@@ -184,19 +185,6 @@ impl Committed {
         keys
     }
 
-    fn prove_opening(&self, batch: &Batch, step: &Step, header: Header) -> Result<Proofs, ComputeError> {
-        let rho = header.rho(self.deployment.domain);
-        let quotient = self.vector.quotient(step, rho)?;
-        let zeta = header::zeta(rho, quotient.commitment());
-        let challenges = Challenges { rho, zeta };
-        let claims = batch.claims(&challenges);
-        let (y_da, y_ops) = (evaluate(&batch.da_words(), zeta), evaluate(&batch.ops_words(), zeta));
-        let gamma = header::gamma(zeta, claims.to_array(), y_da, y_ops);
-        let opening = self.vector.open(step, &quotient, zeta, claims, gamma)?;
-        let record = Record { header, quotient: *quotient.commitment(), y_da, y_ops };
-        Ok(Proofs { record, challenges, claims: claims.to_array(), opening })
-    }
-
     /// Makes a computed batch part of the state.
     ///
     /// # Errors
@@ -207,13 +195,6 @@ impl Committed {
         self.queue_digest = next.queue_digest;
         Ok(())
     }
-}
-
-struct Proofs {
-    record: Record,
-    challenges: Challenges,
-    claims: [Fr; 3],
-    opening: G1Affine,
 }
 
 /// One choice for each entry taken, in order; what exits and rotations found is the batch's.

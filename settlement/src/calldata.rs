@@ -28,7 +28,8 @@ pub(crate) fn commit_and_prove(input: &CommitInput, old_commitments: &[Word; 6],
     abi::CommitAndProveCall { batch: batch(input), old_commitments: old_commitments.map(U256::from), batches }.encode().into()
 }
 
-fn batch(input: &CommitInput) -> abi::Commit {
+/// What is committed.
+pub(crate) fn batch(input: &CommitInput) -> abi::Commit {
     let header = header(&input.record);
     abi::Commit {
         number: header.number,
@@ -92,7 +93,8 @@ pub(crate) fn revert(input: &RevertInput) -> Bytes {
     abi::RevertToCall { to: input.to.into(), record: record(&input.record), last_entry: input.last_entry.into() }.encode().into()
 }
 
-fn batch_proof(input: &ProofInput) -> abi::BatchProof {
+/// What proves one batch.
+pub(crate) fn batch_proof(input: &ProofInput) -> abi::BatchProof {
     let [e, z, delta] = input.claims.map(U256::from);
     abi::BatchProof { record: record(&input.record), groth_16: input.groth16.map(U256::from), e, z, delta, opening: input.opening.map(U256::from) }
 }

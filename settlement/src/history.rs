@@ -10,16 +10,16 @@
 //! was committed more than once counts as it was committed last before its proof. Nothing here is trusted: whoever follows compares each root.
 
 use crate::abi;
+use crate::calls::Call;
 use crate::events::{EventError, read};
 use crate::rollup::Rollup;
 use crate::rpc::{RpcError, TxHash};
-use ethers_core::abi::AbiDecode;
 use ethers_core::types::U256;
 use sheaf_protocol::amount::{Address, Amount, SlotId, TokenId};
 use sheaf_protocol::field::{Word, from_word};
 use sheaf_protocol::follower::PublishedBatch;
 use sheaf_protocol::header::{Choice, QueueEntry, QueueKind};
-use sheaf_store::l1::{Event, RecordWords};
+use sheaf_store::l1::{Committed, Event, RecordWords};
 use std::collections::BTreeMap;
 
 /// Blocks asked for at once; fewer where a node gives fewer.
@@ -60,6 +60,21 @@ pub struct ProvenBatch {
     pub published: PublishedBatch,
     /// The words of its record that its commit names; 0 are those that the contract computed: the two hashes of what it was given, the two evaluations.
     pub(crate) named: RecordWords,
+    /// Where the rest of it is: see `Rollup::posted`.
+    pub found: Found,
+}
+
+/// Transactions and events of a proven batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The transaction of its last commit.
+    pub commit: TxHash,
+    /// The transaction of its proof.
+    pub prove: TxHash,
+    /// Hash of its record, as told when it was committed.
+    pub batch_hash: Word,
+    /// State root after it, as told when it was committed.
+    pub committed_root: Word,
 }
 
 /// What a range of blocks tells, each kind in order.
@@ -82,7 +97,7 @@ pub struct History {
     next_block: u64,
     range_blocks: u64,
     /// Transactions of commits by batch, with their blocks, as long as the batch is not proven.
-    open: BTreeMap<u64, (TxHash, u64)>,
+    open: BTreeMap<u64, (TxHash, u64, Committed)>,
 }
 
 impl History {
@@ -98,7 +113,7 @@ impl History {
 
     /// The block to start at again: none of the batches still to come was committed before it.
     pub fn resume_at(&self) -> u64 {
-        self.open.values().map(|(_, block)| *block).min().unwrap_or(self.next_block)
+        self.open.values().map(|(_, block, _)| *block).min().unwrap_or(self.next_block)
     }
 
     /// What the next range of blocks up to `last` tells, with the batches above `above` only; `None` at its end.
@@ -114,17 +129,18 @@ impl History {
         for log in logs {
             let Some(row) = read(log, self.rollup.h160())? else { continue };
             match row.event {
-                Event::Committed(number, _) => drop(self.open.insert(number, (TxHash(row.tx_hash), row.block))),
-                Event::Proven(number, done) if number > above => proven.push((number, done.root)),
+                Event::Committed(number, told) => drop(self.open.insert(number, (TxHash(row.tx_hash), row.block, told))),
+                Event::Proven(number, done) if number > above => proven.push((number, done.root, TxHash(row.tx_hash))),
                 Event::Queued(index, entry) => chapter.queued.push((index, entry)),
                 Event::Credited(number, _) => chapter.credited.push(number),
                 Event::Refunded(index, _) => chapter.refunded.push(index),
                 _ => {}
             }
         }
-        for (number, root) in proven {
-            let (hash, _) = *self.open.get(&number).ok_or(HistoryError::CommitMissing(number))?;
-            chapter.batches.push(self.batch(number, root, hash).await?);
+        for (number, root, prove) in proven {
+            let (commit, _, told) = self.open.get(&number).ok_or(HistoryError::CommitMissing(number))?;
+            let found = Found { commit: *commit, prove, batch_hash: told.batch_hash, committed_root: told.root };
+            chapter.batches.push(self.batch(number, root, found).await?);
         }
         if let Some(newest) = chapter.batches.last() {
             self.open.retain(|number, _| *number > newest.number);
@@ -148,10 +164,11 @@ impl History {
         }
     }
 
-    async fn batch(&self, number: u64, root: Word, hash: TxHash) -> Result<ProvenBatch, HistoryError> {
+    async fn batch(&self, number: u64, root: Word, found: Found) -> Result<ProvenBatch, HistoryError> {
+        let hash = found.commit;
         let wrong = |detail| HistoryError::Commit { number, hash, detail };
         let input = self.rollup.rpc().transaction_input(hash.0.into()).await?.ok_or_else(|| wrong("is not known to the L1 node"))?;
-        let batch = committed(&input).ok_or_else(|| wrong("is not a commit"))?;
+        let batch = Call::read(input).and_then(|call| call.commit).ok_or_else(|| wrong("is not a commit"))?;
         if batch.number != U256::from(number) {
             return Err(wrong("commits another batch"));
         }
@@ -166,7 +183,7 @@ impl History {
                 .collect::<Option<_>>()
                 .ok_or_else(|| wrong("holds an unknown choice"))?,
         };
-        Ok(ProvenBatch { number, root, published, named: named(&batch) })
+        Ok(ProvenBatch { number, root, published, named: named(&batch), found })
     }
 }
 
@@ -177,12 +194,6 @@ fn named(batch: &abi::Commit) -> RecordWords {
     (words[9], words[10], words[11]) = (batch.h.into(), batch.queue_digest, U256::from(batch.taken.len()).into());
     words[14..16].copy_from_slice(&batch.cq.map(Word::from));
     words
-}
-
-/// What a call commits, alone or beside proofs of earlier batches.
-fn committed(input: &[u8]) -> Option<abi::Commit> {
-    let alone = abi::CommitCall::decode(input).map(|call| call.batch);
-    alone.or_else(|_| abi::CommitAndProveCall::decode(input).map(|call| call.batch)).ok()
 }
 
 fn entry(entry: &abi::QueueEntry) -> Option<QueueEntry> {
@@ -196,20 +207,4 @@ fn entry(entry: &abi::QueueEntry) -> Option<QueueEntry> {
         owner: Address(entry.owner.0),
         key: from_word(&Word::from(entry.key))?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ethers_core::abi::AbiEncode;
-
-    #[test]
-    fn a_commit_is_found_alone_and_beside_proofs_and_nowhere_else() {
-        let batch = abi::Commit { number: 7.into(), data: vec![1, 2, 3].into(), ..abi::Commit::default() };
-        let alone = abi::CommitCall { batch: batch.clone() }.encode();
-        let beside = abi::CommitAndProveCall { batch: batch.clone(), old_commitments: Default::default(), batches: vec![] }.encode();
-        assert_eq!((committed(&alone), committed(&beside)), (Some(batch.clone()), Some(batch)));
-        let proofs = abi::ProveCall { old_commitments: Default::default(), batches: vec![] }.encode();
-        assert_eq!((committed(&proofs), committed(&alone[..40]), committed(&[])), (None, None, None));
-    }
 }

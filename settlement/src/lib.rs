@@ -7,11 +7,12 @@
 //! ```
 //!
 //! `provenance` shows that a contract was made of a manifest. `deploy` and `rollup` serve people and tools: one transaction, waited for. `anvil` starts a development chain. `history` reads
-//! what L1 keeps of every batch, and `owed` what of it nobody has credited yet. `status` is what the loops know of themselves. `ethers` types stay inside.
+//! what L1 keeps of every batch, `posted` all that it holds of one, and `owed` what of it nobody has credited yet. `status` is what the loops know of themselves. `ethers` types stay inside.
 
 mod abi;
 pub mod anvil;
 mod calldata;
+mod calls;
 pub mod deploy;
 mod events;
 mod fees;
@@ -21,6 +22,7 @@ pub mod key;
 pub mod lead;
 pub mod owed;
 mod policy;
+pub mod posted;
 pub mod provenance;
 mod record;
 pub mod revert;

@@ -20,7 +20,7 @@ mod verify;
 
 pub use file::FileError;
 pub use initial::{InitialKey, initial_key, key_digest, power};
-pub use record::{MAX_BEACON_BYTES, MAX_BEACON_POWER, MAX_NAME_BYTES, Proof, Record, Share};
+pub use record::{BEACON, MAX_BEACON_BYTES, MAX_BEACON_POWER, MAX_NAME_BYTES, Proof, Record, Share, check_beacon};
 pub use verify::{Fault, Query, VerifyError};
 
 use crate::batch::Circuit;

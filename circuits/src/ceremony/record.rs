@@ -23,8 +23,8 @@ pub const MAX_NAME_BYTES: usize = 64;
 pub const MAX_BEACON_BYTES: usize = 255;
 /// A beacon is hashed at most 2 to this times.
 pub const MAX_BEACON_POWER: u8 = 32;
-/// The name of a beacon's record.
-pub(super) const BEACON: &str = "beacon";
+/// The name of a beacon's record, and of no other.
+pub const BEACON: &str = "beacon";
 
 /// A contribution.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,9 +84,7 @@ impl Share {
 
     /// The share of a beacon.
     pub(super) fn of_beacon(previous: &Word, value: &[u8], iterations: u8) -> Result<Self, Fault> {
-        if value.is_empty() || value.len() > MAX_BEACON_BYTES || iterations > MAX_BEACON_POWER {
-            return Err(Fault::BeaconBounds);
-        }
+        check_beacon(value, iterations)?;
         let mut hash: Word = Sha256::digest(value).into();
         for _ in 1..1u64 << iterations {
             hash = Sha256::digest(hash).into();
@@ -121,10 +119,30 @@ impl std::fmt::Debug for Share {
     }
 }
 
-/// A name that prints on one line and cannot be taken for a beacon's.
+/// True of what a beacon can be made from.
+///
+/// # Errors
+/// [`Fault::BeaconBounds`].
+pub fn check_beacon(value: &[u8], iterations: u8) -> Result<(), Fault> {
+    let is_fit = (1..=MAX_BEACON_BYTES).contains(&value.len()) && iterations <= MAX_BEACON_POWER;
+    if is_fit { Ok(()) } else { Err(Fault::BeaconBounds) }
+}
+
+/// A person's name: one that prints on one line and cannot be taken for a beacon's.
 pub(super) fn check_name(name: &str) -> Result<(), Fault> {
-    let is_fit = (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(|c| !c.is_control()) && name.trim() == name && name != BEACON;
+    let is_fit =
+        (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(is_shown) && name.trim() == name && !name.eq_ignore_ascii_case(BEACON);
     if is_fit { Ok(()) } else { Err(Fault::Name) }
+}
+
+/// False for what moves a terminal, starts a line, turns the direction of writing or cannot be seen.
+fn is_shown(c: char) -> bool {
+    !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Text of a file as it may be shown: whatever else it holds, it stays in its line.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().map(|c| if is_shown(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
 impl Record {
@@ -162,6 +180,23 @@ impl Record {
     /// True for the beacon of this value, hashed 2 to `iterations` times.
     pub fn is_beacon_of(&self, value: &[u8], iterations: u8) -> bool {
         self.proof == Proof::Beacon { value: value.to_vec(), iterations }
+    }
+
+    /// Value and power of a beacon.
+    pub fn beacon(&self) -> Option<(&[u8], u8)> {
+        match &self.proof {
+            Proof::Beacon { value, iterations } => Some((value, *iterations)),
+            Proof::Knowledge { .. } => None,
+        }
+    }
+
+    /// The name fits the kind of the record.
+    pub(super) fn check_name(&self) -> Result<(), Fault> {
+        match self.is_beacon() {
+            true if self.name == BEACON => Ok(()),
+            true => Err(Fault::BeaconName),
+            false => check_name(&self.name),
+        }
     }
 
     /// What the proof is bound to: everything but `d r`.

@@ -26,9 +26,12 @@ pub enum Query {
 /// What is wrong with a contribution.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// Empty, too long, more than a line, or the name of a beacon.
-    #[error("the name must have 1 to 64 bytes on one line and not be \"beacon\"")]
+    /// Empty, too long, more than a line, not all of it visible, or the name of a beacon.
+    #[error("a person's name must have 1 to 64 bytes on one line, all of it visible, and not be \"beacon\"")]
     Name,
+    /// A beacon that calls itself something else, and would be taken for a person.
+    #[error("it is a beacon and must be named \"beacon\": everybody can compute its share")]
+    BeaconName,
     /// What it was made on top of is not in the file.
     #[error("it was made after a contribution that is missing before it")]
     Missing,
@@ -160,13 +163,13 @@ pub enum VerifyError {
 
 impl VerifyError {
     pub(super) fn contribution(number: usize, name: &str, fault: Fault) -> Self {
-        Self::Contribution { number, name: name.to_owned(), fault }
+        Self::Contribution { number, name: record::shown(name), fault }
     }
 }
 
 impl Header {
     fn circuit_label(&self) -> String {
-        format!("{} {} {}", self.name, self.id, HexWord(self.circuit))
+        format!("{} {} {}", record::shown(&self.name), self.id, HexWord(self.circuit))
     }
 }
 
@@ -255,6 +258,7 @@ impl Ceremony {
 
 impl Record {
     fn check(&self, before: (G1Affine, G2Affine), earlier: &[Record]) -> Result<(), Fault> {
+        self.check_name()?;
         if earlier.last().is_some_and(Record::is_beacon) {
             return Err(Fault::AfterBeacon);
         }
@@ -277,7 +281,6 @@ impl Record {
                 if self.delta_g1 == before.0 * share.value() { Ok(()) } else { Err(Fault::Beacon) }
             }
             Proof::Knowledge { s, s_delta, r_delta } => {
-                record::check_name(&self.name)?;
                 if s.is_zero() || s_delta.is_zero() || r_delta.is_zero() {
                     return Err(Fault::NoProof);
                 }

@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use sheaf_circuits::ceremony::{Ceremony, Fault, InitialKey, Proof, Query, Share, VerifyError, initial_key};
+use sheaf_circuits::ceremony::{BEACON, Ceremony, Fault, InitialKey, Proof, Query, Share, VerifyError, initial_key};
 use sheaf_protocol::field::g1_words;
 use sheaf_protocol::kzg::Ptau;
 use std::sync::OnceLock;
@@ -245,11 +245,40 @@ fn a_beacon_that_is_not_its_value_or_not_the_last_is_refused() {
 
 #[test]
 fn a_name_that_says_nothing_or_too_much_is_refused() {
-    for name in ["", " Ada", "two\nlines", "beacon", &"x".repeat(65)] {
+    for name in ["", " Ada", "two\nlines", "beacon", "Beacon", "\u{1b}[2JAda", "A\u{202e}da", "Ada\u{200b}", &"x".repeat(65)] {
         let refused = contribution(begun(), name).unwrap_err();
         assert!(matches!(refused, VerifyError::Contribution { number: 1, fault: Fault::Name, .. }), "{name:?}: {refused}");
     }
     assert_eq!(fault(&edited(|ceremony| ceremony.records[1].name = "beacon".into())), (2, Fault::Name));
+}
+
+/// Everybody knows a beacon's share: under a person's name it would count as a secret.
+#[test]
+fn a_beacon_that_poses_as_a_person_is_refused() {
+    let ended = steps()[1].clone().beacon(b"block 20000000", 4, &mut |_, _| {}).unwrap();
+    assert_eq!((ended.records[1].name.as_str(), ended.records[1].beacon()), (BEACON, Some((&b"block 20000000"[..], 4))));
+    for name in ["Ada", "Beacon", "", "beacon\n   3  0x00  Emmy"] {
+        let mut forged = ended.clone();
+        forged.records[1].name = name.into();
+        assert_eq!(fault(&forged), (2, Fault::BeaconName), "{name:?}");
+        assert!(!verify(&forged).unwrap_err().to_string().contains(char::is_control), "{name:?}");
+    }
+}
+
+/// With a proof that holds, by somebody who wants to be read as a beacon or to write over the screen of whoever verifies.
+#[test]
+fn a_person_under_the_name_of_a_beacon_or_with_control_characters_is_refused() {
+    for name in ["beacon", "BEACON", "Ada\u{1b}[1A\u{1b}[2K", "Ada\r\n   2  0x00  Emmy", "Ada\u{202e}", "\u{7}"] {
+        let mut forged = contributed(|_| {});
+        forged.records[1].name = name.into();
+        proved(&mut forged, Fr::from(SHARE));
+        assert_eq!(fault(&forged), (2, Fault::Name), "{name:?}");
+        assert!(!verify(&forged).unwrap_err().to_string().contains(char::is_control), "{name:?}");
+    }
+    let mut honest = contributed(|_| {});
+    honest.records[1].name = "Zoë O'Neill".into();
+    proved(&mut honest, Fr::from(SHARE));
+    verify(&honest).unwrap();
 }
 
 /// A contribution on top of a broken transcript would lend it its good name.

@@ -113,7 +113,7 @@ impl Batch {
         let wanted = self.shape.accounts as usize;
         capacity("account slots", self.accounts.len(), self.shape.accounts)?;
         let used: HashSet<SlotId> = self.accounts.iter().map(|a| a.id).collect();
-        let spare = (1..before.capacity()).map(SlotId).filter(|id| !used.contains(id)).take(wanted - used.len());
+        let spare = spare_slots(before.capacity(), &used, wanted - used.len());
         self.accounts.extend(spare.map(|id| AccountSlot::untouched(id, before.get(id))));
         if self.accounts.len() != wanted {
             return Err(BatchError::StateTooSmall(before.capacity()));
@@ -121,6 +121,11 @@ impl Batch {
         self.accounts.sort_by_key(|account| account.id);
         Ok(())
     }
+}
+
+/// The lowest slots that are not used: what account slots are filled up with.
+pub(crate) fn spare_slots(capacity: u32, used: &HashSet<SlotId>, count: usize) -> impl Iterator<Item = SlotId> {
+    (1..capacity).map(SlotId).filter(|id| !used.contains(id)).take(count)
 }
 
 fn untouched(before: &Ledger, id: SlotId) -> AccountSlot {
