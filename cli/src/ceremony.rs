@@ -11,13 +11,13 @@
 use crate::keys::circuit;
 use crate::node::read_json;
 use crate::progress::Progress;
-use crate::restored::write_whole;
+use crate::restored::{check_writable, write_whole};
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use rand::SeedableRng;
 use rand::rngs::{OsRng, StdRng};
 use sheaf_circuits::batch::Circuit;
-use sheaf_circuits::ceremony::{Ceremony, InitialKey, Share, initial_key, power};
+use sheaf_circuits::ceremony::{Ceremony, InitialKey, Share, VerifyError, check_beacon, initial_key, power};
 use sheaf_circuits::export;
 use sheaf_circuits::keys::Keys;
 use sheaf_protocol::field::{g1_words, g2_words};
@@ -138,7 +138,11 @@ fn tracks(folder: &Path) -> anyhow::Result<Vec<Track>> {
         let Some(stem) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".ceremony")) else { continue };
         let mut parts = stem.rsplitn(3, '-');
         let numbers = [parts.next(), parts.next()].map(|part| part.and_then(|part| part.parse::<u32>().ok()));
-        let ([Some(number), Some(id)], Some(name)) = (numbers, parts.next()) else { bail!("{} is not named like a ceremony's file", path.display()) };
+        // the folder comes from others, and names are printed
+        let is_plain = |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        let ([Some(number), Some(id)], Some(name)) = (numbers, parts.next().filter(is_plain)) else {
+            bail!("{path:?} is not named like a ceremony's file, NAME-1-0000.ceremony; take it out of the folder");
+        };
         files.push((id, number, name.to_owned(), path.clone()));
     }
     files.sort();
@@ -163,7 +167,7 @@ impl Track {
         ensure!(found == expected.as_str(), "{} holds what should be named {expected}; give the file its name back", file.display());
         ensure!(
             (ceremony.header.name.as_str(), ceremony.header.id) == (self.name.as_str(), self.id),
-            "{} is of circuit {} {}",
+            "{} is of circuit {:?} {}; give the file its name back",
             file.display(),
             ceremony.header.name,
             ceremony.header.id
@@ -217,7 +221,11 @@ fn init(folder: &Path, ptau: &Path, shapes: &[String]) -> anyhow::Result<()> {
     for (name, id) in shapes.iter().zip(1..) {
         let (circuit, path) = (circuit(name, id)?, folder.join(file_name(name, id, 0)));
         if path.exists() {
-            println!("circuit {id} {name}: {} is there already", path.display());
+            let track = Track { name: name.clone(), id, files: vec![path] };
+            let file = track.files[0].display();
+            verified(&track, &mut source)
+                .with_context(|| format!("{file} is not what this circuit and this .ptau file begin with; choose another folder with --folder"))?;
+            println!("circuit {id} {name}: {file} is there already, and the same");
             continue;
         }
         let ceremony = Ceremony::begin(name, &circuit, &source.initial(name, &circuit)?);
@@ -280,27 +288,90 @@ fn verified(track: &Track, source: &mut Source) -> anyhow::Result<(Circuit, Init
     Ok((circuit, initial, last))
 }
 
+/// A ceremony that was found good, line by line: people by number, the beacon apart from them.
+fn told(ceremony: &Ceremony) -> Vec<String> {
+    let mut lines = vec![format!("{} contributions of people, all good", ceremony.contributions())];
+    lines.push(format!("constraints {}  powers of tau {}", HexWord(ceremony.header.circuit), ceremony.header.powers));
+    let mut beacon = "no beacon yet".to_owned();
+    for (number, record) in (1..).zip(&ceremony.records) {
+        let digest = HexWord(record.digest());
+        match record.beacon() {
+            None => lines.push(format!("{number:>4}  {digest}  {}", record.name)),
+            Some((value, power)) => beacon = format!("beacon  {digest}  0x{}, hashed 2^{power} times", hex::encode(value)),
+        }
+    }
+    lines.push(beacon);
+    lines
+}
+
 fn verify(folder: &Path, ptau: &Path) -> anyhow::Result<()> {
     let mut source = Source::open(ptau)?;
     for track in tracks(folder)? {
         let (_, _, ceremony) = verified(&track, &mut source)?;
-        println!("{}: {} contributions, all good", track.label(), ceremony.records.len());
-        println!("  constraints {}  powers of tau {}", HexWord(ceremony.header.circuit), ceremony.header.powers);
-        for (number, record) in (1..).zip(&ceremony.records) {
-            println!("  {number:>4}  {}  {}", HexWord(record.digest()), record.name);
-        }
+        println!("{}: {}", track.label(), told(&ceremony).join("\n  "));
     }
     Ok(())
 }
 
+/// A beacon as it was told.
+struct Beacon {
+    value: Vec<u8>,
+    power: u8,
+}
+
+impl FinalizeArgs {
+    fn beacon(&self) -> anyhow::Result<Option<Beacon>> {
+        let Some(text) = &self.beacon else { return Ok(None) };
+        let value = text.strip_prefix("0x").and_then(|digits| hex::decode(digits).ok()).context("--beacon takes bytes in hex, with 0x in front")?;
+        check_beacon(&value, self.beacon_power).context("--beacon")?;
+        Ok(Some(Beacon { value, power: self.beacon_power }))
+    }
+}
+
+impl Beacon {
+    /// True if the ceremony is still to be ended with it.
+    fn is_due(&self, label: &str, ceremony: &Ceremony) -> anyhow::Result<bool> {
+        let Some(ended) = ceremony.records.last().filter(|record| record.is_beacon()) else { return Ok(true) };
+        ensure!(
+            ended.is_beacon_of(&self.value, self.power),
+            "{label} ended with another beacon already; name that one with --beacon and --beacon-power"
+        );
+        Ok(false)
+    }
+}
+
+/// Everything that can be said against ending these ceremonies without computing an initial key, which takes minutes. A beacon that was applied cannot be taken back,
+/// so nothing may be found wrong after the first one.
+fn check_ends(ends: &[(String, Ceremony)], beacon: Option<&Beacon>, manifest: &Path) -> anyhow::Result<()> {
+    let mut changes = false;
+    for (label, ceremony) in ends {
+        if ceremony.contributions() == 0 {
+            return Err(VerifyError::NoContribution).with_context(|| label.clone());
+        }
+        ceremony.check_records().with_context(|| label.clone())?;
+        changes |= beacon.map_or(Ok(false), |beacon| beacon.is_due(label, ceremony))?;
+    }
+    if manifest.is_file() {
+        let not_ours = || format!("{} is of other keys; choose another file with --manifest", manifest.display());
+        let found: Manifest = read_json(manifest, "--manifest").with_context(not_ours)?;
+        let transcripts: Vec<HexWord> = ends.iter().map(|(_, ceremony)| ceremony.transcript()).collect();
+        // the beacon makes keys that no manifest can name yet
+        ensure!(!changes && matches!(&found.setup, Setup::Ceremony { transcripts: theirs, .. } if *theirs == transcripts), not_ours());
+    }
+    check_writable(manifest).with_context(|| format!("cannot write {}; choose another file with --manifest", manifest.display()))
+}
+
 fn finalize(args: &FinalizeArgs) -> anyhow::Result<()> {
-    let folder = &args.folder.folder;
-    let mut source = Source::open(&args.ptau)?;
+    let (folder, beacon) = (&args.folder.folder, args.beacon()?);
     let tracks = tracks(folder)?;
     let found: Vec<u32> = tracks.iter().map(|track| track.id).collect();
     ensure!((1..).zip(&found).all(|(place, id)| place == *id), "circuits {found:?} are in {}; ids must be 1, 2, 3 ..", folder.display());
+    let ends = tracks.iter().map(|track| Ok((track.label(), track.last()?))).collect::<anyhow::Result<Vec<_>>>()?;
+    check_ends(&ends, beacon.as_ref(), &args.manifest)?;
+    drop(ends);
+    let mut source = Source::open(&args.ptau)?;
     let (srs, srs_digest) = Srs::find_ceremony(&args.keys_dir, args.k)?;
-    let (mut circuits, mut transcripts, mut shared): (Vec<CircuitEntry>, Vec<HexWord>, Option<_>) = (Vec::new(), Vec::new(), None);
+    let (mut good, mut shared) = (Vec::new(), None);
     for track in &tracks {
         let (circuit, initial, ceremony) = verified(track, &mut source)?;
         let powers = source.powers(power(&circuit))?;
@@ -309,16 +380,21 @@ fn finalize(args: &FinalizeArgs) -> anyhow::Result<()> {
             "the SRS is of other powers of tau than the keys; import it from the same .ptau file with `sheaf keys import`"
         );
         shared = Some((g1_words(&powers.alpha_tau_g1[0]).map(HexWord), g2_words(&powers.beta_g2).map(HexWord), powers.digest()));
-        let ceremony = with_beacon(folder, track, ceremony, args)?;
+        good.push((track, circuit, initial, ceremony));
+    }
+    let (alpha, beta, powers) = shared.context("a ceremony has a circuit")?;
+    // all of them are good: from here on files are written
+    let (mut circuits, mut transcripts): (Vec<CircuitEntry>, Vec<HexWord>) = (Vec::new(), Vec::new());
+    for (track, circuit, initial, ceremony) in good {
+        let ceremony = with_beacon(folder, track, ceremony, beacon.as_ref())?;
         let proving = ceremony.finalize(&circuit, initial, &mut StdRng::from_entropy()).with_context(|| track.label())?;
         let keys = Keys::save_ceremony(&args.keys_dir, &track.name, &circuit, proving)?;
         let file = args.keys_dir.join(format!("{}-{}.verification_key.json", track.name, track.id));
         write_whole(&file, &serde_json::to_vec_pretty(&export::verification_key(keys.verifying()))?)?;
-        println!("{}: proving key {}, {} contributions", track.label(), HexWord(keys.digest), ceremony.contributions());
+        println!("{}: proving key {}, {} contributions of people", track.label(), HexWord(keys.digest), ceremony.contributions());
         circuits.push(keys.entry(&track.name, &circuit));
         transcripts.push(ceremony.transcript());
     }
-    let (alpha, beta, powers) = shared.context("a ceremony has a circuit")?;
     let setup = Setup::Ceremony { powers, transcripts };
     let manifest = Manifest { setup, contract: contract_digest(), srs: srs.entry(srs_digest), alpha, beta, circuits };
     write_manifest(&args.manifest, &manifest)?;
@@ -327,16 +403,13 @@ fn finalize(args: &FinalizeArgs) -> anyhow::Result<()> {
 }
 
 /// Ends the ceremony with the beacon, unless it has ended with it already.
-fn with_beacon(folder: &Path, track: &Track, ceremony: Ceremony, args: &FinalizeArgs) -> anyhow::Result<Ceremony> {
-    let Some(text) = &args.beacon else { return Ok(ceremony) };
-    let value = text.strip_prefix("0x").and_then(|digits| hex::decode(digits).ok()).context("--beacon takes bytes in hex, with 0x in front")?;
-    ensure!(ceremony.contributions() > 0, "{}: nobody has contributed; a beacon alone is no secret", track.label());
-    if let Some(ended) = ceremony.records.last().filter(|record| record.is_beacon()) {
-        ensure!(ended.is_beacon_of(&value, args.beacon_power), "{} ended with another beacon already", track.label());
+fn with_beacon(folder: &Path, track: &Track, ceremony: Ceremony, beacon: Option<&Beacon>) -> anyhow::Result<Ceremony> {
+    let Some(beacon) = beacon else { return Ok(ceremony) };
+    if !beacon.is_due(&track.label(), &ceremony)? {
         return Ok(ceremony);
     }
     let mut progress = Progress::new(format!("applying the beacon to {}", track.label()));
-    let ended = ceremony.beacon(&value, args.beacon_power, &mut |done, all| progress.step(done, all))?;
+    let ended = ceremony.beacon(&beacon.value, beacon.power, &mut |done, all| progress.step(done, all))?;
     ended.save(&folder.join(file_name(&track.name, track.id, ended.records.len())))?;
     Ok(ended)
 }
@@ -345,4 +418,102 @@ fn write_manifest(path: &Path, manifest: &Manifest) -> anyhow::Result<()> {
     let same = path.is_file().then(|| read_json::<Manifest>(path, "--manifest").map(|found| found.digest() == manifest.digest()));
     ensure!(!path.exists() || same.transpose()? == Some(true), "{} is of other keys; choose another file with --manifest", path.display());
     write_whole(path, &serde_json::to_vec_pretty(manifest)?).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use sheaf_circuits::ceremony::Header;
+    use sheaf_protocol::field::{g1_from_words, word_u128};
+
+    /// After so many people; the circuit is nobody's.
+    fn ceremony(id: u32, people: usize) -> Ceremony {
+        let header = Header { name: "tiny".into(), id, circuit: [id as u8; 32], powers: HexWord([1; 32]), initial: [2; 32] };
+        let points = vec![g1_from_words(&[word_u128(1), word_u128(2)]).unwrap(); 4];
+        let begun = Ceremony { header, records: vec![], h: points.clone(), l: points };
+        let rng = &mut StdRng::seed_from_u64(1);
+        (0..people)
+            .fold(begun, |before, n| before.contribute(&format!("person {n}"), Share::draw(&mut OsRng, b""), &mut *rng, &mut |_, _| {}).unwrap())
+    }
+
+    fn ends(ceremonies: Vec<Ceremony>) -> Vec<(String, Ceremony)> {
+        (1..).zip(ceremonies).map(|(id, ceremony)| (format!("circuit {id}"), ceremony)).collect()
+    }
+
+    fn refusal(ceremonies: Vec<Ceremony>, beacon: Option<&Beacon>, manifest: &Path) -> Option<String> {
+        check_ends(&ends(ceremonies), beacon, manifest).err().map(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn nothing_is_ended_unless_everything_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let (free, beacon) = (folder.path().join("manifest.json"), Beacon { value: vec![0xc0], power: 2 });
+        let ended = |ceremony: Ceremony| ceremony.beacon(&[0xc0], 2, &mut |_, _| {}).unwrap();
+        assert_eq!(refusal(vec![ceremony(1, 2), ceremony(2, 1)], Some(&beacon), &free), None);
+        assert_eq!(refusal(vec![ended(ceremony(1, 2)), ceremony(2, 1)], Some(&beacon), &free), None, "a run that was killed goes on");
+
+        let second_is_empty = refusal(vec![ceremony(1, 2), ceremony(2, 0)], Some(&beacon), &free).unwrap();
+        assert!(second_is_empty.starts_with("circuit 2: nobody has contributed"), "{second_is_empty}");
+        let other = Beacon { value: vec![0xc1], power: 2 };
+        let second_ended = refusal(vec![ceremony(1, 1), ended(ceremony(2, 1))], Some(&other), &free).unwrap();
+        assert!(second_ended.contains("circuit 2 ended with another beacon"), "{second_ended}");
+        let mut broken = ceremony(2, 2);
+        broken.l.truncate(3);
+        let second_is_broken = refusal(vec![ceremony(1, 2), broken], Some(&beacon), &free).unwrap();
+        assert!(second_is_broken.starts_with("circuit 2: contribution 2 (person 1)"), "{second_is_broken}");
+        let nowhere = refusal(vec![ceremony(1, 1)], Some(&beacon), &folder.path().join("missing/manifest.json")).unwrap();
+        assert!(nowhere.contains("missing/manifest.json") && nowhere.contains("--manifest"), "{nowhere}");
+        let a_folder = refusal(vec![ceremony(1, 1)], Some(&beacon), folder.path()).unwrap();
+        assert!(a_folder.contains("--manifest"), "{a_folder}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "trying leaves nothing behind");
+    }
+
+    #[test]
+    fn a_manifest_that_is_there_must_be_of_these_transcripts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, beacon) = (folder.path().join("manifest.json"), Beacon { value: vec![0xc0], power: 2 });
+        let ended = ceremony(1, 1).beacon(&[0xc0], 2, &mut |_, _| {}).unwrap();
+        let zero = HexWord([0; 32]);
+        let srs = sheaf_protocol::manifest::SrsEntry { k: 16, digest: zero, tau: [zero; 4], l0: [[zero; 2]; 9] };
+        let setup = Setup::Ceremony { powers: zero, transcripts: vec![ended.transcript()] };
+        let manifest = Manifest { setup, contract: zero, srs, alpha: [zero; 2], beta: [zero; 4], circuits: vec![] };
+        write_whole(&path, &serde_json::to_vec(&manifest).unwrap()).unwrap();
+        assert_eq!(refusal(vec![ended.clone()], Some(&beacon), &path), None, "finalised again");
+        for not_ours in [vec![ceremony(1, 1)], vec![ended, ceremony(2, 1)]] {
+            let refused = refusal(not_ours, Some(&beacon), &path).unwrap();
+            assert!(refused.contains("other keys") && refused.contains("--manifest"), "{refused}");
+        }
+        std::fs::write(&path, "something else").unwrap();
+        assert!(refusal(vec![ceremony(1, 1)], None, &path).unwrap().contains("manifest.json is not a manifest file"));
+    }
+
+    #[test]
+    fn people_are_counted_and_the_beacon_is_shown_apart() {
+        let people = ceremony(1, 2);
+        let lines = told(&people);
+        assert_eq!((lines.len(), lines[0].as_str(), lines[4].as_str()), (5, "2 contributions of people, all good", "no beacon yet"));
+        assert!(lines[2].starts_with("   1  0x") && lines[3].ends_with("person 1"), "{lines:?}");
+        let lines = told(&people.beacon(&[0xc0, 0xff], 3, &mut |_, _| {}).unwrap());
+        assert_eq!((lines.len(), lines[0].as_str()), (5, "2 contributions of people, all good"));
+        assert!(lines[4].starts_with("beacon  0x") && lines[4].ends_with("  0xc0ff, hashed 2^3 times"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_beacon_is_bytes_in_hex() {
+        let args = |beacon: &str| FinalizeArgs {
+            folder: Folder { folder: "ceremony".into() },
+            ptau: "pot.ptau".into(),
+            beacon: Some(beacon.into()),
+            beacon_power: 3,
+            keys_dir: "keys".into(),
+            k: 20,
+            manifest: "manifest.json".into(),
+        };
+        assert_eq!(args("0xc0ffee").beacon().unwrap().unwrap().value, [0xc0, 0xff, 0xee]);
+        let endless = format!("0x{}", "00".repeat(256));
+        for wrong in ["c0ffee", "0xc0f", "0x", &endless] {
+            assert!(format!("{:#}", args(wrong).beacon().err().unwrap()).contains("--beacon"), "{wrong}");
+        }
+    }
 }

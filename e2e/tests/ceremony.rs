@@ -103,6 +103,34 @@ fn powers_that_no_deployment_can_use_are_refused_with_what_to_fetch() {
     assert!(refused(&["ceremony", "contribute", "--folder", ceremony, "--name", "Ada"]).contains("sheaf ceremony init"));
 }
 
+/// Of two circuits the second is not ready, or the manifest has no place: the first is not ended either.
+#[test]
+fn no_circuit_is_ended_before_all_can_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let ceremony = folder.path().join("ceremony");
+    fs::create_dir(&ceremony).unwrap();
+    begin(&ceremony, "quick", 1, 16);
+    assert!(contribute(&ceremony, "Ada").output().unwrap().status.success());
+    begin(&ceremony, "other", 2, 16);
+    let (ptau, keys, taken) = (snarkjs::ptau(6), folder.path().join("keys"), folder.path().join("taken.json"));
+    fs::write(&taken, "somebody's").unwrap();
+    let finalize = |beacon: &str, manifest: &Path| {
+        let [folder, ptau, keys, manifest] = [&ceremony, &ptau, &keys, manifest].map(|path| path.to_str().unwrap());
+        let files = ["--folder", folder, "--ptau", ptau, "--keys-dir", keys, "--manifest", manifest];
+        refused(&[&["ceremony", "finalize", "--beacon", beacon, "--beacon-power", "2"], &files[..]].concat())
+    };
+    let free = folder.path().join("manifest.json");
+    let said = finalize("0xc0ffee", &free);
+    assert!(said.contains("circuit 2 other: nobody has contributed") && said.contains("sheaf ceremony contribute"), "{said}");
+    assert!(contribute(&ceremony, "Grace").output().unwrap().status.success());
+    for (beacon, manifest, because) in [("c0ffee", &free, "--beacon"), ("0xc0ffee", &taken, "--manifest"), ("0xc0ffee", &ceremony, "--manifest")] {
+        let said = finalize(beacon, manifest);
+        assert!(said.contains(because), "{said}");
+    }
+    let ended = ["quick-1-0003.ceremony", "other-2-0002.ceremony"].map(|name| ceremony.join(name).exists());
+    assert!(ended == [false, false] && !free.exists() && fs::read(&taken).unwrap() == b"somebody's");
+}
+
 #[test]
 fn a_file_under_another_name_and_a_damaged_one_are_named() {
     let folder = tempfile::tempdir().unwrap();

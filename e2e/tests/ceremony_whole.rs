@@ -1,4 +1,4 @@
-//! A whole ceremony of the shape `test` by the commands of docs/ceremony.md. Takes minutes: `make ceremony` runs it, `make test` does not.
+//! A whole ceremony of two circuits of the shape `test` by the commands of docs/ceremony.md. Takes minutes: `make ceremony` runs it, `make test` does not.
 //!
 //! The SRS is of 2^14 slots, imported by the library: `sheaf keys import` asks for 2^24 powers, which nobody makes in a test.
 #![expect(clippy::unwrap_used, reason = "tests")]
@@ -36,30 +36,61 @@ fn a_ceremony_ends_with_keys_that_workers_open() {
     let k = power(&Circuit::new(by_name("test").unwrap().shape, 1).unwrap());
     let ptau = snarkjs::ptau(k);
     let (file, k_text) = (ptau.to_str().unwrap(), k.to_string());
-    good(&["ceremony", "init", "--ptau", file, "--shapes", "test"]);
+    let init = |shapes: &'static str| ["ceremony", "init", "--ptau", file, "--shapes", shapes];
+    good(&init("test"));
+    let again = good(&init("test,test"));
+    assert!(again.contains("test-1-0000.ceremony is there already, and the same") && again.contains("circuit 2 test"), "{again}");
+    let beacon = "aa".repeat(32);
+    snarkjs::snarkjs(folder.path(), &["powersoftau", "beacon", snarkjs::fresh(k).to_str().unwrap(), "another.ptau", &beacon, "10"]);
+    let refused = |arguments: &[&str], because: &str| {
+        let (succeeded, said) = sheaf(folder.path(), arguments);
+        assert!(!succeeded && said.contains(because), "{arguments:?}: {said}");
+        said
+    };
+    let said = refused(&["ceremony", "init", "--ptau", "another.ptau", "--shapes", "test,test"], "test-1-0000.ceremony");
+    assert!(said.contains("begun with the powers of tau") && said.contains("--folder"), "{said}");
     let finalize = ["ceremony", "finalize", "--ptau", file, "--k", &k_text, "--keys-dir", "keys"];
-    let (succeeded, said) = sheaf(folder.path(), &finalize);
-    assert!(!succeeded && said.contains("sheaf keys import"), "{said}");
+    refused(&finalize, "nobody has contributed");
+    let ada = good(&["ceremony", "contribute", "--name", "Ada"]);
+    good(&["ceremony", "contribute", "--name", "Grace"]);
+    let with_beacon = [&finalize[..], &["--beacon", "0xc0ffee", "--beacon-power", "4"]].concat();
+    let files = || fs::read_dir(folder.path().join("ceremony")).unwrap().count();
+    let before = files();
+    refused(&with_beacon, "sheaf keys import");
     let (srs, _) = Srs::from_ptau(&Ptau::open(&ptau).unwrap(), k, &mut StdRng::seed_from_u64(1), &mut |_, _| {}).unwrap();
     fs::create_dir(folder.path().join("keys")).unwrap();
     srs.save(&folder.path().join("keys").join(Srs::file_name(k, srs.origin))).unwrap();
-    let (succeeded, said) = sheaf(folder.path(), &finalize);
-    assert!(!succeeded && said.contains("nobody has contributed"), "{said}");
 
-    let ada = good(&["ceremony", "contribute", "--name", "Ada"]);
-    good(&["ceremony", "contribute", "--name", "Grace"]);
-    let verified = good(&["ceremony", "verify", "--ptau", file]);
-    assert!(verified.contains("2 contributions, all good"), "{verified}");
-    let published = ada.split_whitespace().find(|word| word.len() == 66).unwrap();
-    assert!(verified.contains(published), "{verified}");
+    // no beacon is applied to the first circuit before the second is known to be good, and the manifest's place
+    let (last, aside) = (folder.path().join("ceremony/test-2-0002.ceremony"), folder.path().join("aside"));
+    let bytes = fs::read(&last).unwrap();
+    fs::write(&last, [&bytes[..bytes.len() - 64], &bytes[bytes.len() - 128..bytes.len() - 64]].concat()).unwrap();
+    refused(&with_beacon, "contribution 2 (Grace)");
+    fs::write(&last, &bytes).unwrap();
+    for later in ["test-2-0001", "test-2-0002"].map(|name| folder.path().join(format!("ceremony/{name}.ceremony"))) {
+        fs::create_dir_all(&aside).unwrap();
+        fs::rename(&later, aside.join(later.file_name().unwrap())).unwrap();
+    }
+    refused(&with_beacon, "circuit 2 test: nobody has contributed");
+    for name in ["test-2-0001.ceremony", "test-2-0002.ceremony"] {
+        fs::rename(aside.join(name), folder.path().join("ceremony").join(name)).unwrap();
+    }
+    fs::write(folder.path().join("taken.json"), "not ours").unwrap();
+    for manifest in ["taken.json", "nowhere/manifest.json"] {
+        refused(&[&with_beacon[..], &["--manifest", manifest]].concat(), "--manifest");
+    }
+    assert_eq!(files(), before, "nothing was written");
 
-    let with_beacon = [&finalize[..], &["--beacon", "0xc0ffee", "--beacon-power", "4"]].concat();
     good(&with_beacon);
+    let ended = good(&["ceremony", "verify", "--ptau", file]);
+    assert!(ended.contains("2 contributions of people, all good") && ended.contains("0xc0ffee, hashed 2^4 times"), "{ended}");
+    let published = ada.split_whitespace().find(|word| word.len() == 66).unwrap();
+    assert!(ended.contains(published), "{ended}");
     let manifest: Manifest = serde_json::from_slice(&fs::read(folder.path().join("manifest.json")).unwrap()).unwrap();
-    assert!(matches!(&manifest.setup, Setup::Ceremony { transcripts, .. } if transcripts.len() == 1));
+    assert!(matches!(&manifest.setup, Setup::Ceremony { transcripts, .. } if transcripts.len() == 2));
     let keys = KeyCache::open(&folder.path().join("keys"), &manifest, &[]).unwrap();
     keys.lay_out().unwrap();
-    assert_eq!(keys.offers().len(), 1);
+    assert_eq!(keys.offers().len(), 2);
     Srs::open(&folder.path().join("keys"), &manifest).unwrap();
     good(&with_beacon);
     let again: Manifest = serde_json::from_slice(&fs::read(folder.path().join("manifest.json")).unwrap()).unwrap();
@@ -71,6 +102,5 @@ fn a_ceremony_ends_with_keys_that_workers_open() {
     let end = bytes.len();
     bytes.copy_within(end - 128..end - 64, end - 64);
     fs::write(&of_grace, bytes).unwrap();
-    let (succeeded, said) = sheaf(folder.path(), &["ceremony", "verify", "--ptau", file]);
-    assert!(!succeeded && said.contains("contribution 2 (Grace)"), "{said}");
+    refused(&["ceremony", "verify", "--ptau", file], "contribution 2 (Grace)");
 }
