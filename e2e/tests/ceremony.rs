@@ -5,10 +5,12 @@
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod snarkjs;
 
-use sheaf_circuits::ceremony::{Ceremony, Header};
+use sheaf_circuits::batch::Circuit;
+use sheaf_circuits::ceremony::{Ceremony, Header, power};
 use sheaf_e2e::sheaf_binary;
 use sheaf_protocol::field::{g1_from_words, word_u128};
 use sheaf_protocol::manifest::HexWord;
+use sheaf_protocol::shape::by_name;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -101,6 +103,26 @@ fn powers_that_no_deployment_can_use_are_refused_with_what_to_fetch() {
     let said = refused(&["ceremony", "init", "--ptau", small.to_str().unwrap(), "--folder", ceremony, "--shapes", "test"]);
     assert!(said.contains("2^6") && said.contains("download a larger file"), "{said}");
     assert!(refused(&["ceremony", "contribute", "--folder", ceremony, "--name", "Ada"]).contains("sheaf ceremony init"));
+}
+
+/// A file that is there was begun with other powers of tau, or for another circuit: nothing goes on from it, and it stays as it is.
+#[test]
+fn init_keeps_no_file_that_was_begun_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let circuit = Circuit::new(by_name("test").unwrap().shape, 1).unwrap();
+    let (path, ptau) = (folder.path().join("test-1-0000.ceremony"), snarkjs::ptau(power(&circuit)));
+    let arguments = ["ceremony", "init", "--folder", folder.path().to_str().unwrap(), "--ptau", ptau.to_str().unwrap(), "--shapes", "test"];
+    for (digest, because) in [(circuit.digest(), "was begun with the powers of tau"), ([7; 32], "is for circuit test 1")] {
+        let _ = fs::remove_file(&path);
+        begin(folder.path(), "test", 1, 16);
+        let mut ceremony = Ceremony::load(&path).unwrap();
+        ceremony.header.circuit = digest;
+        fs::remove_file(&path).unwrap();
+        ceremony.save(&path).unwrap();
+        let said = refused(&arguments);
+        assert!(said.contains("test-1-0000.ceremony is not what") && said.contains("--folder") && said.contains(because), "{said}");
+        assert_eq!(Ceremony::load(&path).unwrap(), ceremony);
+    }
 }
 
 /// Of two circuits the second is not ready, or the manifest has no place: the first is not ended either.
