@@ -16,7 +16,7 @@ use sheaf_settlement::rpc::{Rpc, RpcOptions};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// Below this many queue entries a batch, `sheaf deploy` says that a flood is cheap: a day of delay for less than 160 million gas.
+/// Below this many queue entries a batch, `sheaf deploy` says that a flood is cheap: a day of delay for as little as 105 million gas.
 const SAFE_QUEUE_RATE: u32 = 100;
 
 /// `sheaf deploy`

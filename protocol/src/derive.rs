@@ -120,7 +120,7 @@ pub struct Derived {
 /// # Errors
 /// [`DeriveError`].
 pub fn derive(ledger: &Ledger, vector: &StateVector, published: &PublishedBatch, given: &Given) -> Result<Derived, DeriveError> {
-    let ops = ops_words(published)?;
+    let ops = OpsWords::of(published)?;
     let [da_words, ops_words] = [da_words(&published.data, &given.shape)?, ops.padded(&given.shape)?];
     let step = vector.prepare(&touched(ledger, published, &given.shape)?)?;
     let used = ops.used();
@@ -158,7 +158,10 @@ fn touched(ledger: &Ledger, published: &PublishedBatch, shape: &Shape) -> Result
 }
 
 /// All words of `P_da`, unused ones zero.
-fn da_words(data: &[u8], shape: &Shape) -> Result<Vec<Fr>, DeriveError> {
+///
+/// # Errors
+/// [`DeriveError`] if the bytes are no batch's, or hold more than the circuit.
+pub fn da_words(data: &[u8], shape: &Shape) -> Result<Vec<Fr>, DeriveError> {
     let posted = read_posted_data(data)?;
     if posted.transfers.len() > shape.transfers as usize {
         return Err(DeriveError::Capacity("transfers"));
@@ -187,8 +190,8 @@ fn extend(words: &mut Vec<Fr>, more: impl Iterator<Item = Fr>, end: u32, kind: &
 }
 
 /// Words of `P_ops` by kind.
-#[derive(Default)]
-struct OpsWords {
+#[derive(Clone, Debug, Default)]
+pub struct OpsWords {
     withdrawals: Vec<Fr>,
     deposits: Vec<Fr>,
     exits: Vec<Fr>,
@@ -196,11 +199,46 @@ struct OpsWords {
 }
 
 impl OpsWords {
-    fn used(&self) -> Vec<Fr> {
+    /// Those of a batch.
+    ///
+    /// # Errors
+    /// [`DeriveError::Withdrawal`].
+    pub fn of(published: &PublishedBatch) -> Result<Self, DeriveError> {
+        let mut words = Self::default();
+        for (i, withdrawal) in published.withdrawals.iter().enumerate() {
+            for word in withdrawal {
+                words.withdrawals.push(from_word(word).ok_or(DeriveError::Withdrawal(i))?);
+            }
+        }
+        for (entry, choice) in published.taken.iter().zip(&published.choices) {
+            // key and owner of what a request finds are no words of it
+            let found = |token| Found { slot: entry.slot, triple: Triple { token, ..blank() }, requester: entry.sender };
+            match (entry.kind, *choice) {
+                (QueueKind::Deposit, Choice::Deposit(slot)) => {
+                    let triple = Triple { key: entry.key, owner: entry.owner, token: entry.token };
+                    words.deposits.extend(Deposit { slot, triple, amount: entry.amount }.words());
+                }
+                (QueueKind::Exit, Choice::Exit(token, amount)) => words.exits.extend(Exit { found: found(token), amount }.words()),
+                (QueueKind::Rotation, Choice::Rotation(token)) => {
+                    words.rotations.extend(Rotation { found: found(token), new_key: entry.key }.words());
+                }
+                // refunds have no words; following refuses what does not fit
+                _ => {}
+            }
+        }
+        Ok(words)
+    }
+
+    /// The used ones, kind after kind, as a commit's hash takes them.
+    pub fn used(&self) -> Vec<Fr> {
         [&self.withdrawals, &self.deposits, &self.exits, &self.rotations].into_iter().flatten().copied().collect()
     }
 
-    fn padded(&self, shape: &Shape) -> Result<Vec<Fr>, DeriveError> {
+    /// All words that a circuit has, unused ones zero.
+    ///
+    /// # Errors
+    /// [`DeriveError::Capacity`].
+    pub fn padded(&self, shape: &Shape) -> Result<Vec<Fr>, DeriveError> {
         let mut words = Vec::with_capacity(shape.ops_words() as usize);
         for (kind, more, end) in [
             ("withdrawals", &self.withdrawals, shape.deposits_offset()),
@@ -212,32 +250,6 @@ impl OpsWords {
         }
         Ok(words)
     }
-}
-
-fn ops_words(published: &PublishedBatch) -> Result<OpsWords, DeriveError> {
-    let mut words = OpsWords::default();
-    for (i, withdrawal) in published.withdrawals.iter().enumerate() {
-        for word in withdrawal {
-            words.withdrawals.push(from_word(word).ok_or(DeriveError::Withdrawal(i))?);
-        }
-    }
-    for (entry, choice) in published.taken.iter().zip(&published.choices) {
-        // key and owner of what a request finds are no words of it
-        let found = |token| Found { slot: entry.slot, triple: Triple { token, ..blank() }, requester: entry.sender };
-        match (entry.kind, *choice) {
-            (QueueKind::Deposit, Choice::Deposit(slot)) => {
-                let triple = Triple { key: entry.key, owner: entry.owner, token: entry.token };
-                words.deposits.extend(Deposit { slot, triple, amount: entry.amount }.words());
-            }
-            (QueueKind::Exit, Choice::Exit(token, amount)) => words.exits.extend(Exit { found: found(token), amount }.words()),
-            (QueueKind::Rotation, Choice::Rotation(token)) => {
-                words.rotations.extend(Rotation { found: found(token), new_key: entry.key }.words());
-            }
-            // refunds have no words; following refuses what does not fit
-            _ => {}
-        }
-    }
-    Ok(words)
 }
 
 fn blank() -> Triple {

@@ -215,8 +215,10 @@ impl Executor {
 
     /// A reorg may take the freeze back.
     fn heed(&mut self, frozen: bool) {
-        if frozen != self.frozen {
-            tracing::error!(frozen, "the contract was frozen, or L1 dropped the block that did it");
+        match (self.frozen, frozen) {
+            (false, true) => tracing::error!("the contract is frozen: nothing is accepted any more"),
+            (true, false) => tracing::warn!("L1 dropped the block that froze the contract"),
+            _ => {}
         }
         self.frozen = frozen;
     }

@@ -226,7 +226,9 @@ impl From<Refusal> for Problem {
             Refusal::AccountKey => problem(Code::KeyNotOnCurve).field("key").hint("send the public key of the account's wallet"),
             Refusal::ZeroAddress(field) => problem(Code::ZeroAddress).field(field).hint("name the L1 address of whom it belongs to"),
             Refusal::Signature(error) => error.into(),
-            Refusal::Frozen => problem(Code::Frozen).hint("leave from L1: `sheaf restore`, `sheaf exit`, `sheaf wallet claim`; see docs/wallet.md"),
+            Refusal::Frozen => {
+                problem(Code::Frozen).hint("leave from L1: `sheaf restore`, `sheaf exit`, `sheaf settle`, `sheaf wallet claim`; see docs/wallet.md")
+            }
             Refusal::QueueFull => problem(Code::QueueFull).hint("send it again after the time in Retry-After"),
             Refusal::Storage => {
                 problem(Code::StorageUnavailable).hint("send the same transaction again: if it was stored, the answer is its receipt")

@@ -12,10 +12,11 @@
 use crate::calldata;
 use crate::history::{History, HistoryError, ProvenBatch};
 use crate::key::L1Key;
-use crate::record::{Operations, record};
+use crate::record::record;
 use crate::rollup::{Rollup, SendError, TxReceipt, ViewError};
 use sheaf_protocol::amount::{Address, Amount, TokenId};
-use sheaf_protocol::field::Word;
+use sheaf_protocol::derive::OpsWords;
+use sheaf_protocol::field::{Word, to_word};
 use sheaf_protocol::follower::PublishedBatch;
 use sheaf_protocol::header::{Choice, QueueEntry};
 use sheaf_store::l1::{MAX_REFUND_RUN, RefundInput, SettleInput};
@@ -201,7 +202,7 @@ impl Owed {
             let stored = self.rollup.batch_hash(*number).await?;
             let record = record(&open.batch.named, &open.batch.published, domain, &stored).ok_or(OwedError::Record(*number))?;
             let choices = open.batch.published.choices.iter().map(Choice::word).collect();
-            let words = Operations::of(&open.batch.published).words();
+            let words = OpsWords::of(&open.batch.published).map_err(|_| OwedError::Record(*number))?.used().into_iter().map(to_word).collect();
             let input = SettleInput { record, choices, words, items: items(&open.batch.published).len() as u64 };
             self.settle(open, &input, owner, &mut calls).await?;
             self.settle_refunds(open, input, owner, &mut calls).await?;

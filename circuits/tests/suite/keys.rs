@@ -21,10 +21,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const SEED: &str = "circuits test";
 
-/// Made once per run; a second test of the binary finds it cached.
+/// Made once per run; a second test of the binary finds it cached. Nothing deletes what is static, so each run deletes what earlier ones left.
 fn directory() -> &'static Path {
-    static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
-    DIRECTORY.get_or_init(|| tempfile::tempdir().unwrap()).path()
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
+        let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("suite");
+        let left = fs::read_dir(&all).into_iter().flatten().flatten();
+        left.filter(|entry| !Path::new("/proc").join(entry.file_name()).exists())
+            .for_each(|entry| fs::remove_dir_all(entry.path()).unwrap_or_default());
+        let ours = all.join(std::process::id().to_string());
+        fs::create_dir_all(&ours).unwrap();
+        ours
+    })
 }
 
 pub(crate) fn prover() -> &'static Prover {
