@@ -33,7 +33,7 @@ storm: tools ## 200 reorgs, gas at 100 times its price, sendings without an answ
 	@SHEAF_STORM=full tools/with-postgres $(CARGO) test --workspace --locked --test suite -- --nocapture --test-threads 1 a_storm_passes every_liar
 
 chaos: tools sheaf ## workers, network, Postgres and gateway fail for MINUTES (30 unless told), bad proofs come in; prints what came of each fault
-	@SHEAF_CHAOS_MINUTES=$(or $(MINUTES),30) $(CARGO) test --workspace --locked --test chaos -- --nocapture
+	@SHEAF_CHAOS_MINUTES=$(or $(MINUTES),30) $(CARGO) test --workspace --locked --test stack -- --nocapture a_fleet_in_chaos
 
 soundness: tools ## the long soundness suite of the circuits, for a nightly run: deletion score, 10,000 random batches, lies, forged proofs
 	@SHEAF_SOUNDNESS=1 $(CARGO) test --workspace --locked --test suite -- --nocapture soundness:: forgery:: equivalence:: perturbation:: counts::counts
@@ -49,7 +49,7 @@ bench: tools sheaf ## figures of docs/performance.md: circuit, prove, commit, lo
 	@for what in $(WHAT); do $(SHEAF) bench $$what $(ARGS) || exit 1; done
 
 walkaway: tools sheaf ## N accounts (1000 unless told), after BATCHES of transfers (2), leave without the operator, its database and its workers; prints what was paid
-	@$(if $(PROGRAM),SHEAF_WALKAWAY_PROGRAM=$(abspath $(PROGRAM))) SHEAF_WALKAWAY_ACCOUNTS=$(or $(N),1000) SHEAF_WALKAWAY_BATCHES=$(or $(BATCHES),2) $(CARGO) test --workspace --locked --test exit -- --nocapture
+	@$(if $(PROGRAM),SHEAF_WALKAWAY_PROGRAM=$(abspath $(PROGRAM))) SHEAF_WALKAWAY_ACCOUNTS=$(or $(N),1000) SHEAF_WALKAWAY_BATCHES=$(or $(BATCHES),2) $(CARGO) test --workspace --locked --test stack -- --nocapture everybody_leaves
 
 static: ## `sheaf` as one statically linked Linux program, which restores and leaves on a machine that has nothing else; tried by make walkaway PROGRAM=..
 	@host=$$(rustc -vV | sed -n 's/^host: //p') && RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --locked --bin sheaf --target $$host \
@@ -59,7 +59,7 @@ ceremony: tools sheaf ## phase 2 of the shape `test` by our commands and by snar
 	@$(CARGO) test --workspace --locked --test snarkjs_setup --test ceremony_whole
 
 screenshots: tools sheaf ## walk every page in Chromium, both themes, desk and phone, and renew the pictures in docs/images
-	@SHEAF_SCREENSHOTS=docs/images $(CARGO) test --workspace --locked --test web -- --nocapture
+	@SHEAF_SCREENSHOTS=docs/images $(CARGO) test --workspace --locked --test stack -- --nocapture every_page_is_walked
 
 contracts: tools ## build and test the contracts, renew their fixtures, the committed artifacts and the gas snapshot
 	@$(CARGO) run -p sheaf-circuits --example contract_fixtures --locked

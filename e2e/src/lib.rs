@@ -186,7 +186,10 @@ impl Town {
 
 impl Drop for Town {
     fn drop(&mut self) {
-        if let Some(folder) = self.folder.take().filter(|_| std::thread::panicking()) {
+        // else the folder goes last, when nothing writes into it any more
+        if std::thread::panicking()
+            && let Some(folder) = self.folder.take()
+        {
             drop(folder.after(Err::<(), _>(anyhow::anyhow!("the test failed"))));
         }
     }

@@ -174,6 +174,16 @@ pub struct ProverInput {
     pub challenges: Challenges,
 }
 
+impl ProverInput {
+    /// Reads one from JSON. Gateways and workers read with this one, for it is compiled in this crate, which every profile optimises.
+    ///
+    /// # Errors
+    /// If it is not the JSON of a [`ProverInput`].
+    pub fn from_json(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+}
+
 /// Order of the public inputs, in Rust, circuit and Solidity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]

@@ -14,7 +14,9 @@
 //! back, and only in the name of the worker that claimed it. A proof is judged by its validity alone, so a submission may be repeated until an answer arrives, and a late one still counts.
 //! Lease times travel as durations: the clocks of workers and database need not agree.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use sheaf_protocol::amount::Address;
 use sheaf_protocol::batch::{PUBLIC_INPUTS, ProverInput, PublicInputs};
 use sheaf_protocol::field::{from_word, to_word};
@@ -87,11 +89,17 @@ pub struct Job {
     /// Milliseconds until the lease expires unless a heartbeat extends it.
     pub lease_ms: u64,
     /// What to prove: the batch with its slots of every kind, and the challenges it is proved at.
+    #[serde(deserialize_with = "input")]
     #[schema(value_type = Object)]
     pub input: ProverInput,
     /// The nine public inputs that the proof must have, as 0x hex words in the protocol's order.
     #[schema(value_type = Vec<String>)]
     pub public_inputs: PublicWords,
+}
+
+fn input<'de, D: Deserializer<'de>>(json: D) -> Result<ProverInput, D::Error> {
+    let raw = Box::<RawValue>::deserialize(json)?;
+    ProverInput::from_json(raw.get()).map_err(D::Error::custom)
 }
 
 /// A [`Job`] without its input, which is large: the gateway passes on the JSON that the database holds.

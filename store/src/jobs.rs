@@ -268,7 +268,7 @@ fn read_claimed(row: &PgRow) -> Result<Claimed, sqlx::Error> {
 
 fn read_work(row: &PgRow) -> Result<Work, sqlx::Error> {
     let input: &str = row.try_get("input")?;
-    serde_json::from_str::<ProverInput>(input).map_err(|source| decode("input", source))?;
+    ProverInput::from_json(input).map_err(|source| decode("input", source))?;
     Ok(Work { input: input.to_owned(), statement: read_statement(row)? })
 }
 

@@ -16,6 +16,8 @@ pub(crate) mod pipeline;
 mod quotient;
 pub(crate) mod sparse;
 pub mod stock;
+#[cfg(feature = "taceo")]
+pub mod taceo;
 mod transform;
 
 use field::Portable;

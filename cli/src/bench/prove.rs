@@ -15,6 +15,8 @@ use rand::rngs::{OsRng, StdRng};
 use serde_json::{Value, json};
 use sheaf_circuits::batch::Circuit;
 use sheaf_circuits::groth16::Engine;
+#[cfg(feature = "taceo")]
+use sheaf_circuits::groth16::taceo::Taceo;
 use sheaf_circuits::keys::Keys;
 use sheaf_circuits::prove::{Prover, StockProver, verify};
 use sheaf_protocol::amount::{Address, Amount, AmountFloat, FeeFloat, NATIVE, Nonce, SlotId};
@@ -174,7 +176,7 @@ fn peak_of(work: &Work) -> anyhow::Result<Option<u64>> {
 struct Rivals {
     stock: Option<StockProver>,
     #[cfg(feature = "taceo")]
-    taceo: Option<taceo::Taceo>,
+    taceo: Option<Taceo>,
 }
 
 impl Rivals {
@@ -182,7 +184,7 @@ impl Rivals {
         Ok(Self {
             stock: wanted.contains(&Rival::Stock).then(|| work.prover.stock()).transpose()?,
             #[cfg(feature = "taceo")]
-            taceo: wanted.contains(&Rival::Taceo).then(|| taceo::Taceo::new(&work.prover)).transpose()?,
+            taceo: wanted.contains(&Rival::Taceo).then(|| Taceo::new(&work.prover)).transpose()?,
         })
     }
 }
@@ -204,7 +206,7 @@ fn interleaved(work: &Work, rivals: &Rivals, rounds: usize) -> anyhow::Result<Ti
         #[cfg(feature = "taceo")]
         if let Some(rival) = &rivals.taceo {
             let (proof, took) = timed(|| rival.prove(&work.assignment, r, s));
-            verify(work.prover.keys().verifying(), &work.inputs, &proof?)?;
+            verify(work.prover.keys().verifying(), &work.inputs, &proof.map_err(anyhow::Error::msg)?)?;
             taceo.push(took);
         }
     }
@@ -228,46 +230,6 @@ fn two_workers(work: &Work, rounds: usize) -> anyhow::Result<Value> {
     }
     let (alone, both) = (median(alone), median(both));
     Ok(json!({ "workers": 2, "one_worker_ms": alone, "two_workers_ms": both, "ratio": (200.0 * alone / both).round() / 100.0 }))
-}
-
-/// taceo-groth16, given the same key and matrices.
-#[cfg(feature = "taceo")]
-mod taceo {
-    use anyhow::Context;
-    use ark_bn254::{Bn254, Fr};
-    use ark_groth16::{Proof, ProvingKey};
-    use sheaf_circuits::prove::Prover;
-    use taceo_groth16::{ConstraintMatrices, Groth16, LibSnarkReduction};
-
-    pub(super) struct Taceo {
-        key: ProvingKey<Bn254>,
-        matrices: ConstraintMatrices<Fr>,
-    }
-
-    impl Taceo {
-        pub(super) fn new(prover: &Prover) -> anyhow::Result<Self> {
-            let [a, b, c] = prover.circuit().matrices();
-            let terms = |matrix: &[Vec<(Fr, usize)>]| matrix.iter().map(Vec::len).sum();
-            let key = prover.keys().to_proving_key().context("the key changed while it was in use")?;
-            let matrices = ConstraintMatrices {
-                num_instance_variables: key.vk.gamma_abc_g1.len(),
-                num_witness_variables: prover.circuit().witness_variables(),
-                num_constraints: prover.circuit().constraints(),
-                a_num_non_zero: terms(&a),
-                b_num_non_zero: terms(&b),
-                c_num_non_zero: terms(&c),
-                a,
-                b,
-                c,
-            };
-            Ok(Self { key, matrices })
-        }
-
-        pub(super) fn prove(&self, assignment: &[Fr], r: Fr, s: Fr) -> anyhow::Result<Proof<Bn254>> {
-            let proof = Groth16::<Bn254>::prove::<LibSnarkReduction>(&self.key, r, s, &self.matrices, assignment);
-            proof.map_err(|error| anyhow::anyhow!("taceo-groth16: {error}"))
-        }
-    }
 }
 
 /// Forgets the process's peak of resident memory so far, where the system can (Linux).

@@ -1,5 +1,4 @@
 //! The doctor as an operator uses it: the real binary against a running town, and on a machine without one.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::Value;
 use sheaf_e2e::{Town, running, sheaf_binary, test_keys};

@@ -4,7 +4,6 @@
 //!
 //! With 100 accounts unless SHEAF_WALKAWAY_ACCOUNTS says otherwise, and SHEAF_WALKAWAY_BATCHES of transfers beside those that open them; `make walkaway N=1000
 //! BATCHES=1000` sets them, and shows the table at the end. The program that leaves is the one that was built with this test, or SHEAF_WALKAWAY_PROGRAM.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::{Value, json};
 use sheaf_cli::dev::dev_key;

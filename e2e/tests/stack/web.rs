@@ -1,6 +1,5 @@
 //! The pages in a real Chromium against a live node: `tools/walk.mjs` says what it looks at. With `SHEAF_SCREENSHOTS` set to a folder, the same walk in
 //! both themes at both sizes over a busier node keeps a picture of each page there (`make screenshots`).
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use sheaf_cli::client::to_json;
 use sheaf_e2e::{Moment, Town, repository};

@@ -1,5 +1,4 @@
 //! Incidents, one test each: whatever dies or stands still at whatever moment, no acknowledged transfer is lost and everything ends final.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::StdRng};

@@ -1,7 +1,6 @@
 //! `sheaf ceremony` and `sheaf keys import` as people call them: interrupted, repeated, and with files that cannot do.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
-#[path = "../../protocol/tests/snarkjs/mod.rs"]
+#[path = "../../../protocol/tests/snarkjs/mod.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod snarkjs;
 

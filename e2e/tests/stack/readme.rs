@@ -1,5 +1,4 @@
 //! The README's commands, as they are pasted: every `sh` block of "Stay and play" runs against a development node.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use sheaf_e2e::{repository, sheaf_binary, test_keys};
 use std::path::Path;

@@ -1,7 +1,6 @@
 //! The whole state from L1 alone, as somebody who has lost the operator would rebuild it.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
-#[path = "../../settlement/tests/suite/relay.rs"]
+#[path = "../../../settlement/tests/suite/relay.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod relay;
 

@@ -1,5 +1,4 @@
 //! What `sheaf demo` and `sheaf node --dev` leave behind when they end, however they end: nothing that runs, and nothing outside their folder.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use sheaf_cli::process::{Signal, send};
 use sheaf_e2e::{Running, running, sheaf_binary, test_keys};

@@ -1,5 +1,4 @@
 //! The wallet as a person uses it: the real binary against a running town.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::Value;
 use sheaf_e2e::{Town, sheaf_binary};

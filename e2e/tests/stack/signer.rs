@@ -1,5 +1,4 @@
 //! A signer in another language, written from docs/protocol.md alone: what it signs is accepted as it stands, in both encodings, and becomes final.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::Value;
 use sheaf_cli::dev::dev_key;

@@ -1,5 +1,4 @@
 //! Every role as a process of its own, from `sheaf deploy` on: what starts, what stands by, what never can, what survives `kill -9`.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::Value;
 use sheaf_cli::folder::RunFolder;
@@ -200,7 +199,7 @@ fn read(file: &Path) -> String {
 
 /// What compose sets to nothing for a role unless whoever starts it says something else: `NAME: ${NAME:-}`.
 fn left_out_of_compose() -> impl Iterator<Item = &'static str> {
-    let lines = include_str!("../../deploy/compose.yaml").lines();
+    let lines = include_str!("../../../deploy/compose.yaml").lines();
     lines.filter_map(|line| line.trim().split_once(": ")).filter(|(_, value)| value.starts_with("${") && value.ends_with(":-}")).map(|(name, _)| name)
 }
 

@@ -2,7 +2,6 @@
 //! Whatever happens, every batch ends proven exactly once and final on L1, and no proof that L1 would refuse reaches it.
 //!
 //! `make test` plays every fault once; `make chaos MINUTES=30` goes on for so long. The order follows from `SHEAF_CHAOS_SEED`, which is printed.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng, rngs::StdRng};

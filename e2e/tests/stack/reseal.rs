@@ -1,5 +1,4 @@
 //! A batch that no worker proves in its circuit ends final in another one, and L1 alone still tells the whole state.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::Value;
 use sheaf_cli::keys::KeyOptions;
