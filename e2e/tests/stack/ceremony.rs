@@ -74,7 +74,8 @@ fn a_contribution_that_is_killed_goes_on_where_it_was() {
     let next = contribute(folder.path(), "Grace").output().unwrap();
     assert!(next.status.success(), "{}", text(&next));
     let mut names: Vec<String> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.retain(|name| !name.ends_with(".lock") && !name.ends_with(".ok"));
+    // a kill may leave a note of digest half-made, which is written anew when it is needed
+    names.retain(|name| ![".lock", ".ok", ".ok.partial"].iter().any(|end| name.ends_with(end)));
     names.sort();
     let expected = ["long-one-2-0000", "long-one-2-0001", "long-one-2-0002", "quick-1-0000", "quick-1-0001", "quick-1-0002"];
     assert_eq!(names, expected.map(|name| format!("{name}.ceremony")));
